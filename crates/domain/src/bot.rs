@@ -1,0 +1,201 @@
+//! A bot's life: created, asked for, deployed, stopped. Asking comes first, the deed follows at its own pace.
+
+use events::{
+    Slug, Time,
+    bot::{BotConfig, BotEvent, ReportedState},
+};
+use serde::{Deserialize, Serialize};
+
+/// What can be wanted of a bot, and what the operator tells of it.
+#[derive(Debug, Clone)]
+pub enum BotCommand {
+    Create { name: Slug, config: BotConfig, at: Time },
+    ChangeConfig { config: BotConfig, at: Time },
+    Deploy { at: Time },
+    ConfirmDeployed { instance: String, at: Time },
+    ReportDeployFailed { reason: String, at: Time },
+    Stop { reason: String, at: Time },
+    ConfirmStopped { at: Time },
+    ReportStopFailed { reason: String, at: Time },
+    ReportState { state: ReportedState, at: Time },
+}
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BotRefusal {
+    #[error("the bot exists already")]
+    AlreadyCreated,
+    #[error("there is no such bot")]
+    NotCreated,
+    #[error("the bot is asked for or running already: stop it first")]
+    AlreadyWanted,
+    #[error("the bot is neither asked for nor running")]
+    NotWanted,
+    #[error("the bot has no controller to deploy: give its config one")]
+    NoController,
+    #[error("nobody asked for this deployment")]
+    NotAskedToDeploy,
+    #[error("nobody asked for this stop")]
+    NotAskedToStop,
+    #[error("the config is the one it has")]
+    SameConfig,
+}
+
+/// Where the bot is between being asked for and gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Phase {
+    #[default]
+    Idle,
+    Deploying,
+    Running,
+    Stopping,
+}
+
+/// What a decision about a bot must know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bot {
+    config: Option<BotConfig>,
+    phase: Phase,
+    reported: Option<ReportedState>,
+}
+
+impl Bot {
+    /// Decides a command.
+    pub fn decide(&self, command: BotCommand) -> Result<Vec<BotEvent>, BotRefusal> {
+        if let BotCommand::Create { name, config, at } = command {
+            return match self.config {
+                Some(_) => Err(BotRefusal::AlreadyCreated),
+                None => Ok(vec![BotEvent::BotCreated { name, config, at }]),
+            };
+        }
+        let config = self.config.as_ref().ok_or(BotRefusal::NotCreated)?;
+        let event = match command {
+            BotCommand::Create { .. } => return Err(BotRefusal::AlreadyCreated),
+            BotCommand::ChangeConfig { config: same, .. } if same == *config => return Err(BotRefusal::SameConfig),
+            BotCommand::ChangeConfig { config, at } => BotEvent::BotConfigChanged { config, at },
+            BotCommand::Deploy { at } => self.deploy(config, at)?,
+            BotCommand::ConfirmDeployed { instance, at } => {
+                self.is(Phase::Deploying, BotRefusal::NotAskedToDeploy)?;
+                BotEvent::BotDeployed { instance, at }
+            }
+            BotCommand::ReportDeployFailed { reason, at } => {
+                self.is(Phase::Deploying, BotRefusal::NotAskedToDeploy)?;
+                BotEvent::BotDeployFailed { reason, at }
+            }
+            BotCommand::Stop { reason, at } => self.stop(reason, at)?,
+            BotCommand::ConfirmStopped { at } => {
+                self.is(Phase::Stopping, BotRefusal::NotAskedToStop)?;
+                BotEvent::BotStopped { at }
+            }
+            BotCommand::ReportStopFailed { reason, at } => {
+                self.is(Phase::Stopping, BotRefusal::NotAskedToStop)?;
+                BotEvent::BotStopFailed { reason, at }
+            }
+            // A report that says nothing new is no fact worth keeping.
+            BotCommand::ReportState { state, .. } if self.reported == Some(state) => return Ok(Vec::new()),
+            BotCommand::ReportState { state, at } => BotEvent::BotStateReported { state, at },
+        };
+        Ok(vec![event])
+    }
+
+    fn deploy(&self, config: &BotConfig, at: Time) -> Result<BotEvent, BotRefusal> {
+        self.is(Phase::Idle, BotRefusal::AlreadyWanted)?;
+        match config.controller {
+            Some(_) => Ok(BotEvent::BotDeployRequested { at }),
+            None => Err(BotRefusal::NoController),
+        }
+    }
+
+    fn stop(&self, reason: String, at: Time) -> Result<BotEvent, BotRefusal> {
+        match self.phase {
+            Phase::Deploying | Phase::Running => Ok(BotEvent::BotStopRequested { reason, at }),
+            Phase::Idle | Phase::Stopping => Err(BotRefusal::NotWanted),
+        }
+    }
+
+    fn is(&self, phase: Phase, otherwise: BotRefusal) -> Result<(), BotRefusal> {
+        if self.phase == phase { Ok(()) } else { Err(otherwise) }
+    }
+
+    pub(crate) fn remember(&mut self, event: BotEvent) {
+        match event {
+            BotEvent::BotCreated { config, .. } | BotEvent::BotConfigChanged { config, .. } => self.config = Some(config),
+            BotEvent::BotDeployRequested { .. } => self.phase = Phase::Deploying,
+            BotEvent::BotDeployed { .. } | BotEvent::BotStopFailed { .. } => self.phase = Phase::Running,
+            BotEvent::BotDeployFailed { .. } | BotEvent::BotStopped { .. } => self.phase = Phase::Idle,
+            BotEvent::BotStopRequested { .. } => self.phase = Phase::Stopping,
+            BotEvent::BotStateReported { state, .. } => self.reported = Some(state),
+            BotEvent::BotSeenAlive { .. } | BotEvent::BotSilent { .. } => {}
+        }
+    }
+}
+
+crate::aggregate!(Bot, "bot", BotCommand, BotEvent, BotRefusal);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(given: impl IntoIterator<Item = BotEvent>, when: BotCommand, then: Result<Vec<BotEvent>, BotRefusal>) {
+        let mut bot = Bot::default();
+        given.into_iter().for_each(|event| bot.remember(event));
+        assert_eq!(bot.decide(when), then);
+    }
+
+    const AT: Time = Time::EPOCH;
+
+    fn config() -> BotConfig {
+        BotConfig { controller: Some("pmm_simple".into()), ..BotConfig::default() }
+    }
+
+    fn created() -> BotEvent {
+        BotEvent::BotCreated { name: "maker".parse().unwrap(), config: config(), at: AT }
+    }
+
+    fn asked_for() -> BotEvent {
+        BotEvent::BotDeployRequested { at: AT }
+    }
+
+    fn deployed() -> BotEvent {
+        BotEvent::BotDeployed { instance: "maker-20261124-120000".into(), at: AT }
+    }
+
+    #[test]
+    fn a_bot_is_asked_for_once_until_it_has_stopped() {
+        check([created()], BotCommand::Deploy { at: AT }, Ok(vec![asked_for()]));
+        check([created(), asked_for()], BotCommand::Deploy { at: AT }, Err(BotRefusal::AlreadyWanted));
+        check([created(), asked_for(), deployed()], BotCommand::Deploy { at: AT }, Err(BotRefusal::AlreadyWanted));
+        let stopping = BotEvent::BotStopRequested { reason: "done".into(), at: AT };
+        let gone = [created(), asked_for(), deployed(), stopping, BotEvent::BotStopped { at: AT }];
+        check(gone, BotCommand::Deploy { at: AT }, Ok(vec![asked_for()]));
+    }
+
+    #[test]
+    fn a_bot_that_nobody_created_or_configured_cannot_be_deployed() {
+        check([], BotCommand::Deploy { at: AT }, Err(BotRefusal::NotCreated));
+        let bare = BotEvent::BotCreated { name: "old".parse().unwrap(), config: BotConfig::default(), at: AT };
+        check([bare], BotCommand::Deploy { at: AT }, Err(BotRefusal::NoController));
+    }
+
+    #[test]
+    fn a_deployment_that_nobody_asked_for_is_refused() {
+        let confirm = BotCommand::ConfirmDeployed { instance: "x".into(), at: AT };
+        check([created()], confirm, Err(BotRefusal::NotAskedToDeploy));
+    }
+
+    #[test]
+    fn a_failed_stop_leaves_the_bot_running() {
+        let stopping = BotEvent::BotStopRequested { reason: "done".into(), at: AT };
+        let failed = BotEvent::BotStopFailed { reason: "no answer".into(), at: AT };
+        let given = [created(), asked_for(), deployed(), stopping.clone(), failed];
+        check(given, BotCommand::Stop { reason: "done".into(), at: AT }, Ok(vec![stopping]));
+    }
+
+    #[test]
+    fn a_report_that_says_nothing_new_is_not_recorded() {
+        let said = BotEvent::BotStateReported { state: ReportedState::Running, at: AT };
+        let again = BotCommand::ReportState { state: ReportedState::Running, at: AT };
+        check([created()], again.clone(), Ok(vec![said.clone()]));
+        check([created(), said], again, Ok(vec![]));
+    }
+}

@@ -1,0 +1,152 @@
+//! A client with the desk: onboarded once, its accounts opened once each, offboarded once.
+
+use std::collections::BTreeSet;
+
+use events::{AccountName, Asset, Exchange, Slug, Time, client::ClientEvent};
+use serde::{Deserialize, Serialize};
+
+/// What can be wanted of a client.
+#[derive(Debug, Clone)]
+pub enum ClientCommand {
+    Onboard { slug: Slug, name: String, reporting_currency: Asset, at: Time },
+    OpenAccount { exchange: Exchange, account: AccountName, at: Time },
+    Rename { name: String, at: Time },
+    Offboard { reason: String, at: Time },
+}
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientRefusal {
+    #[error("the client is onboarded already")]
+    AlreadyOnboarded,
+    #[error("the client is not onboarded yet")]
+    NotOnboarded,
+    #[error("the client has left the desk")]
+    Offboarded,
+    #[error("the client has an account on {0} already")]
+    AccountOpen(Exchange),
+    #[error("a client's name has 1 to 200 characters, this one {0}")]
+    NameLength(usize),
+}
+
+/// What a decision about a client must know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    onboarded: bool,
+    offboarded: bool,
+    accounts: BTreeSet<Exchange>,
+}
+
+impl Client {
+    /// Decides a command.
+    pub fn decide(&self, command: ClientCommand) -> Result<Vec<ClientEvent>, ClientRefusal> {
+        if let ClientCommand::Onboard { slug, name, reporting_currency, at } = command {
+            return self.onboard(slug, name, reporting_currency, at);
+        }
+        self.is_with_us()?;
+        match command {
+            ClientCommand::OpenAccount { exchange, .. } if self.accounts.contains(&exchange) => {
+                Err(ClientRefusal::AccountOpen(exchange))
+            }
+            ClientCommand::OpenAccount { exchange, account, at } => {
+                Ok(vec![ClientEvent::AccountOpened { exchange, account, at }])
+            }
+            ClientCommand::Rename { name, at } => Ok(vec![ClientEvent::ClientRenamed { name: readable(name)?, at }]),
+            ClientCommand::Offboard { reason, at } => Ok(vec![ClientEvent::ClientOffboarded { reason, at }]),
+            ClientCommand::Onboard { .. } => Err(ClientRefusal::AlreadyOnboarded),
+        }
+    }
+
+    fn onboard(
+        &self,
+        slug: Slug,
+        name: String,
+        reporting_currency: Asset,
+        at: Time,
+    ) -> Result<Vec<ClientEvent>, ClientRefusal> {
+        if self.onboarded {
+            return Err(ClientRefusal::AlreadyOnboarded);
+        }
+        Ok(vec![ClientEvent::ClientOnboarded { slug, name: readable(name)?, reporting_currency, at }])
+    }
+
+    fn is_with_us(&self) -> Result<(), ClientRefusal> {
+        match (self.onboarded, self.offboarded) {
+            (false, _) => Err(ClientRefusal::NotOnboarded),
+            (true, true) => Err(ClientRefusal::Offboarded),
+            (true, false) => Ok(()),
+        }
+    }
+
+    pub(crate) fn remember(&mut self, event: ClientEvent) {
+        match event {
+            ClientEvent::ClientOnboarded { .. } => self.onboarded = true,
+            ClientEvent::AccountOpened { exchange, .. } => {
+                self.accounts.insert(exchange);
+            }
+            ClientEvent::ClientOffboarded { .. } => self.offboarded = true,
+            ClientEvent::ClientRenamed { .. } | ClientEvent::ReportingCurrencyChanged { .. } => {}
+        }
+    }
+}
+
+fn readable(name: String) -> Result<String, ClientRefusal> {
+    match name.chars().count() {
+        1..=200 => Ok(name),
+        length => Err(ClientRefusal::NameLength(length)),
+    }
+}
+
+crate::aggregate!(Client, "client", ClientCommand, ClientEvent, ClientRefusal);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(given: impl IntoIterator<Item = ClientEvent>, when: ClientCommand, then: Result<Vec<ClientEvent>, ClientRefusal>) {
+        let mut client = Client::default();
+        given.into_iter().for_each(|event| client.remember(event));
+        assert_eq!(client.decide(when), then);
+    }
+
+    const AT: Time = Time::EPOCH;
+
+    fn onboarded() -> ClientEvent {
+        let slug = "acme".parse().unwrap();
+        ClientEvent::ClientOnboarded { slug, name: "Acme".into(), reporting_currency: Asset::usdt(), at: AT }
+    }
+
+    fn open() -> ClientCommand {
+        ClientCommand::OpenAccount { exchange: Exchange::Okx, account: "a1".parse().unwrap(), at: AT }
+    }
+
+    fn opened() -> ClientEvent {
+        ClientEvent::AccountOpened { exchange: Exchange::Okx, account: "a1".parse().unwrap(), at: AT }
+    }
+
+    #[test]
+    fn a_client_is_onboarded_once() {
+        let again = ClientCommand::Onboard {
+            slug: "acme".parse().unwrap(),
+            name: "Acme".into(),
+            reporting_currency: Asset::usdt(),
+            at: AT,
+        };
+        check([], again.clone(), Ok(vec![onboarded()]));
+        check([onboarded()], again, Err(ClientRefusal::AlreadyOnboarded));
+    }
+
+    #[test]
+    fn an_account_is_opened_once_an_exchange_and_only_for_a_client_of_the_desk() {
+        check([onboarded()], open(), Ok(vec![opened()]));
+        check([onboarded(), opened()], open(), Err(ClientRefusal::AccountOpen(Exchange::Okx)));
+        check([], open(), Err(ClientRefusal::NotOnboarded));
+        let left = ClientEvent::ClientOffboarded { reason: "moved".into(), at: AT };
+        check([onboarded(), left], open(), Err(ClientRefusal::Offboarded));
+    }
+
+    #[test]
+    fn a_name_without_a_character_is_refused() {
+        check([onboarded()], ClientCommand::Rename { name: String::new(), at: AT }, Err(ClientRefusal::NameLength(0)));
+    }
+}

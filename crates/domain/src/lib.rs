@@ -1,0 +1,36 @@
+//! The decisions: state and a command in, events or a refusal out. No clock, no network, no database.
+
+pub mod bot;
+pub mod client;
+pub mod ledger;
+
+/// Puts a pure decision behind cqrs-es: what is decided is written to the sink, which applies it.
+macro_rules! aggregate {
+    ($type:ty, $name:literal, $command:ty, $event:ty, $refusal:ty) => {
+        impl cqrs_es::Aggregate for $type {
+            const TYPE: &'static str = $name;
+            type Command = $command;
+            type Event = $event;
+            type Error = $refusal;
+            type Services = ();
+
+            async fn handle(
+                &mut self,
+                command: $command,
+                (): &(),
+                sink: &cqrs_es::event_sink::EventSink<Self>,
+            ) -> Result<(), $refusal> {
+                for event in self.decide(command)? {
+                    sink.write(event, self).await;
+                }
+                Ok(())
+            }
+
+            fn apply(&mut self, event: $event) {
+                self.remember(event);
+            }
+        }
+    };
+}
+
+pub(crate) use aggregate;

@@ -1,0 +1,75 @@
+//! What a caller asks the store to write, and what it answers.
+
+use std::sync::Arc;
+
+use events::{Actor, AggregateRef, ClientId, CommandId, Event, EventId};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// Events of one aggregate that one decision produced: all of them are written, or none.
+#[derive(Debug, Clone)]
+pub struct Append {
+    pub client: ClientId,
+    pub aggregate: AggregateRef,
+    pub expected: Expected,
+    pub events: Vec<Draft>,
+    pub cause: Cause,
+}
+
+/// An event that has no place yet.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub event: Event,
+    /// What may be in this client's stream only once. A second append with the same key writes nothing.
+    pub key: Option<String>,
+}
+
+/// What the aggregate's version must be for the decision to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Facts that depend on nothing before them.
+    Any,
+    /// The decision was made on exactly this many events.
+    Version(u64),
+}
+
+/// Who wanted it, and what it follows from.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    pub actor: Actor,
+    pub correlation: CommandId,
+    pub causation: Option<EventId>,
+}
+
+impl Cause {
+    /// A part of the platform, acting by itself.
+    pub fn system(part: &str) -> Self {
+        Self { actor: Actor::System(part.to_owned()), correlation: CommandId::new(), causation: None }
+    }
+}
+
+/// Where the events stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    pub first: u64,
+    pub last: u64,
+    /// They stood there before: this command, or this fact, was sent again.
+    pub repeated: bool,
+}
+
+/// Why nothing was written, or why that is not known.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    #[error("{aggregate} is at version {actual}, the decision was made at {expected}: load it again and decide anew")]
+    Conflict { aggregate: AggregateRef, expected: u64, actual: u64 },
+    #[error("could not append to the stream of client {client}; send the same command again, it is written at most once")]
+    Fault { client: ClientId, #[source] cause: Arc<sqlx::Error> },
+    #[error("the committer has shut down")]
+    Closed,
+}
+
+/// The stored form of a key: short, of one size, and saying nothing.
+pub(crate) fn stored_key(key: &str) -> Uuid {
+    let hash = Sha256::digest(key.as_bytes());
+    Uuid::from_slice(&hash[..16]).expect("16 bytes make a UUID")
+}

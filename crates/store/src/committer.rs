@@ -1,0 +1,176 @@
+//! The group committer: every waiting command of this process goes out with the next commit.
+//!
+//! One group is under way while few wait; a second is started beside it when enough commands of other clients have
+//! gathered meanwhile. No client is ever in two groups at once, so each stream has one writer in this process.
+
+use std::collections::{HashSet, VecDeque};
+
+use events::ClientId;
+use sqlx::PgPool;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use uuid::Uuid;
+
+use crate::{
+    append::{Append, AppendError, Receipt},
+    group::{Group, Pending},
+    tips::Tips,
+    waker::Waker,
+};
+
+/// Events in one group at most.
+const EVENTS_MAX: usize = 1_000;
+/// Groups under way at most, and how many commands must wait before the second starts: measured, one is better for few.
+const LANES_MAX: usize = 2;
+const SECOND_LANE_FROM: usize = 24;
+/// Streams remembered at most; beyond that all are forgotten and read again.
+const TIPS_MAX: usize = 20_000;
+
+/// The way into the streams. Cheap to clone; all clones feed one committer.
+#[derive(Debug, Clone)]
+pub struct Committer {
+    commands: mpsc::Sender<Pending>,
+}
+
+impl Committer {
+    /// Starts the committer on connections of login `writer`; it ends when the last clone is gone and all is written.
+    pub fn start(writer: PgPool) -> Self {
+        let (commands, waiting) = mpsc::channel(4_096);
+        tokio::spawn(Lanes::new(writer).run(waiting));
+        Self { commands }
+    }
+
+    /// Writes one decision's events, or answers why not.
+    pub async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+        let answer = self.send(append).await?;
+        answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Writes many decisions, each with its own outcome, in as few commits as possible.
+    pub async fn append_all(&self, appends: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
+        let mut answers = Vec::with_capacity(appends.len());
+        for append in appends {
+            answers.push(self.send(append).await);
+        }
+        let mut outcomes = Vec::with_capacity(answers.len());
+        for answer in answers {
+            outcomes.push(match answer {
+                Ok(answer) => answer.await.unwrap_or(Err(AppendError::Closed)),
+                Err(closed) => Err(closed),
+            });
+        }
+        outcomes
+    }
+
+    async fn send(&self, append: Append) -> Result<oneshot::Receiver<Result<Receipt, AppendError>>, AppendError> {
+        assert!(!append.events.is_empty(), "an append of {} has no events", append.aggregate);
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Pending::new(append, reply)).await.map_err(|_| AppendError::Closed)?;
+        Ok(answer)
+    }
+}
+
+struct Lanes {
+    db: PgPool,
+    waker: Waker,
+    waiting: VecDeque<Pending>,
+    tips: Tips,
+    busy: HashSet<ClientId>,
+    under_way: JoinSet<(Vec<ClientId>, Tips)>,
+}
+
+impl Lanes {
+    fn new(db: PgPool) -> Self {
+        let waker = Waker::start(db.clone());
+        Self { db, waker, waiting: VecDeque::new(), tips: Tips::new(), busy: HashSet::new(), under_way: JoinSet::new() }
+    }
+
+    async fn run(mut self, mut commands: mpsc::Receiver<Pending>) {
+        let mut open = true;
+        while open || !self.waiting.is_empty() || !self.under_way.is_empty() {
+            tokio::select! {
+                command = commands.recv(), if open => match command {
+                    Some(command) => {
+                        self.waiting.push_back(command);
+                        while let Ok(more) = commands.try_recv() {
+                            self.waiting.push_back(more);
+                        }
+                    }
+                    None => open = false,
+                },
+                Some(done) = self.under_way.join_next() => {
+                    let (clients, tips) = done.expect("a group commit does not panic");
+                    self.finished(clients, tips);
+                }
+            }
+            self.start_groups();
+        }
+    }
+
+    fn start_groups(&mut self) {
+        while !self.waiting.is_empty() && self.may_start() {
+            let group = self.gather();
+            if group.waiting.is_empty() {
+                return;
+            }
+            let clients: Vec<ClientId> = group.waiting.iter().map(|pending| pending.append.client).collect();
+            self.busy.extend(&clients);
+            let db = self.db.clone();
+            self.under_way.spawn(async move { (clients, group.commit(&db).await) });
+        }
+    }
+
+    fn may_start(&self) -> bool {
+        match self.under_way.len() {
+            0 => true,
+            lanes if lanes < LANES_MAX => {
+                let free = self.waiting.iter().filter(|pending| !self.busy.contains(&pending.append.client));
+                free.take(SECOND_LANE_FROM).count() == SECOND_LANE_FROM
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes what may go together: no client of another group, no key twice, and of each client nothing out of order.
+    fn gather(&mut self) -> Group {
+        let mut group = Group { waiting: Vec::new(), tips: Tips::new() };
+        let mut held_back: HashSet<ClientId> = self.busy.clone();
+        let mut keys: HashSet<(ClientId, Uuid)> = HashSet::new();
+        let mut aggregates = HashSet::new();
+        let (mut events, mut rest) = (0, VecDeque::new());
+        for pending in self.waiting.drain(..) {
+            let client = pending.append.client;
+            let fits = events == 0 || events + pending.keys.len() <= EVENTS_MAX;
+            let repeats = pending.keys.iter().flatten().any(|key| keys.contains(&(client, *key)));
+            let decided_blind = matches!(pending.append.expected, crate::Expected::Version(_))
+                && aggregates.contains(&(client, pending.append.aggregate.clone()));
+            if !fits || repeats || decided_blind || held_back.contains(&client) {
+                held_back.insert(client);
+                rest.push_back(pending);
+                continue;
+            }
+            events += pending.keys.len();
+            keys.extend(pending.keys.iter().flatten().map(|key| (client, *key)));
+            aggregates.insert((client, pending.append.aggregate.clone()));
+            if let Some(tip) = self.tips.remove(&client) {
+                group.tips.insert(client, tip);
+            }
+            group.waiting.push(pending);
+        }
+        self.waiting = rest;
+        group
+    }
+
+    fn finished(&mut self, clients: Vec<ClientId>, tips: Tips) {
+        for client in clients {
+            self.busy.remove(&client);
+        }
+        if self.tips.len() > TIPS_MAX {
+            self.tips.clear();
+        }
+        self.tips.extend(tips);
+        self.waker.wake();
+    }
+}

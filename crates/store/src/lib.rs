@@ -1,0 +1,28 @@
+//! The streams: one a client, gapless, hash-chained, appended to by one call and followed without ever skipping.
+//!
+//! A command's way through: [`Streams::execute`] loads the aggregate, asks it, and hands the events to the group
+//! committer, which numbers and chains what all waiting commands decided and writes it with one round trip.
+
+mod append;
+mod client_store;
+mod committer;
+mod follow;
+mod group;
+mod heads;
+mod logins;
+mod migrate;
+mod read;
+mod streams;
+mod tips;
+mod waker;
+
+pub use append::{Append, AppendError, Cause, Draft, Expected, Receipt};
+pub use client_store::{ClientContext, ClientStore};
+pub use committer::Committer;
+pub use follow::Follower;
+pub use heads::{head, latest_signed, sign_heads};
+pub use logins::Login;
+pub use migrate::{MigrateError, migrate};
+pub use read::{Corrupt, ReadError, after, between, heads_of_all, lines};
+pub use streams::{ExecuteError, Streams};
+pub use waker::{HEADS_MOVED, Wakes};

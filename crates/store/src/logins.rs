@@ -1,0 +1,95 @@
+//! The Postgres logins: one a job, each with only what its job needs, their passwords derived from one secret.
+//!
+//! Logins and not `SET ROLE`, because any session can reset a role. None bypasses row security.
+
+use hkdf::Hkdf;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+use sqlx::{
+    PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// A job that has its own login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// Commands: may run the append and load what a decision needs.
+    Writer,
+    /// Projection workers: read every stream, own every read model.
+    Projector,
+    /// Queries on behalf of one client.
+    Query,
+    /// Queries of the desk over all clients.
+    AdminQuery,
+    /// Reads one client's events, and nothing else.
+    Auditor,
+    /// Users and passwords.
+    Auth,
+}
+
+/// How long a transaction may sit idle before Postgres ends it. Without it a stopped process holds its locks for ever.
+const IDLE_IN_TRANSACTION_MAX: &str = "15s";
+
+impl Login {
+    pub const ALL: [Self; 6] =
+        [Self::Writer, Self::Projector, Self::Query, Self::AdminQuery, Self::Auditor, Self::Auth];
+
+    /// The role's name in Postgres. One cluster serves one deployment.
+    pub const fn role(self) -> &'static str {
+        match self {
+            Self::Writer => "pipelabs_writer",
+            Self::Projector => "pipelabs_projector",
+            Self::Query => "pipelabs_query",
+            Self::AdminQuery => "pipelabs_admin_query",
+            Self::Auditor => "pipelabs_auditor",
+            Self::Auth => "pipelabs_auth",
+        }
+    }
+
+    /// The login's password: HKDF-SHA-256 of the deployment's secret, so that one `DATABASE_URL` configures all.
+    fn password(self, secret: &SecretString) -> SecretString {
+        let mut derived = [0; 24];
+        Hkdf::<Sha256>::new(Some(b"pipelabs postgres logins"), secret.expose_secret().as_bytes())
+            .expand(self.role().as_bytes(), &mut derived)
+            .expect("24 bytes are within what HKDF gives");
+        hex::encode(derived).into()
+    }
+
+    /// A pool of connections under this login, to the database that `owner` names.
+    pub fn pool(self, owner: &PgConnectOptions, secret: &SecretString, most: u32) -> PgPool {
+        let options = owner
+            .clone()
+            .username(self.role())
+            .password(self.password(secret).expose_secret())
+            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX)])
+            .application_name(self.role());
+        PgPoolOptions::new().max_connections(most).connect_lazy_with(options)
+    }
+}
+
+/// Makes the owner and every login, or brings their passwords up to date. Safe to repeat.
+pub(crate) async fn create(db: &mut PgConnection, secret: &SecretString) -> sqlx::Result<()> {
+    ensure(db, "pipelabs_owner", "nologin").await?;
+    for login in Login::ALL {
+        let password = login.password(secret);
+        ensure(db, login.role(), &format!("login password '{}'", password.expose_secret())).await?;
+    }
+    // So that migrations run as the owner, whoever `DATABASE_URL` logs in as.
+    run(db, "grant pipelabs_owner to current_user").await?;
+    let database: String = sqlx::query_scalar("select quote_ident(current_database())").fetch_one(&mut *db).await?;
+    run(db, &format!("grant create on database {database} to pipelabs_owner")).await
+}
+
+async fn ensure(db: &mut PgConnection, role: &str, attributes: &str) -> sqlx::Result<()> {
+    let there: bool = sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)")
+        .bind(role)
+        .fetch_one(&mut *db)
+        .await?;
+    let verb = if there { "alter" } else { "create" };
+    run(db, &format!("{verb} role {role} with {attributes} nosuperuser nobypassrls")).await
+}
+
+/// Role statements take no parameters; every part of these texts is ours.
+async fn run(db: &mut PgConnection, statement: &str) -> sqlx::Result<()> {
+    sqlx::raw_sql(statement).execute(db).await.map(drop)
+}

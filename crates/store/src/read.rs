@@ -1,0 +1,143 @@
+//! Reading streams: events in order, heads, and the lines of an export.
+
+use chrono::{DateTime, Utc};
+use events::{
+    AggregateRef, ClientId, Event, EventId, Recorded, Unreadable,
+    chain::Hash,
+    export::EventLine,
+};
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+/// Why events could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("could not read the stream of client {client}")]
+    Database { client: ClientId, #[source] cause: sqlx::Error },
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+}
+
+/// A stored event that this build cannot understand.
+#[derive(Debug, thiserror::Error)]
+#[error("event {seq} of client {client} cannot be read by this build")]
+pub struct Corrupt {
+    pub client: ClientId,
+    pub seq: u64,
+    #[source]
+    pub cause: Unreadable,
+}
+
+/// A row of `es.events`, as far as a reader of facts needs it.
+pub(crate) struct Row {
+    pub client_id: Uuid,
+    pub client_seq: i64,
+    pub aggregate_type: String,
+    pub aggregate_id: String,
+    pub aggregate_seq: i64,
+    pub event_id: Uuid,
+    pub event_type: String,
+    pub event_version: String,
+    pub payload: String,
+    pub occurred_at: DateTime<Utc>,
+    pub recorded_at: DateTime<Utc>,
+}
+
+impl Row {
+    pub fn read(self) -> Result<Recorded, Corrupt> {
+        let (client, seq) = (ClientId(self.client_id), self.client_seq as u64);
+        let event = Event::read(&self.aggregate_type, &self.event_type, &self.event_version, &self.payload)
+            .map_err(|cause| Corrupt { client, seq, cause })?;
+        Ok(Recorded {
+            client,
+            seq,
+            aggregate: AggregateRef { kind: self.aggregate_type, id: self.aggregate_id },
+            aggregate_seq: self.aggregate_seq as u64,
+            id: EventId(self.event_id),
+            event,
+            occurred_at: self.occurred_at.into(),
+            recorded_at: self.recorded_at.into(),
+        })
+    }
+}
+
+/// At most `most` events after `reached`, in order, without a gap.
+pub async fn after(db: impl PgExecutor<'_>, client: ClientId, reached: u64, most: u32) -> Result<Vec<Recorded>, ReadError> {
+    between(db, client, reached + 1, reached + u64::from(most)).await
+}
+
+/// The events numbered `first` to `last`, as far as they are there, in order, without a gap.
+///
+/// # Panics
+/// If the stream has a gap: a bug, or somebody's hand in the database.
+pub async fn between(db: impl PgExecutor<'_>, client: ClientId, first: u64, last: u64) -> Result<Vec<Recorded>, ReadError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        select client_id, client_seq, aggregate_type, aggregate_id, aggregate_seq, event_id, event_type, event_version,
+               payload::text as "payload!", occurred_at, recorded_at
+          from es.events
+         where client_id = $1 and client_seq between $2 and $3
+         order by client_seq
+        "#,
+        client.0,
+        first as i64,
+        last as i64
+    )
+    .fetch_all(db)
+    .await
+    .map_err(|cause| ReadError::Database { client, cause })?;
+    for (row, expected) in rows.iter().zip(first..) {
+        assert_eq!(row.client_seq as u64, expected, "the stream of client {client} has a gap before {}", row.client_seq);
+    }
+    rows.into_iter().map(|row| row.read().map_err(ReadError::from)).collect()
+}
+
+/// Where each stream stands.
+pub async fn heads_of_all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<(ClientId, u64)>> {
+    let rows = sqlx::query!("select client_id, head from es.streams where head > 0 order by client_id").fetch_all(db).await?;
+    Ok(rows.into_iter().map(|row| (ClientId(row.client_id), row.head as u64)).collect())
+}
+
+/// The events numbered `first` to `last` as lines of an export.
+pub async fn lines(db: impl PgExecutor<'_>, client: ClientId, first: u64, last: u64) -> Result<Vec<EventLine>, ReadError> {
+    let rows = sqlx::query!(
+        r#"
+        select client_seq, aggregate_type, aggregate_id, aggregate_seq, event_id, event_type, event_version,
+               payload, metadata, occurred_at, recorded_at, content_hash, chain_hash
+          from es.events
+         where client_id = $1 and client_seq between $2 and $3
+         order by client_seq
+        "#,
+        client.0,
+        first as i64,
+        last as i64
+    )
+    .fetch_all(db)
+    .await
+    .map_err(|cause| ReadError::Database { client, cause })?;
+    Ok(rows
+        .into_iter()
+        .map(|row| EventLine {
+            client_id: client,
+            client_seq: row.client_seq as u64,
+            aggregate_type: row.aggregate_type,
+            aggregate_id: row.aggregate_id,
+            aggregate_seq: row.aggregate_seq as u64,
+            event_id: EventId(row.event_id),
+            event_type: row.event_type,
+            event_version: row.event_version,
+            payload: row.payload,
+            metadata: row.metadata,
+            occurred_at: row.occurred_at.into(),
+            recorded_at: row.recorded_at.into(),
+            content_hash: hex::encode(row.content_hash),
+            chain_hash: hex::encode(row.chain_hash),
+        })
+        .collect())
+}
+
+/// A stored hash.
+pub(crate) fn hash(bytes: &[u8]) -> Hash {
+    bytes.try_into().expect("a stored hash has 32 bytes")
+}

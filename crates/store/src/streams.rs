@@ -1,0 +1,164 @@
+//! A command's way into a stream: load the aggregate, ask it, append what it decided.
+
+use cqrs_es::{Aggregate, event_sink::EventSink};
+use events::{AggregateRef, ClientId, Event, Recorded};
+use sqlx::PgPool;
+
+use crate::{
+    Append, AppendError, Cause, Committer, Corrupt, Draft, Expected, ReadError, Receipt,
+    read::Row,
+};
+
+/// How often a decision is made anew when another got in between.
+const TRIES_MAX: u32 = 16;
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError<Refusal: std::error::Error> {
+    /// The aggregate said no.
+    #[error(transparent)]
+    Refused(Refusal),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// The streams, from a command's side.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    writer: PgPool,
+    committer: Committer,
+}
+
+impl Streams {
+    /// Over connections of login `writer`.
+    pub fn new(writer: PgPool) -> Self {
+        Self { committer: Committer::start(writer.clone()), writer }
+    }
+
+    /// The way in for facts that no aggregate has to judge.
+    pub fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
+    /// Carries out a command. With a `key`, a command that was carried out before writes nothing and gets its old answer;
+    /// a decision that was overtaken is made anew. `None`: the aggregate decided that nothing happens.
+    pub async fn execute<A>(
+        &self,
+        client: ClientId,
+        id: &str,
+        command: A::Command,
+        key: Option<String>,
+        cause: &Cause,
+    ) -> Result<Option<Receipt>, ExecuteError<A::Error>>
+    where
+        A: Aggregate<Services = ()>,
+        A::Command: Clone + Send,
+        A::Event: Into<Event>,
+    {
+        if let Some(seq) = self.stored(client, key.as_deref()).await? {
+            return Ok(Some(Receipt { first: seq, last: seq, repeated: true }));
+        }
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (mut aggregate, version) = self.load::<A>(client, id).await?;
+            let sink = EventSink::default();
+            aggregate.handle(command.clone(), &(), &sink).await.map_err(ExecuteError::Refused)?;
+            let mut events: Vec<Draft> =
+                sink.collect().await.into_iter().map(|event| Draft { event: event.into(), key: None }).collect();
+            let Some(first) = events.first_mut() else { return Ok(None) };
+            first.key.clone_from(&key);
+            let aggregate = AggregateRef::new(A::TYPE, id);
+            let append = Append { client, aggregate, expected: Expected::Version(version), events, cause: cause.clone() };
+            match self.committer.append(append).await {
+                Err(AppendError::Conflict { .. }) if tries < TRIES_MAX => {}
+                answer => return Ok(Some(answer?)),
+            }
+        }
+    }
+
+    /// An aggregate folded from its whole history, and its version.
+    pub async fn load<A>(&self, client: ClientId, id: &str) -> Result<(A, u64), ReadError>
+    where
+        A: Aggregate,
+    {
+        let mut aggregate = A::default();
+        let mut version = 0;
+        for row in self.history(client, A::TYPE, id, 0).await? {
+            version = row.aggregate_seq as u64;
+            let event = serde_json::from_str(&row.payload).map_err(|cause| Corrupt {
+                client,
+                seq: row.client_seq as u64,
+                cause: events::Unreadable::Payload { event_type: row.event_type, cause },
+            })?;
+            aggregate.apply(event);
+        }
+        Ok((aggregate, version))
+    }
+
+    /// Under which number a key is stored, if it is.
+    pub async fn stored(&self, client: ClientId, key: Option<&str>) -> Result<Option<u64>, ReadError> {
+        let Some(key) = key else { return Ok(None) };
+        let found = self.stored_all(client, &[key.to_owned()]).await?;
+        Ok(found[0])
+    }
+
+    /// Under which numbers these keys are stored, in the order of the keys.
+    pub async fn stored_all(&self, client: ClientId, keys: &[String]) -> Result<Vec<Option<u64>>, ReadError> {
+        let keys: Vec<_> = keys.iter().map(|key| crate::append::stored_key(key)).collect();
+        let clients = vec![client.0; keys.len()];
+        let rows = sqlx::query!(
+            r#"select dedupe_key as "key!", client_seq as "seq!" from es.seen($1, $2)"#,
+            &clients,
+            &keys
+        )
+        .fetch_all(&self.writer)
+        .await
+        .map_err(|cause| ReadError::Database { client, cause })?;
+        let seen: std::collections::HashMap<_, _> = rows.into_iter().map(|row| (row.key, row.seq as u64)).collect();
+        Ok(keys.iter().map(|key| seen.get(key).copied()).collect())
+    }
+
+    /// Single events by number, in order.
+    pub async fn numbered(&self, client: ClientId, numbers: &[u64]) -> Result<Vec<Recorded>, ReadError> {
+        let numbers: Vec<i64> = numbers.iter().map(|seq| *seq as i64).collect();
+        let rows = sqlx::query_as!(
+            Row,
+            r#"
+            select client_id as "client_id!", client_seq as "client_seq!", aggregate_type as "aggregate_type!",
+                   aggregate_id as "aggregate_id!", aggregate_seq as "aggregate_seq!", event_id as "event_id!",
+                   event_type as "event_type!", event_version as "event_version!", payload::text as "payload!",
+                   occurred_at as "occurred_at!", recorded_at as "recorded_at!"
+              from es.numbered($1, $2)
+            "#,
+            client.0,
+            &numbers
+        )
+        .fetch_all(&self.writer)
+        .await
+        .map_err(|cause| ReadError::Database { client, cause })?;
+        rows.into_iter().map(|row| row.read().map_err(ReadError::from)).collect()
+    }
+
+    pub(crate) async fn history(&self, client: ClientId, kind: &str, id: &str, after: u64) -> Result<Vec<Row>, ReadError> {
+        sqlx::query_as!(
+            Row,
+            r#"
+            select client_id as "client_id!", client_seq as "client_seq!", aggregate_type as "aggregate_type!",
+                   aggregate_id as "aggregate_id!", aggregate_seq as "aggregate_seq!", event_id as "event_id!",
+                   event_type as "event_type!", event_version as "event_version!", payload::text as "payload!",
+                   occurred_at as "occurred_at!", recorded_at as "recorded_at!"
+              from es.history($1, $2, $3, $4)
+            "#,
+            client.0,
+            kind,
+            id,
+            after as i64
+        )
+        .fetch_all(&self.writer)
+        .await
+        .map_err(|cause| ReadError::Database { client, cause })
+    }
+}

@@ -1,0 +1,494 @@
+//! Exact decimals: a sign, 256 bits of digits and a place for the point. Nothing is ever rounded unless it says so.
+//!
+//! Money is why this is our own: no crate on offer holds 76 digits, stays `Copy`, refuses instead of rounding and divides
+//! once with a 512-bit product in between. The digits themselves are `ruint`'s.
+
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Neg,
+    str::FromStr,
+    sync::LazyLock,
+};
+
+use ruint::{Uint, UintTryFrom, aliases::U256};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+type U1024 = Uint<1024, 16>;
+
+/// Decimal places of a quotient; it is rounded there once, half to even.
+pub const DIVISION_PLACES: u32 = 36;
+/// The most digits and the most decimal places that a value may have.
+const DIGITS_MAX: u32 = 76;
+
+static TENS: LazyLock<[U256; 77]> = LazyLock::new(|| {
+    let mut ten = U256::from(1);
+    std::array::from_fn(|power| {
+        if power > 0 {
+            ten *= U256::from(10);
+        }
+        ten
+    })
+});
+
+/// An exact decimal number.
+#[derive(Clone, Copy, Default)]
+pub struct Decimal {
+    negative: bool,
+    digits: U256,
+    scale: u32,
+}
+
+/// A text that is no number we can hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecimalError {
+    #[error("{0:?} is not a decimal number")]
+    NotANumber(String),
+    #[error("{0:?} has more digits than can be kept exactly")]
+    TooPrecise(String),
+}
+
+/// A result that has no exact form here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ArithmeticError {
+    #[error("the result does not fit in 256 bits")]
+    Overflow,
+    #[error("division by zero")]
+    DivisionByZero,
+}
+
+use ArithmeticError::{DivisionByZero, Overflow};
+
+impl Decimal {
+    pub const ZERO: Self = Self { negative: false, digits: U256::ZERO, scale: 0 };
+    pub const ONE: Self = Self { negative: false, digits: U256::ONE, scale: 0 };
+
+    /// `mantissa` with the point moved `scale` places to the left.
+    pub fn new(mantissa: i128, scale: u32) -> Self {
+        Self { negative: mantissa < 0, digits: U256::from(mantissa.unsigned_abs()), scale }
+    }
+
+    /// A whole number.
+    pub fn from_int(whole: i64) -> Self {
+        Self::new(i128::from(whole), 0)
+    }
+
+    pub fn is_zero(&self) -> bool {
+        self.digits.is_zero()
+    }
+
+    /// Below zero.
+    pub fn is_negative(&self) -> bool {
+        self.negative && !self.is_zero()
+    }
+
+    /// Above zero.
+    pub fn is_positive(&self) -> bool {
+        !self.negative && !self.is_zero()
+    }
+
+    /// The distance from zero.
+    #[must_use]
+    pub fn abs(self) -> Self {
+        Self { negative: false, ..self }
+    }
+
+    /// How many digits it has, leading and trailing zeros left out.
+    pub fn significant_digits(&self) -> u32 {
+        digit_count(self.normalised().digits)
+    }
+
+    /// How many digits stand behind the point, trailing zeros left out.
+    pub fn scale(&self) -> u32 {
+        self.normalised().scale
+    }
+
+    /// Exact sum.
+    pub fn plus(self, other: Self) -> Result<Self, ArithmeticError> {
+        let (left, right, scale) = aligned(self, other)?;
+        let (negative, digits) = match (self.negative == other.negative, left >= right) {
+            (true, _) => (self.negative, left.checked_add(right).ok_or(Overflow)?),
+            (false, true) => (self.negative, left - right),
+            (false, false) => (other.negative, right - left),
+        };
+        Ok(Self { negative: negative && !digits.is_zero(), digits, scale })
+    }
+
+    /// Exact difference.
+    pub fn minus(self, other: Self) -> Result<Self, ArithmeticError> {
+        self.plus(-other)
+    }
+
+    /// Exact product.
+    pub fn times(self, other: Self) -> Result<Self, ArithmeticError> {
+        let negative = self.negative != other.negative;
+        if let (Ok(left), Ok(right)) = (u128::try_from(self.digits), u128::try_from(other.digits))
+            && self.scale + other.scale <= DIGITS_MAX
+        {
+            let digits = U256::from(left) * U256::from(right);
+            return Ok(Self { negative: negative && !digits.is_zero(), digits, scale: self.scale + other.scale });
+        }
+        let (left, right) = (self.normalised(), other.normalised());
+        let digits = left.digits.checked_mul(right.digits).ok_or(Overflow)?;
+        let product = Self { negative: negative && !digits.is_zero(), digits, scale: left.scale + right.scale }.normalised();
+        if product.scale <= DIGITS_MAX { Ok(product) } else { Err(Overflow) }
+    }
+
+    /// `self * times / by`, rounded once to 36 places, half to even; the product in between is exact.
+    pub fn mul_div(self, times: Self, by: Self) -> Result<Self, ArithmeticError> {
+        if by.is_zero() {
+            return Err(DivisionByZero);
+        }
+        let negative = (self.negative != times.negative) != by.negative;
+        // self*times/by = digits * 10^(36 + by.scale - self.scale - times.scale) / 10^36
+        let mut above = wide(self.digits) * wide(times.digits);
+        let mut below = wide(by.digits);
+        let shift = i64::from(DIVISION_PLACES + by.scale) - i64::from(self.scale + times.scale);
+        let power = wide_ten(u32::try_from(shift.unsigned_abs()).expect("scales are small"));
+        if shift >= 0 { above *= power } else { below *= power }
+        let digits = U256::uint_try_from(half_even(above, below)).map_err(|_| Overflow)?;
+        Ok(Self { negative: negative && !digits.is_zero(), digits, scale: DIVISION_PLACES }.normalised())
+    }
+
+    /// `self / by`, rounded once to 36 places, half to even.
+    pub fn divided_by(self, by: Self) -> Result<Self, ArithmeticError> {
+        self.mul_div(Self::ONE, by)
+    }
+
+    /// Rounded to this many decimal places, half to even. For showing a figure to a person, never for keeping it.
+    #[must_use]
+    pub fn rounded(self, places: u32) -> Self {
+        if self.scale <= places {
+            return self;
+        }
+        let kept = half_even(wide(self.digits), wide_ten(self.scale - places));
+        let digits = U256::uint_try_from(kept).expect("rounding never adds a digit to 256 bits");
+        Self { negative: self.negative && !digits.is_zero(), digits, scale: places }
+    }
+
+    /// The same value without trailing zeros behind the point.
+    #[must_use]
+    pub fn normalised(mut self) -> Self {
+        if self.is_zero() {
+            return Self::ZERO;
+        }
+        for step in [16_u32, 4, 1] {
+            while self.scale >= step {
+                let (quotient, remainder) = divided(self.digits, TENS[step as usize]);
+                if !remainder.is_zero() {
+                    break;
+                }
+                self.digits = quotient;
+                self.scale -= step;
+            }
+        }
+        self
+    }
+}
+
+fn divided(digits: U256, by: U256) -> (U256, U256) {
+    match (u128::try_from(digits), u128::try_from(by)) {
+        (Ok(digits), Ok(by)) => (U256::from(digits / by), U256::from(digits % by)),
+        _ => digits.div_rem(by),
+    }
+}
+
+fn wide(digits: U256) -> U1024 {
+    U1024::from(digits)
+}
+
+fn wide_ten(power: u32) -> U1024 {
+    U1024::from(10).pow(U1024::from(power))
+}
+
+fn half_even(above: U1024, below: U1024) -> U1024 {
+    let (quotient, remainder) = above.div_rem(below);
+    let up = match (remainder << 1_usize).cmp(&below) {
+        Ordering::Less => false,
+        Ordering::Equal => quotient.bit(0),
+        Ordering::Greater => true,
+    };
+    if up { quotient + U1024::from(1) } else { quotient }
+}
+
+fn digit_count(digits: U256) -> u32 {
+    TENS.iter().position(|ten| digits < *ten).unwrap_or(TENS.len()) as u32
+}
+
+/// Both values' digits at the larger of their scales.
+fn aligned(left: Decimal, right: Decimal) -> Result<(U256, U256, u32), ArithmeticError> {
+    if left.scale == right.scale {
+        return Ok((left.digits, right.digits, left.scale));
+    }
+    try_aligned(left, right).or_else(|| try_aligned(left.normalised(), right.normalised())).ok_or(Overflow)
+}
+
+fn try_aligned(left: Decimal, right: Decimal) -> Option<(U256, U256, u32)> {
+    let raised = |small: Decimal, to: u32| small.digits.checked_mul(*TENS.get((to - small.scale) as usize)?);
+    match left.scale.cmp(&right.scale) {
+        Ordering::Less => Some((raised(left, right.scale)?, right.digits, right.scale)),
+        Ordering::Equal => Some((left.digits, right.digits, left.scale)),
+        Ordering::Greater => Some((left.digits, raised(right, left.scale)?, left.scale)),
+    }
+}
+
+impl Neg for Decimal {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self { negative: !self.negative && !self.is_zero(), ..self }
+    }
+}
+
+impl Ord for Decimal {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self.is_negative(), other.is_negative()) {
+            (false, true) => Ordering::Greater,
+            (true, false) => Ordering::Less,
+            (false, false) => distance(*self, *other),
+            (true, true) => distance(*other, *self),
+        }
+    }
+}
+
+fn distance(left: Decimal, right: Decimal) -> Ordering {
+    let scale = left.scale.max(right.scale);
+    let raised = |value: Decimal| wide(value.digits) * wide_ten(scale - value.scale);
+    match try_aligned(left, right) {
+        Some((left, right, _)) => left.cmp(&right),
+        None => raised(left).cmp(&raised(right)),
+    }
+}
+
+impl PartialOrd for Decimal {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Decimal {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Decimal {}
+
+impl Hash for Decimal {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let one = self.normalised();
+        (one.is_negative(), one.digits, one.scale).hash(state);
+    }
+}
+
+impl FromStr for Decimal {
+    type Err = DecimalError;
+
+    fn from_str(text: &str) -> Result<Self, DecimalError> {
+        let shown = || text.chars().take(60).collect::<String>();
+        let (number, exponent) = parts(text).ok_or_else(|| DecimalError::NotANumber(shown()))?;
+        scaled(number, exponent).ok_or_else(|| DecimalError::TooPrecise(shown()))
+    }
+}
+
+struct Number<'a> {
+    negative: bool,
+    whole: &'a str,
+    fraction: &'a str,
+}
+
+/// `[+-] digits [. digits] [e [+-] digits]`; an exponent beyond any sense counts as very large.
+fn parts(text: &str) -> Option<(Number<'_>, i64)> {
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, power(exponent)?),
+        None => (text, 0),
+    };
+    let negative = mantissa.starts_with('-');
+    let unsigned = mantissa.strip_prefix(['-', '+']).unwrap_or(mantissa);
+    let (whole, fraction) = match unsigned.split_once('.') {
+        Some((_, "")) => return None,
+        Some(split) => split,
+        None => (unsigned, ""),
+    };
+    let plain = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
+    (!whole.is_empty() && plain(whole) && plain(fraction)).then_some((Number { negative, whole, fraction }, exponent))
+}
+
+fn power(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let size = digits.trim_start_matches('0').get(..6).map_or_else(|| digits.parse().unwrap_or(i64::from(u32::MAX)), |_| i64::from(u32::MAX));
+    Some(if text.starts_with('-') { -size } else { size })
+}
+
+fn scaled(number: Number<'_>, exponent: i64) -> Option<Decimal> {
+    let all: String = [number.whole, number.fraction].concat();
+    let significant = all.trim_start_matches('0').trim_end_matches('0');
+    if significant.is_empty() {
+        return Some(Decimal::ZERO);
+    }
+    let trailing = (all.len() - all.trim_end_matches('0').len()) as i64;
+    let scale = number.fraction.len() as i64 - trailing - exponent;
+    if significant.len() > DIGITS_MAX as usize || scale > i64::from(DIGITS_MAX) || scale < -i64::from(DIGITS_MAX) {
+        return None;
+    }
+    let digits = U256::from_str_radix(significant, 10).ok()?;
+    let (digits, scale) = if scale < 0 { (digits.checked_mul(TENS[-scale as usize])?, 0) } else { (digits, scale as u32) };
+    (digit_count(digits) <= DIGITS_MAX).then_some(Decimal { negative: number.negative, digits, scale })
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.normalised();
+        let digits = value.digits.to_string();
+        let places = value.scale as usize;
+        let text = if places == 0 {
+            digits
+        } else if digits.len() > places {
+            let (whole, fraction) = digits.split_at(digits.len() - places);
+            format!("{whole}.{fraction}")
+        } else {
+            format!("0.{digits:0>places$}")
+        };
+        f.pad_integral(!value.is_negative(), "", &text)
+    }
+}
+
+impl fmt::Debug for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// From a JSON string, or from a JSON number by its text: never through a float.
+impl<'de> Deserialize<'de> for Decimal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> de::Visitor<'de> for Text {
+            type Value = Decimal;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a decimal number, as a text")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Decimal, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_u64<E: de::Error>(self, whole: u64) -> Result<Decimal, E> {
+                Ok(Decimal::new(i128::from(whole), 0))
+            }
+
+            fn visit_i64<E: de::Error>(self, whole: i64) -> Result<Decimal, E> {
+                Ok(Decimal::from_int(whole))
+            }
+
+            // With `arbitrary_precision`, serde_json hands a number over as a map that holds its text.
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Decimal, A::Error> {
+                let number = serde_json::Number::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                number.as_str().parse().map_err(de::Error::custom)
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn d(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_written_again_in_its_plain_form() {
+        for (text, plain) in [
+            ("7.2e-06", "0.0000072"), ("1E5", "100000"), ("-0.0", "0"), ("+3", "3"), ("-12.500", "-12.5"), ("0", "0"),
+            ("1000", "1000"), ("0.1", "0.1"), ("00012.0", "12"), ("1e-36", "0.000000000000000000000000000000000001"),
+        ] {
+            assert_eq!(d(text).to_string(), plain);
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused_quickly() {
+        let long = "9".repeat(100_000);
+        for bad in ["", " ", ".", "1.", ".5", "-", "--1", "NaN", "inf", "1_000", "1,5", "0x10", "1e", "1e+", "e5", "1 ", "１", "1e999999999999999999999999", "1e-77", &long] {
+            assert!(bad.parse::<Decimal>().is_err(), "{:.20} passed as a number", bad);
+        }
+        assert_eq!(d("0e999999999999"), Decimal::ZERO);
+    }
+
+    #[test]
+    fn a_quotient_is_rounded_once_half_to_even() {
+        assert_eq!(d("10").mul_div(d("1"), d("4")), Ok(d("2.5")));
+        assert_eq!(d("1").divided_by(d("3")), Ok(d("0.333333333333333333333333333333333333")));
+        assert_eq!(d("-2").divided_by(d("3")), Ok(d("-0.666666666666666666666666666666666667")));
+        assert_eq!(d("1e-36").divided_by(d("2")), Ok(Decimal::ZERO));
+        assert_eq!(d("3e-36").divided_by(d("2")), Ok(d("2e-36")));
+        assert_eq!(d("1").divided_by(Decimal::ZERO), Err(DivisionByZero));
+    }
+
+    #[test]
+    fn a_result_that_does_not_fit_is_an_error_and_never_rounded() {
+        let large = d(&"9".repeat(60));
+        assert_eq!(large.times(large), Err(Overflow));
+        assert_eq!(d(&"9".repeat(76)).plus(d("0.01")), Err(Overflow));
+        assert_eq!(d("5").rounded(0), d("5"));
+        assert_eq!(d("2.5").rounded(0), d("2"));
+    }
+
+    #[test]
+    fn a_bare_json_number_is_read_by_its_text() {
+        let read: Vec<Decimal> = serde_json::from_str(r#"["0.1", 0.1, 7.2e-06, 3, -4, 123456789012345678901234567890]"#).unwrap();
+        let texts: Vec<String> = read.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["0.1", "0.1", "0.0000072", "3", "-4", "123456789012345678901234567890"]);
+        assert_eq!(serde_json::to_string(&read[2]).unwrap(), r#""0.0000072""#);
+    }
+
+    fn any_decimal() -> impl Strategy<Value = Decimal> {
+        (any::<i128>(), 0_u32..30, 0_u32..100).prop_map(|(mantissa, scale, shift)| Decimal::new(mantissa >> shift, scale))
+    }
+
+    proptest! {
+        #[test]
+        fn adding_and_taking_away_again_changes_nothing(a in any_decimal(), b in any_decimal()) {
+            prop_assert_eq!(a.plus(b).unwrap().minus(b).unwrap(), a);
+            prop_assert_eq!(a.plus(b).unwrap(), b.plus(a).unwrap());
+            prop_assert_eq!(a.cmp(&b), a.minus(b).unwrap().cmp(&Decimal::ZERO));
+        }
+
+        #[test]
+        fn a_value_survives_its_text(a in any_decimal()) {
+            prop_assert_eq!(a.to_string().parse::<Decimal>().unwrap(), a);
+            prop_assert_eq!(a.normalised(), a);
+        }
+
+        #[test]
+        fn multiplying_distributes(a in -1_000_000_i64..1_000_000, b in any::<i64>(), c in any::<i64>()) {
+            let (a, b, c) = (Decimal::new(i128::from(a), 3), Decimal::new(i128::from(b), 9), Decimal::new(i128::from(c), 18));
+            let whole = a.times(b.plus(c).unwrap()).unwrap();
+            prop_assert_eq!(whole, a.times(b).unwrap().plus(a.times(c).unwrap()).unwrap());
+        }
+
+        #[test]
+        fn a_quotient_times_its_divisor_is_off_by_less_than_half_a_place(a in any::<i64>(), b in 1_i64..1_000_000_000) {
+            let (a, b) = (Decimal::new(i128::from(a), 8), Decimal::from_int(b));
+            let back = a.divided_by(b).unwrap().times(b).unwrap();
+            let off = back.minus(a).unwrap().abs().times(Decimal::from_int(2)).unwrap();
+            prop_assert!(off <= b.times(Decimal::new(1, 36)).unwrap());
+        }
+    }
+}

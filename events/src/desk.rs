@@ -1,0 +1,41 @@
+//! The desk's own stream: who may log in, which clients there are, what an operator did to a projection.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClientId, Slug, Time, UserId};
+
+/// What a user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Sees and does everything on the desk.
+    Admin,
+    /// Belongs to one client and acts for it.
+    Client,
+}
+
+/// Facts of the desk's stream. No client ever sees one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum DeskEvent {
+    /// A client got its id. Its slug belongs to it for ever.
+    ClientRegistered { client: ClientId, slug: Slug, at: Time },
+    /// A person may log in. Who that is, and the password's hash, stand in the `auth` schema and never here.
+    UserAdded { user: UserId, role: Role, client: Option<ClientId>, at: Time },
+    /// A parked projection shall try this event of this client again.
+    ParkedRetried { projection: String, client: ClientId, seq: u64, at: Time },
+    /// A parked projection shall go on without this event of this client, live and in every rebuild.
+    ParkedSkipped { projection: String, client: ClientId, seq: u64, reason: String, at: Time },
+}
+
+impl DeskEvent {
+    /// When it happened.
+    pub fn at(&self) -> Time {
+        match self {
+            Self::ClientRegistered { at, .. }
+            | Self::UserAdded { at, .. }
+            | Self::ParkedRetried { at, .. }
+            | Self::ParkedSkipped { at, .. } => *at,
+        }
+    }
+}

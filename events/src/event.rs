@@ -1,0 +1,152 @@
+//! Any event of any stream, and how it is written and read again.
+
+use cqrs_es::DomainEvent;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Time, bot::BotEvent, client::ClientEvent, desk::DeskEvent, ledger::LedgerEvent, market::MarketEvent, order::OrderEvent,
+};
+
+/// The one version of every event so far. A changed meaning gets a new variant, a new field is optional; what cannot
+/// be said so gets another version here, an upcaster, and a sample of each in `samples/`.
+const VERSION: &str = "1";
+
+/// Whatever can stand in a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Client(ClientEvent),
+    Bot(BotEvent),
+    Ledger(LedgerEvent),
+    Market(MarketEvent),
+    Order(OrderEvent),
+    Desk(DeskEvent),
+}
+
+/// A stored event that this build cannot read: written by a newer build, or not by us.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    #[error("aggregate type {0:?} is not known to this build")]
+    Aggregate(String),
+    #[error("version {version:?} of {event_type} is not known to this build")]
+    Version { event_type: String, version: String },
+    #[error("payload of {event_type} does not read as one")]
+    Payload { event_type: String, #[source] cause: serde_json::Error },
+}
+
+impl Event {
+    /// Reads a stored event.
+    pub fn read(aggregate_type: &str, event_type: &str, version: &str, payload: &str) -> Result<Self, Unreadable> {
+        if version != VERSION {
+            return Err(Unreadable::Version { event_type: event_type.to_owned(), version: version.to_owned() });
+        }
+        match aggregate_type {
+            "client" => typed(event_type, payload).map(Self::Client),
+            "bot" => typed(event_type, payload).map(Self::Bot),
+            "ledger" => typed(event_type, payload).map(Self::Ledger),
+            "market" => typed(event_type, payload).map(Self::Market),
+            "orders" => typed(event_type, payload).map(Self::Order),
+            "desk" => typed(event_type, payload).map(Self::Desk),
+            _ => Err(Unreadable::Aggregate(aggregate_type.to_owned())),
+        }
+    }
+
+    /// The kind of aggregate that it belongs to.
+    pub fn aggregate_type(&self) -> &'static str {
+        match self {
+            Self::Client(_) => "client",
+            Self::Bot(_) => "bot",
+            Self::Ledger(_) => "ledger",
+            Self::Market(_) => "market",
+            Self::Order(_) => "orders",
+            Self::Desk(_) => "desk",
+        }
+    }
+
+    /// Its variant's name.
+    pub fn event_type(&self) -> &'static str {
+        match self {
+            Self::Client(event) => event.name(),
+            Self::Bot(event) => event.name(),
+            Self::Ledger(event) => event.name(),
+            Self::Market(event) => event.name(),
+            Self::Order(event) => event.name(),
+            Self::Desk(event) => event.name(),
+        }
+    }
+
+    /// The version that this build writes.
+    pub fn version(&self) -> &'static str {
+        VERSION
+    }
+
+    /// When it happened, as the world tells it.
+    pub fn at(&self) -> Time {
+        match self {
+            Self::Client(event) => event.at(),
+            Self::Bot(event) => event.at(),
+            Self::Ledger(event) => event.at(),
+            Self::Market(event) => event.at(),
+            Self::Order(event) => event.at(),
+            Self::Desk(event) => event.at(),
+        }
+    }
+}
+
+fn typed<E: DeserializeOwned>(event_type: &str, payload: &str) -> Result<E, Unreadable> {
+    serde_json::from_str(payload).map_err(|cause| Unreadable::Payload { event_type: event_type.to_owned(), cause })
+}
+
+impl Serialize for Event {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Client(event) => event.serialize(serializer),
+            Self::Bot(event) => event.serialize(serializer),
+            Self::Ledger(event) => event.serialize(serializer),
+            Self::Market(event) => event.serialize(serializer),
+            Self::Order(event) => event.serialize(serializer),
+            Self::Desk(event) => event.serialize(serializer),
+        }
+    }
+}
+
+/// Gives an event enum its variants' names and its place in `Event`; a variant that is not listed does not compile.
+macro_rules! words {
+    ($enum:ident in $place:ident: $($variant:ident),+ $(,)?) => {
+        impl $enum {
+            /// The variant's name, as it is stored.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => stringify!($variant),)+
+                }
+            }
+
+            /// Every name there is.
+            pub const NAMES: &[&str] = &[$(stringify!($variant)),+];
+        }
+
+        impl From<$enum> for Event {
+            fn from(event: $enum) -> Self {
+                Self::$place(event)
+            }
+        }
+
+        impl DomainEvent for $enum {
+            fn event_type(&self) -> String {
+                self.name().to_owned()
+            }
+
+            fn event_version(&self) -> String {
+                VERSION.to_owned()
+            }
+        }
+    };
+}
+
+words!(ClientEvent in Client: ClientOnboarded, AccountOpened, ClientRenamed, ReportingCurrencyChanged, ClientOffboarded);
+words!(BotEvent in Bot: BotCreated, BotConfigChanged, BotDeployRequested, BotDeployed, BotDeployFailed, BotStopRequested,
+    BotStopped, BotStopFailed, BotStateReported, BotSeenAlive, BotSilent);
+words!(LedgerEvent in Ledger: FillRecorded, FillCorrected, FillVoided, FillDisputed, OpeningPosition, FundingPaid,
+    TransferRecorded, FeeRateSupplied);
+words!(MarketEvent in Market: MarkObserved);
+words!(OrderEvent in Order: OrderPlaced, OrderCancelled, OrderFilled, OrderRejected, OrderExpired);
+words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped);

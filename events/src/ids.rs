@@ -1,0 +1,74 @@
+//! Who and what an event speaks of: one type an identity, so that two of them cannot be mixed up.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A new identity; version 7, so later ones sort later.
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                text.parse().map(Self)
+            }
+        }
+    };
+}
+
+id!(
+    /// A customer of the platform: the owner of one stream, its bots and its money.
+    ClientId
+);
+id!(
+    /// One bot of one client, for as long as it exists under whatever configuration.
+    BotId
+);
+id!(
+    /// A person who may log in.
+    UserId
+);
+id!(
+    /// One recorded fact.
+    EventId
+);
+id!(
+    /// One wish to change something. Sending the same one again changes nothing and gets the same answer.
+    CommandId
+);
+
+impl ClientId {
+    /// The desk itself: its stream holds users, grants, onboarding and operations, and no client ever sees it.
+    pub const DESK: Self = Self(Uuid::nil());
+}

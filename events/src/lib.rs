@@ -1,0 +1,31 @@
+//! The words: what can happen on the desk, exactly as it is written down and read for ever.
+//!
+//! Everything here is plain data. A reader needs nothing else to understand a client's history, and nothing here
+//! reads a clock, a file or a socket.
+
+pub mod bot;
+pub mod chain;
+pub mod client;
+pub mod decimal;
+pub mod desk;
+mod envelope;
+mod event;
+pub mod exchange;
+pub mod export;
+mod ids;
+pub mod ledger;
+pub mod market;
+pub mod money;
+mod names;
+pub mod order;
+mod time;
+
+pub use decimal::Decimal;
+pub use envelope::{Actor, AggregateRef, Metadata, Recorded};
+pub use event::{Event, Unreadable};
+pub use exchange::{Exchange, Market};
+pub use ids::{BotId, ClientId, CommandId, EventId, UserId};
+pub use money::{Amount, Money, Price};
+pub use names::{AccountName, Asset, BadName, OrderId, Pair, Slug, TradeId};
+pub use time::{BadTime, Time};
+pub use uuid::Uuid;

@@ -1,0 +1,45 @@
+//! An order's life on the exchange. What it filled is told by fills alone.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Amount, OrderId, Price, Time, bot::Venue, ledger::Side};
+
+/// Facts of aggregate `orders`, keyed by the bot that placed them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum OrderEvent {
+    /// The exchange took the order. A market order has no price.
+    OrderPlaced { order: OrderId, venue: Venue, side: Side, price: Option<Price>, amount: Amount, at: Time },
+    /// It is gone from the book; what was filled before stays filled.
+    OrderCancelled { order: OrderId, at: Time },
+    /// The whole amount was executed.
+    OrderFilled { order: OrderId, at: Time },
+    /// The exchange refused it.
+    OrderRejected { order: OrderId, reason: String, at: Time },
+    /// Its time ran out on the exchange.
+    OrderExpired { order: OrderId, at: Time },
+}
+
+impl OrderEvent {
+    /// When it happened.
+    pub fn at(&self) -> Time {
+        match self {
+            Self::OrderPlaced { at, .. }
+            | Self::OrderCancelled { at, .. }
+            | Self::OrderFilled { at, .. }
+            | Self::OrderRejected { at, .. }
+            | Self::OrderExpired { at, .. } => *at,
+        }
+    }
+
+    /// The order it speaks of.
+    pub fn order(&self) -> &OrderId {
+        match self {
+            Self::OrderPlaced { order, .. }
+            | Self::OrderCancelled { order, .. }
+            | Self::OrderFilled { order, .. }
+            | Self::OrderRejected { order, .. }
+            | Self::OrderExpired { order, .. } => order,
+        }
+    }
+}

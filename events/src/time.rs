@@ -1,0 +1,146 @@
+//! A moment, in whole microseconds UTC: what Postgres keeps and what is hashed.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A moment, in microseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 UTC with six decimals and `Z`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(i64);
+
+/// A text or number that is no moment this system can hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("time {0:?} is not RFC 3339 UTC between the years 1 and 9999")]
+pub struct BadTime(String);
+
+impl Time {
+    /// The moment before every event.
+    pub const EPOCH: Self = Self(0);
+    const DAY_US: i64 = 86_400_000_000;
+    const FIRST_US: i64 = -62_135_596_800_000_000;
+    const LAST_US: i64 = 253_402_300_799_999_999;
+
+    /// Reads the clock. Decisions and folds never call this; they are told the time.
+    pub fn now() -> Self {
+        Self::from(Utc::now())
+    }
+
+    /// From microseconds since 1970.
+    pub fn from_micros(us: i64) -> Result<Self, BadTime> {
+        if (Self::FIRST_US..=Self::LAST_US).contains(&us) { Ok(Self(us)) } else { Err(BadTime(format!("{us} us"))) }
+    }
+
+    /// From milliseconds since 1970, as exchanges write them.
+    pub fn from_millis(ms: i64) -> Result<Self, BadTime> {
+        ms.checked_mul(1_000).ok_or(()).and_then(|us| Self::from_micros(us).map_err(drop)).map_err(|()| BadTime(format!("{ms} ms")))
+    }
+
+    /// Microseconds since 1970.
+    pub fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Whole milliseconds since 1970, rounded down.
+    pub fn millis(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+
+    /// The moment `us` microseconds later.
+    #[must_use]
+    pub fn plus_micros(self, us: i64) -> Self {
+        Self(self.0.saturating_add(us).clamp(Self::FIRST_US, Self::LAST_US))
+    }
+
+    /// The UTC day it belongs to; midnight belongs to the new day.
+    pub fn day(self) -> NaiveDate {
+        DateTime::<Utc>::from(self).date_naive()
+    }
+
+    /// The start of its UTC day.
+    #[must_use]
+    pub fn midnight(self) -> Self {
+        Self(self.0.div_euclid(Self::DAY_US) * Self::DAY_US)
+    }
+
+    /// The start of the UTC day after its own.
+    #[must_use]
+    pub fn next_midnight(self) -> Self {
+        Self(self.midnight().0 + Self::DAY_US)
+    }
+}
+
+impl From<DateTime<Utc>> for Time {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self(at.timestamp_micros())
+    }
+}
+
+impl From<Time> for DateTime<Utc> {
+    fn from(at: Time) -> Self {
+        DateTime::from_timestamp_micros(at.0).expect("a Time lies between the years 1 and 9999")
+    }
+}
+
+impl FromStr for Time {
+    type Err = BadTime;
+
+    fn from_str(text: &str) -> Result<Self, BadTime> {
+        let bad = || BadTime(text.chars().take(40).collect());
+        let at = DateTime::parse_from_rfc3339(text).map_err(|_| bad())?;
+        Self::from_micros(at.timestamp_micros()).map_err(|_| bad())
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&DateTime::<Utc>::from(*self).to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_with_six_decimals_and_read_back() {
+        let at = Time::from_millis(1_723_161_599_999).unwrap();
+        assert_eq!(at.to_string(), "2024-08-08T23:59:59.999000Z");
+        assert_eq!(at.to_string().parse(), Ok(at));
+        assert_eq!(Time::EPOCH.to_string(), "1970-01-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn midnight_belongs_to_the_new_day() {
+        let last = Time::from_millis(1_723_161_599_999).unwrap();
+        let first = Time::from_millis(1_723_161_600_000).unwrap();
+        assert_eq!(last.next_midnight(), first);
+        assert_eq!(first.midnight(), first);
+        assert_ne!(last.day(), first.day());
+    }
+
+    #[test]
+    fn a_number_beyond_the_calendar_is_refused() {
+        assert!(Time::from_millis(i64::MAX).is_err());
+        assert!(Time::from_millis(1_723_161_600_000_000_000).is_err());
+    }
+}
