@@ -131,7 +131,8 @@ impl Decimal {
         }
         let (left, right) = (self.normalised(), other.normalised());
         let digits = left.digits.checked_mul(right.digits).ok_or(Overflow)?;
-        let product = Self { negative: negative && !digits.is_zero(), digits, scale: left.scale + right.scale }.normalised();
+        let product =
+            Self { negative: negative && !digits.is_zero(), digits, scale: left.scale + right.scale }.normalised();
         if product.scale <= DIGITS_MAX { Ok(product) } else { Err(Overflow) }
     }
 
@@ -146,7 +147,11 @@ impl Decimal {
         let mut below = wide(by.digits);
         let shift = i64::from(DIVISION_PLACES + by.scale) - i64::from(self.scale + times.scale);
         let power = wide_ten(u32::try_from(shift.unsigned_abs()).expect("scales are small"));
-        if shift >= 0 { above *= power } else { below *= power }
+        if shift >= 0 {
+            above *= power
+        } else {
+            below *= power
+        }
         let digits = U256::uint_try_from(half_even(above, below)).map_err(|_| Overflow)?;
         Ok(Self { negative: negative && !digits.is_zero(), digits, scale: DIVISION_PLACES }.normalised())
     }
@@ -320,7 +325,10 @@ fn power(text: &str) -> Option<i64> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let size = digits.trim_start_matches('0').get(..6).map_or_else(|| digits.parse().unwrap_or(i64::from(u32::MAX)), |_| i64::from(u32::MAX));
+    let size = digits
+        .trim_start_matches('0')
+        .get(..6)
+        .map_or_else(|| digits.parse().unwrap_or(i64::from(u32::MAX)), |_| i64::from(u32::MAX));
     Some(if text.starts_with('-') { -size } else { size })
 }
 
@@ -336,7 +344,8 @@ fn scaled(number: Number<'_>, exponent: i64) -> Option<Decimal> {
         return None;
     }
     let digits = U256::from_str_radix(significant, 10).ok()?;
-    let (digits, scale) = if scale < 0 { (digits.checked_mul(TENS[-scale as usize])?, 0) } else { (digits, scale as u32) };
+    let (digits, scale) =
+        if scale < 0 { (digits.checked_mul(TENS[-scale as usize])?, 0) } else { (digits, scale as u32) };
     (digit_count(digits) <= DIGITS_MAX).then_some(Decimal { negative: number.negative, digits, scale })
 }
 
@@ -415,8 +424,16 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_written_again_in_its_plain_form() {
         for (text, plain) in [
-            ("7.2e-06", "0.0000072"), ("1E5", "100000"), ("-0.0", "0"), ("+3", "3"), ("-12.500", "-12.5"), ("0", "0"),
-            ("1000", "1000"), ("0.1", "0.1"), ("00012.0", "12"), ("1e-36", "0.000000000000000000000000000000000001"),
+            ("7.2e-06", "0.0000072"),
+            ("1E5", "100000"),
+            ("-0.0", "0"),
+            ("+3", "3"),
+            ("-12.500", "-12.5"),
+            ("0", "0"),
+            ("1000", "1000"),
+            ("0.1", "0.1"),
+            ("00012.0", "12"),
+            ("1e-36", "0.000000000000000000000000000000000001"),
         ] {
             assert_eq!(d(text).to_string(), plain);
         }
@@ -425,7 +442,28 @@ mod tests {
     #[test]
     fn what_is_no_number_is_refused_quickly() {
         let long = "9".repeat(100_000);
-        for bad in ["", " ", ".", "1.", ".5", "-", "--1", "NaN", "inf", "1_000", "1,5", "0x10", "1e", "1e+", "e5", "1 ", "１", "1e999999999999999999999999", "1e-77", &long] {
+        for bad in [
+            "",
+            " ",
+            ".",
+            "1.",
+            ".5",
+            "-",
+            "--1",
+            "NaN",
+            "inf",
+            "1_000",
+            "1,5",
+            "0x10",
+            "1e",
+            "1e+",
+            "e5",
+            "1 ",
+            "１",
+            "1e999999999999999999999999",
+            "1e-77",
+            &long,
+        ] {
             assert!(bad.parse::<Decimal>().is_err(), "{:.20} passed as a number", bad);
         }
         assert_eq!(d("0e999999999999"), Decimal::ZERO);
@@ -452,14 +490,16 @@ mod tests {
 
     #[test]
     fn a_bare_json_number_is_read_by_its_text() {
-        let read: Vec<Decimal> = serde_json::from_str(r#"["0.1", 0.1, 7.2e-06, 3, -4, 123456789012345678901234567890]"#).unwrap();
+        let read: Vec<Decimal> =
+            serde_json::from_str(r#"["0.1", 0.1, 7.2e-06, 3, -4, 123456789012345678901234567890]"#).unwrap();
         let texts: Vec<String> = read.iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["0.1", "0.1", "0.0000072", "3", "-4", "123456789012345678901234567890"]);
         assert_eq!(serde_json::to_string(&read[2]).unwrap(), r#""0.0000072""#);
     }
 
     fn any_decimal() -> impl Strategy<Value = Decimal> {
-        (any::<i128>(), 0_u32..30, 0_u32..100).prop_map(|(mantissa, scale, shift)| Decimal::new(mantissa >> shift, scale))
+        (any::<i128>(), 0_u32..30, 0_u32..100)
+            .prop_map(|(mantissa, scale, shift)| Decimal::new(mantissa >> shift, scale))
     }
 
     proptest! {

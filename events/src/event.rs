@@ -4,7 +4,8 @@ use cqrs_es::DomainEvent;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Time, bot::BotEvent, client::ClientEvent, desk::DeskEvent, ledger::LedgerEvent, market::MarketEvent, order::OrderEvent,
+    Time, bot::BotEvent, client::ClientEvent, desk::DeskEvent, ledger::LedgerEvent, market::MarketEvent,
+    order::OrderEvent,
 };
 
 /// The one version of every event so far. A changed meaning gets a new variant, a new field is optional; what cannot
@@ -30,7 +31,11 @@ pub enum Unreadable {
     #[error("version {version:?} of {event_type} is not known to this build")]
     Version { event_type: String, version: String },
     #[error("payload of {event_type} does not read as one")]
-    Payload { event_type: String, #[source] cause: serde_json::Error },
+    Payload {
+        event_type: String,
+        #[source]
+        cause: serde_json::Error,
+    },
 }
 
 impl Event {

@@ -106,7 +106,14 @@ pub enum LedgerEvent {
     /// Funding of a perpetual: above zero was received, below zero was paid.
     FundingPaid { book: BookKey, amount: Decimal, asset: Asset, funding: TradeId, at: Time },
     /// Money entered (above zero) or left (below zero) an exchange account. Never part of P&L.
-    TransferRecorded { exchange: Exchange, account: AccountName, asset: Asset, amount: Decimal, transfer: TradeId, at: Time },
+    TransferRecorded {
+        exchange: Exchange,
+        account: AccountName,
+        asset: Asset,
+        amount: Decimal,
+        transfer: TradeId,
+        at: Time,
+    },
     /// A rate for fees that no observed mark could convert, supplied by a person. Never a mark.
     FeeRateSupplied { pair: Pair, price: Price, reason: String, at: Time },
 }
@@ -143,7 +150,8 @@ impl Fill {
     /// Whether both tell of the same trade in the same words, whoever told it and however it was spelt.
     pub fn tells_the_same(&self, other: &Self) -> bool {
         let told = |fill: &Self| {
-            let fees = fill.fees.as_ref().map(|fees| fees.iter().filter(|f| !f.amount.is_zero()).cloned().collect::<Vec<_>>());
+            let fees =
+                fill.fees.as_ref().map(|fees| fees.iter().filter(|f| !f.amount.is_zero()).cloned().collect::<Vec<_>>());
             (fill.book(), fill.side, fill.price, fill.amount, fees, fill.liquidity, fill.at, fill.mid_at_fill)
         };
         told(self) == told(other)

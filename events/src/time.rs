@@ -33,7 +33,10 @@ impl Time {
 
     /// From milliseconds since 1970, as exchanges write them.
     pub fn from_millis(ms: i64) -> Result<Self, BadTime> {
-        ms.checked_mul(1_000).ok_or(()).and_then(|us| Self::from_micros(us).map_err(drop)).map_err(|()| BadTime(format!("{ms} ms")))
+        ms.checked_mul(1_000)
+            .ok_or(())
+            .and_then(|us| Self::from_micros(us).map_err(drop))
+            .map_err(|()| BadTime(format!("{ms} ms")))
     }
 
     /// Microseconds since 1970.

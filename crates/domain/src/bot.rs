@@ -119,7 +119,9 @@ impl Bot {
 
     pub(crate) fn remember(&mut self, event: BotEvent) {
         match event {
-            BotEvent::BotCreated { config, .. } | BotEvent::BotConfigChanged { config, .. } => self.config = Some(config),
+            BotEvent::BotCreated { config, .. } | BotEvent::BotConfigChanged { config, .. } => {
+                self.config = Some(config)
+            }
             BotEvent::BotDeployRequested { .. } => self.phase = Phase::Deploying,
             BotEvent::BotDeployed { .. } | BotEvent::BotStopFailed { .. } => self.phase = Phase::Running,
             BotEvent::BotDeployFailed { .. } | BotEvent::BotStopped { .. } => self.phase = Phase::Idle,

@@ -103,7 +103,11 @@ crate::aggregate!(Client, "client", ClientCommand, ClientEvent, ClientRefusal);
 mod tests {
     use super::*;
 
-    fn check(given: impl IntoIterator<Item = ClientEvent>, when: ClientCommand, then: Result<Vec<ClientEvent>, ClientRefusal>) {
+    fn check(
+        given: impl IntoIterator<Item = ClientEvent>,
+        when: ClientCommand,
+        then: Result<Vec<ClientEvent>, ClientRefusal>,
+    ) {
         let mut client = Client::default();
         given.into_iter().for_each(|event| client.remember(event));
         assert_eq!(client.decide(when), then);

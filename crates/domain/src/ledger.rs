@@ -23,7 +23,9 @@ pub enum LedgerRefusal {
     NotAboveZero { what: &'static str, got: Decimal },
     #[error("{what} must not be zero")]
     Zero { what: &'static str },
-    #[error("{what} {got} is too precise: at most {DIGITS_MAX} digits, {PLACES_MAX} of them behind the point, can be kept exactly")]
+    #[error(
+        "{what} {got} is too precise: at most {DIGITS_MAX} digits, {PLACES_MAX} of them behind the point, can be kept exactly"
+    )]
     TooPrecise { what: &'static str, got: Decimal },
     #[error("price x amount has too many digits to be kept exactly, at most {PRODUCT_DIGITS_MAX} fit")]
     ProductTooPrecise,
@@ -58,7 +60,13 @@ impl Fact {
         match self {
             Self::Fill(fill) => fill.identity(),
             Self::Funding { book, funding, .. } => {
-                format!("funding:{}:{account}:{}:{}:{}", book.exchange, book.market, book.pair, escaped(funding.as_str()))
+                format!(
+                    "funding:{}:{account}:{}:{}:{}",
+                    book.exchange,
+                    book.market,
+                    book.pair,
+                    escaped(funding.as_str())
+                )
             }
             Self::Transfer { exchange, account, transfer, .. } => {
                 format!("transfer:{exchange}:{account}:{}", escaped(transfer.as_str()))
@@ -104,7 +112,10 @@ impl Fact {
     fn at(&self) -> Time {
         match self {
             Self::Fill(fill) => fill.at,
-            Self::Funding { at, .. } | Self::Transfer { at, .. } | Self::Opening { at, .. } | Self::FeeRate { at, .. } => *at,
+            Self::Funding { at, .. }
+            | Self::Transfer { at, .. }
+            | Self::Opening { at, .. }
+            | Self::FeeRate { at, .. } => *at,
         }
     }
 }
@@ -162,7 +173,9 @@ fn exact_fill(fill: &Fill) -> Result<(), LedgerRefusal> {
 fn product(price: Price, amount: Amount) -> Result<(), LedgerRefusal> {
     match price.times(amount) {
         Ok(product) if product.significant_digits() <= PRODUCT_DIGITS_MAX => Ok(()),
-        Ok(_) | Err(ArithmeticError::Overflow | ArithmeticError::DivisionByZero) => Err(LedgerRefusal::ProductTooPrecise),
+        Ok(_) | Err(ArithmeticError::Overflow | ArithmeticError::DivisionByZero) => {
+            Err(LedgerRefusal::ProductTooPrecise)
+        }
     }
 }
 
@@ -192,7 +205,10 @@ pub fn possible(at: Time, now: Time) -> Result<(), LedgerRefusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use events::{BotId, Market, ledger::{Fee, FeeKind, Liquidity, Side}};
+    use events::{
+        BotId, Market,
+        ledger::{Fee, FeeKind, Liquidity, Side},
+    };
 
     const NOW_MS: i64 = 1_723_161_600_000;
 
@@ -265,7 +281,8 @@ mod tests {
         let spelt_otherwise = Fill { source: "history".into(), amount: Amount("1000.00".parse().unwrap()), ..fill() };
         assert_eq!(judge(&LedgerEvent::FillRecorded(spelt_otherwise), &known, 7, now()), Verdict::Duplicate);
         let other = Fill { price: Price("8e-06".parse().unwrap()), ..fill() };
-        let Verdict::Conflict { refusal, dispute } = judge(&LedgerEvent::FillRecorded(other.clone()), &known, 7, now()) else {
+        let Verdict::Conflict { refusal, dispute } = judge(&LedgerEvent::FillRecorded(other.clone()), &known, 7, now())
+        else {
             panic!("another price is a conflict");
         };
         assert!(refusal.to_string().contains("price is 0.0000072, told 0.000008"), "{refusal}");
