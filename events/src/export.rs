@@ -72,7 +72,7 @@ impl SignedHead {
 
     /// Whether the holder of this public key signed exactly this head.
     pub fn is_signed_by(&self, key: &VerifyingKey) -> bool {
-        let bytes = self.signature.as_deref().and_then(|text| lower_hex::<64>(text));
+        let bytes = self.signature.as_deref().and_then(lower_hex::<64>);
         bytes.is_some_and(|bytes| key.verify_strict(&self.head.signed_bytes(), &Signature::from_bytes(&bytes)).is_ok())
     }
 }
