@@ -38,7 +38,7 @@ pub enum LedgerRefusal {
 /// What is to be recorded.
 #[derive(Debug, Clone)]
 pub enum Fact {
-    Fill(Fill),
+    Fill(Box<Fill>),
     Funding { book: BookKey, amount: Decimal, asset: Asset, funding: TradeId, at: Time },
     Transfer { exchange: Exchange, account: AccountName, asset: Asset, amount: Decimal, transfer: TradeId, at: Time },
     Opening { book: BookKey, position: Decimal, cost: Decimal, at: Time },
@@ -84,7 +84,7 @@ impl Fact {
         match self {
             Self::Fill(fill) => {
                 exact_fill(&fill)?;
-                Ok(LedgerEvent::FillRecorded(fill))
+                Ok(LedgerEvent::FillRecorded(*fill))
             }
             Self::Funding { book, amount, asset, funding, at } => {
                 exact("amount", amount)?;
@@ -242,12 +242,12 @@ mod tests {
     }
 
     fn refused(fill: Fill) -> LedgerRefusal {
-        Fact::Fill(fill).decide(now()).unwrap_err()
+        Fact::Fill(Box::new(fill)).decide(now()).unwrap_err()
     }
 
     #[test]
     fn a_fill_that_can_be_true_is_recorded_as_it_was_told() {
-        assert_eq!(Fact::Fill(fill()).decide(now()), Ok(LedgerEvent::FillRecorded(fill())));
+        assert_eq!(Fact::Fill(Box::new(fill())).decide(now()), Ok(LedgerEvent::FillRecorded(fill())));
     }
 
     #[test]
