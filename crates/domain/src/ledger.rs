@@ -51,7 +51,7 @@ pub enum Verdict {
     /// Told again with the same content: nothing to do.
     Duplicate,
     /// Told with another content: the first stays, and this one is kept beside it for a person to judge.
-    Conflict { dispute: Option<LedgerEvent>, refusal: LedgerRefusal },
+    Conflict { dispute: Option<Box<LedgerEvent>>, refusal: LedgerRefusal },
 }
 
 impl Fact {
@@ -128,7 +128,7 @@ pub fn judge(told: &LedgerEvent, known: &LedgerEvent, recorded: u64, now: Time) 
         }
         let refusal = LedgerRefusal::Conflict { id: told.identity(), recorded, differs: differences(told, known) };
         let dispute = LedgerEvent::FillDisputed { recorded, fill: told.clone(), at: now };
-        return Verdict::Conflict { dispute: Some(dispute), refusal };
+        return Verdict::Conflict { dispute: Some(Box::new(dispute)), refusal };
     }
     if told == known {
         return Verdict::Duplicate;
@@ -286,7 +286,10 @@ mod tests {
             panic!("another price is a conflict");
         };
         assert!(refusal.to_string().contains("price is 0.0000072, told 0.000008"), "{refusal}");
-        assert_eq!(dispute, Some(LedgerEvent::FillDisputed { recorded: 7, fill: other, at: now() }));
+        assert_eq!(
+            dispute.map(|event| *event),
+            Some(LedgerEvent::FillDisputed { recorded: 7, fill: other, at: now() })
+        );
     }
 
     #[test]
