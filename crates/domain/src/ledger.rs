@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn seconds_or_microseconds_in_place_of_milliseconds_are_refused() {
-        for wrong in [NOW_MS / 1_000, NOW_MS * 1_000] {
+        assert!(Time::from_millis(NOW_MS * 1_000).is_err());
+        for wrong in [NOW_MS / 1_000, NOW_MS * 2] {
             let fill = Fill { at: Time::from_millis(wrong).unwrap(), ..fill() };
             assert!(matches!(refused(fill), LedgerRefusal::ImpossibleTime(_)), "{wrong}");
         }
