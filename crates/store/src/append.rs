@@ -62,8 +62,14 @@ pub struct Receipt {
 pub enum AppendError {
     #[error("{aggregate} is at version {actual}, the decision was made at {expected}: load it again and decide anew")]
     Conflict { aggregate: AggregateRef, expected: u64, actual: u64 },
-    #[error("could not append to the stream of client {client}; send the same command again, it is written at most once")]
-    Fault { client: ClientId, #[source] cause: Arc<sqlx::Error> },
+    #[error(
+        "could not append to the stream of client {client}; send the same command again, it is written at most once"
+    )]
+    Fault {
+        client: ClientId,
+        #[source]
+        cause: Arc<sqlx::Error>,
+    },
     #[error("the committer has shut down")]
     Closed,
 }

@@ -202,13 +202,10 @@ impl Group {
     async fn settle_written(&mut self, db: &mut PgConnection) -> sqlx::Result<()> {
         let clients: Vec<Uuid> = self.waiting.iter().map(|pending| pending.append.client.0).collect();
         let ids: Vec<Uuid> = self.waiting.iter().map(|pending| pending.ids[0].0).collect();
-        let rows = sqlx::query!(
-            r#"select event_id as "id!", client_seq as "seq!" from es.written($1, $2)"#,
-            &clients,
-            &ids
-        )
-        .fetch_all(db)
-        .await?;
+        let rows =
+            sqlx::query!(r#"select event_id as "id!", client_seq as "seq!" from es.written($1, $2)"#, &clients, &ids)
+                .fetch_all(db)
+                .await?;
         let written: HashMap<Uuid, u64> = rows.into_iter().map(|row| (row.id, row.seq as u64)).collect();
         self.settle_where(|pending| {
             let first = *written.get(&pending.ids[0].0)?;

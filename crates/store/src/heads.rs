@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 /// Where a client's stream stands now; `None` for a stream without events.
 pub async fn head(db: impl PgExecutor<'_>, client: ClientId, at: Time) -> sqlx::Result<Option<Head>> {
-    let row = sqlx::query!("select head, head_hash, updated_at from es.streams where client_id = $1 and head > 0", client.0)
-        .fetch_optional(db)
-        .await?;
+    let row =
+        sqlx::query!("select head, head_hash, updated_at from es.streams where client_id = $1 and head > 0", client.0)
+            .fetch_optional(db)
+            .await?;
     Ok(row.map(|row| Head {
         client_id: client,
         seq: row.head as u64,
@@ -47,7 +48,9 @@ pub async fn sign_heads(projector: &PgPool, key: &SigningKey, at: Time) -> sqlx:
 }
 
 async fn keep(projector: &PgPool, signed: &[SignedHead]) -> sqlx::Result<()> {
-    let bytes = |text: Option<&String>| hex::decode(text.expect("a signed head has a signature and a key")).expect("our own hex");
+    let bytes = |text: Option<&String>| {
+        hex::decode(text.expect("a signed head has a signature and a key")).expect("our own hex")
+    };
     let clients: Vec<Uuid> = signed.iter().map(|s| s.head.client_id.0).collect();
     let seqs: Vec<i64> = signed.iter().map(|s| s.head.seq as i64).collect();
     let hashes: Vec<Vec<u8>> = signed.iter().map(|s| bytes(Some(&s.head.chain_hash))).collect();
@@ -88,7 +91,12 @@ pub async fn latest_signed(db: impl PgExecutor<'_>, client: ClientId) -> sqlx::R
     .fetch_optional(db)
     .await?;
     Ok(row.map(|row| SignedHead {
-        head: Head { client_id: client, seq: row.seq as u64, chain_hash: hex::encode(row.chain_hash), at: row.at.into() },
+        head: Head {
+            client_id: client,
+            seq: row.seq as u64,
+            chain_hash: hex::encode(row.chain_hash),
+            at: row.at.into(),
+        },
         signature: Some(hex::encode(row.signature)),
         public_key: Some(hex::encode(row.public_key)),
     }))

@@ -1,11 +1,7 @@
 //! Brings a database up to date: logins, then numbered migrations, embedded, checksummed, under one lock.
 
 use secrecy::SecretString;
-use sqlx::{
-    ConnectOptions, Connection,
-    migrate::Migrator,
-    postgres::PgConnectOptions,
-};
+use sqlx::{ConnectOptions, Connection, migrate::Migrator, postgres::PgConnectOptions};
 
 use crate::logins;
 

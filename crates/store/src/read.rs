@@ -1,11 +1,7 @@
 //! Reading streams: events in order, heads, and the lines of an export.
 
 use chrono::{DateTime, Utc};
-use events::{
-    AggregateRef, ClientId, Event, EventId, Recorded, Unreadable,
-    chain::Hash,
-    export::EventLine,
-};
+use events::{AggregateRef, ClientId, Event, EventId, Recorded, Unreadable, export::EventLine};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
@@ -13,7 +9,11 @@ use uuid::Uuid;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("could not read the stream of client {client}")]
-    Database { client: ClientId, #[source] cause: sqlx::Error },
+    Database {
+        client: ClientId,
+        #[source]
+        cause: sqlx::Error,
+    },
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
 }
@@ -62,7 +62,12 @@ impl Row {
 }
 
 /// At most `most` events after `reached`, in order, without a gap.
-pub async fn after(db: impl PgExecutor<'_>, client: ClientId, reached: u64, most: u32) -> Result<Vec<Recorded>, ReadError> {
+pub async fn after(
+    db: impl PgExecutor<'_>,
+    client: ClientId,
+    reached: u64,
+    most: u32,
+) -> Result<Vec<Recorded>, ReadError> {
     between(db, client, reached + 1, reached + u64::from(most)).await
 }
 
@@ -70,7 +75,12 @@ pub async fn after(db: impl PgExecutor<'_>, client: ClientId, reached: u64, most
 ///
 /// # Panics
 /// If the stream has a gap: a bug, or somebody's hand in the database.
-pub async fn between(db: impl PgExecutor<'_>, client: ClientId, first: u64, last: u64) -> Result<Vec<Recorded>, ReadError> {
+pub async fn between(
+    db: impl PgExecutor<'_>,
+    client: ClientId,
+    first: u64,
+    last: u64,
+) -> Result<Vec<Recorded>, ReadError> {
     let rows = sqlx::query_as!(
         Row,
         r#"
@@ -88,19 +98,29 @@ pub async fn between(db: impl PgExecutor<'_>, client: ClientId, first: u64, last
     .await
     .map_err(|cause| ReadError::Database { client, cause })?;
     for (row, expected) in rows.iter().zip(first..) {
-        assert_eq!(row.client_seq as u64, expected, "the stream of client {client} has a gap before {}", row.client_seq);
+        assert_eq!(
+            row.client_seq as u64, expected,
+            "the stream of client {client} has a gap before {}",
+            row.client_seq
+        );
     }
     rows.into_iter().map(|row| row.read().map_err(ReadError::from)).collect()
 }
 
 /// Where each stream stands.
 pub async fn heads_of_all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<(ClientId, u64)>> {
-    let rows = sqlx::query!("select client_id, head from es.streams where head > 0 order by client_id").fetch_all(db).await?;
+    let rows =
+        sqlx::query!("select client_id, head from es.streams where head > 0 order by client_id").fetch_all(db).await?;
     Ok(rows.into_iter().map(|row| (ClientId(row.client_id), row.head as u64)).collect())
 }
 
 /// The events numbered `first` to `last` as lines of an export.
-pub async fn lines(db: impl PgExecutor<'_>, client: ClientId, first: u64, last: u64) -> Result<Vec<EventLine>, ReadError> {
+pub async fn lines(
+    db: impl PgExecutor<'_>,
+    client: ClientId,
+    first: u64,
+    last: u64,
+) -> Result<Vec<EventLine>, ReadError> {
     let rows = sqlx::query!(
         r#"
         select client_seq, aggregate_type, aggregate_id, aggregate_seq, event_id, event_type, event_version,
@@ -135,9 +155,4 @@ pub async fn lines(db: impl PgExecutor<'_>, client: ClientId, first: u64, last: 
             chain_hash: hex::encode(row.chain_hash),
         })
         .collect())
-}
-
-/// A stored hash.
-pub(crate) fn hash(bytes: &[u8]) -> Hash {
-    bytes.try_into().expect("a stored hash has 32 bytes")
 }

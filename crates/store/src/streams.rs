@@ -4,10 +4,7 @@ use cqrs_es::{Aggregate, event_sink::EventSink};
 use events::{AggregateRef, ClientId, Event, Recorded};
 use sqlx::PgPool;
 
-use crate::{
-    Append, AppendError, Cause, Committer, Corrupt, Draft, Expected, ReadError, Receipt,
-    read::Row,
-};
+use crate::{Append, AppendError, Cause, Committer, Corrupt, Draft, Expected, ReadError, Receipt, read::Row};
 
 /// How often a decision is made anew when another got in between.
 const TRIES_MAX: u32 = 16;
@@ -71,7 +68,8 @@ impl Streams {
             let Some(first) = events.first_mut() else { return Ok(None) };
             first.key.clone_from(&key);
             let aggregate = AggregateRef::new(A::TYPE, id);
-            let append = Append { client, aggregate, expected: Expected::Version(version), events, cause: cause.clone() };
+            let append =
+                Append { client, aggregate, expected: Expected::Version(version), events, cause: cause.clone() };
             match self.committer.append(append).await {
                 Err(AppendError::Conflict { .. }) if tries < TRIES_MAX => {}
                 answer => return Ok(Some(answer?)),
@@ -109,14 +107,11 @@ impl Streams {
     pub async fn stored_all(&self, client: ClientId, keys: &[String]) -> Result<Vec<Option<u64>>, ReadError> {
         let keys: Vec<_> = keys.iter().map(|key| crate::append::stored_key(key)).collect();
         let clients = vec![client.0; keys.len()];
-        let rows = sqlx::query!(
-            r#"select dedupe_key as "key!", client_seq as "seq!" from es.seen($1, $2)"#,
-            &clients,
-            &keys
-        )
-        .fetch_all(&self.writer)
-        .await
-        .map_err(|cause| ReadError::Database { client, cause })?;
+        let rows =
+            sqlx::query!(r#"select dedupe_key as "key!", client_seq as "seq!" from es.seen($1, $2)"#, &clients, &keys)
+                .fetch_all(&self.writer)
+                .await
+                .map_err(|cause| ReadError::Database { client, cause })?;
         let seen: std::collections::HashMap<_, _> = rows.into_iter().map(|row| (row.key, row.seq as u64)).collect();
         Ok(keys.iter().map(|key| seen.get(key).copied()).collect())
     }
@@ -142,7 +137,13 @@ impl Streams {
         rows.into_iter().map(|row| row.read().map_err(ReadError::from)).collect()
     }
 
-    pub(crate) async fn history(&self, client: ClientId, kind: &str, id: &str, after: u64) -> Result<Vec<Row>, ReadError> {
+    pub(crate) async fn history(
+        &self,
+        client: ClientId,
+        kind: &str,
+        id: &str,
+        after: u64,
+    ) -> Result<Vec<Row>, ReadError> {
         sqlx::query_as!(
             Row,
             r#"

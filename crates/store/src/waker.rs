@@ -88,7 +88,9 @@ impl Wakes {
         if listener.recv().await.is_err() {
             self.listener = None;
         }
-        while let Some(Ok(Some(_))) = self.listener.as_mut().and_then(|l| futures::FutureExt::now_or_never(l.try_recv())) {}
+        while let Some(Ok(Some(_))) =
+            self.listener.as_mut().and_then(|l| futures::FutureExt::now_or_never(l.try_recv()))
+        {}
     }
 
     async fn listen(&self) -> sqlx::Result<PgListener> {
