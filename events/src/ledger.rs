@@ -95,10 +95,10 @@ pub struct Fill {
 pub enum LedgerEvent {
     /// A fill, as the exchange told it.
     FillRecorded(Fill),
-    /// The fill recorded at `corrects` was really this one. It takes that one's place, time and number.
-    FillCorrected { corrects: u64, corrects_at: Time, fill: Fill, reason: String },
-    /// The fill recorded at `voids` never happened.
-    FillVoided { voids: u64, voids_at: Time, book: BookKey, reason: String },
+    /// The fill recorded as number `corrects`, told last as `was`, was really `fill`, which takes its place and time.
+    FillCorrected { corrects: u64, was: Fill, fill: Fill, reason: String },
+    /// The fill recorded as number `voids`, told last as `was`, never happened.
+    FillVoided { voids: u64, was: Fill, reason: String },
     /// The same fill was told again with another content. The first stays; this one is kept for a person to judge.
     FillDisputed { recorded: u64, fill: Fill, at: Time },
     /// What a book held before its first recorded fill, and what that had cost in the quote asset.
@@ -123,9 +123,8 @@ impl LedgerEvent {
     pub fn at(&self) -> Time {
         match self {
             Self::FillRecorded(fill) => fill.at,
-            Self::FillCorrected { corrects_at: at, .. }
-            | Self::FillVoided { voids_at: at, .. }
-            | Self::FillDisputed { at, .. }
+            Self::FillCorrected { was, .. } | Self::FillVoided { was, .. } => was.at,
+            Self::FillDisputed { at, .. }
             | Self::OpeningPosition { at, .. }
             | Self::FundingPaid { at, .. }
             | Self::TransferRecorded { at, .. }

@@ -11,13 +11,13 @@ pub enum OrderEvent {
     /// The exchange took the order. A market order has no price.
     OrderPlaced { order: OrderId, venue: Venue, side: Side, price: Option<Price>, amount: Amount, at: Time },
     /// It is gone from the book; what was filled before stays filled.
-    OrderCancelled { order: OrderId, at: Time },
+    OrderCancelled { order: OrderId, venue: Venue, at: Time },
     /// The whole amount was executed.
-    OrderFilled { order: OrderId, at: Time },
+    OrderFilled { order: OrderId, venue: Venue, at: Time },
     /// The exchange refused it.
-    OrderRejected { order: OrderId, reason: String, at: Time },
+    OrderRejected { order: OrderId, venue: Venue, reason: String, at: Time },
     /// Its time ran out on the exchange.
-    OrderExpired { order: OrderId, at: Time },
+    OrderExpired { order: OrderId, venue: Venue, at: Time },
 }
 
 impl OrderEvent {
@@ -29,6 +29,17 @@ impl OrderEvent {
             | Self::OrderFilled { at, .. }
             | Self::OrderRejected { at, .. }
             | Self::OrderExpired { at, .. } => *at,
+        }
+    }
+
+    /// Where the order stands.
+    pub fn venue(&self) -> &Venue {
+        match self {
+            Self::OrderPlaced { venue, .. }
+            | Self::OrderCancelled { venue, .. }
+            | Self::OrderFilled { venue, .. }
+            | Self::OrderRejected { venue, .. }
+            | Self::OrderExpired { venue, .. } => venue,
         }
     }
 

@@ -15,7 +15,11 @@ pub struct Time(i64);
 pub struct BadTime(String);
 
 impl Time {
-    /// The moment before every event.
+    /// The earliest moment that can be written.
+    pub const BEGINNING: Self = Self(Self::FIRST_US);
+    /// The latest one.
+    pub const END: Self = Self(Self::LAST_US);
+    /// The start of 1970, UTC.
     pub const EPOCH: Self = Self(0);
     const DAY_US: i64 = 86_400_000_000;
     const FIRST_US: i64 = -62_135_596_800_000_000;

@@ -10,7 +10,7 @@ use events::{
 /// The most digits that any number from outside may have, and the most of them behind the point. The largest real ones
 /// have 30 and 18; the product of two such still leaves room for sums.
 const DIGITS_MAX: u32 = 38;
-const PLACES_MAX: u32 = 36;
+const PLACES_MAX: u32 = 24;
 const PRODUCT_DIGITS_MAX: u32 = 66;
 /// No exchange of ours traded before 2009, so a time before it is a wrong unit; so is one far ahead of our clock.
 const FIRST_DAY_MS: i64 = 1_230_768_000_000;
@@ -31,6 +31,8 @@ pub enum LedgerRefusal {
     ProductTooPrecise,
     #[error("time {0} lies before 2009 or more than a day ahead: is it in milliseconds?")]
     ImpossibleTime(Time),
+    #[error("the correction of fill {recorded} says nothing new")]
+    NothingNew { recorded: u64 },
     #[error("{id} was recorded at {recorded} with another content, which stays: {differs}")]
     Conflict { id: String, recorded: u64, differs: String },
 }
@@ -122,7 +124,9 @@ impl Fact {
 
 /// Judges an event against the one that is recorded under the same key as number `recorded`.
 pub fn judge(told: &LedgerEvent, known: &LedgerEvent, recorded: u64, now: Time) -> Verdict {
-    if let (LedgerEvent::FillRecorded(told), LedgerEvent::FillRecorded(known)) = (told, known) {
+    if let (LedgerEvent::FillRecorded(told), LedgerEvent::FillRecorded(known) | LedgerEvent::FillCorrected { fill: known, .. }) =
+        (told, known)
+    {
         if told.tells_the_same(known) {
             return Verdict::Duplicate;
         }
@@ -136,6 +140,17 @@ pub fn judge(told: &LedgerEvent, known: &LedgerEvent, recorded: u64, now: Time) 
     let differs = format!("recorded {known:?}, told {told:?}");
     let refusal = LedgerRefusal::Conflict { id: told.name().to_owned(), recorded, differs };
     Verdict::Conflict { dispute: None, refusal }
+}
+
+/// The fill recorded as number `recorded`, told last as `was`, was really this one. It keeps its time: where the source of
+/// the exact figures knows another one, the place in history is still the first's.
+pub fn correct(recorded: u64, was: &Fill, fill: Fill, reason: String) -> Result<LedgerEvent, LedgerRefusal> {
+    let fill = Fill { at: was.at, ..fill };
+    exact_fill(&fill)?;
+    if fill.tells_the_same(was) && fill.identity() == was.identity() {
+        return Err(LedgerRefusal::NothingNew { recorded });
+    }
+    Ok(LedgerEvent::FillCorrected { corrects: recorded, was: was.clone(), fill, reason })
 }
 
 fn differences(told: &Fill, known: &Fill) -> String {
@@ -291,6 +306,17 @@ mod tests {
             dispute.map(|event| *event),
             Some(LedgerEvent::FillDisputed { recorded: 7, fill: other, at: now() })
         );
+    }
+
+    #[test]
+    fn a_corrected_fill_keeps_its_time_and_must_say_something_new() {
+        let provisional = Fill { order: None, ..fill() };
+        let exact = Fill { at: now().plus_micros(400), ..fill() };
+        let corrected = correct(7, &provisional, exact.clone(), "exact figures".into()).unwrap();
+        let LedgerEvent::FillCorrected { was, fill: kept, .. } = &corrected else { panic!("{corrected:?}") };
+        assert_eq!((was, kept), (&provisional, &fill()));
+        assert_eq!(judge(&LedgerEvent::FillRecorded(fill()), &corrected, 9, now()), Verdict::Duplicate);
+        assert_eq!(correct(7, &fill(), exact, "again".into()), Err(LedgerRefusal::NothingNew { recorded: 7 }));
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(crate) async fn create(db: &mut PgConnection, secret: &SecretString) -> sqlx
     // So that migrations run as the owner, whoever `DATABASE_URL` logs in as.
     run(db, "grant pipelabs_owner to current_user").await?;
     let database: String = sqlx::query_scalar("select quote_ident(current_database())").fetch_one(&mut *db).await?;
-    run(db, &format!("grant create on database {database} to pipelabs_owner")).await
+    run(db, &format!("grant create on database {database} to pipelabs_owner, pipelabs_projector")).await
 }
 
 async fn ensure(db: &mut PgConnection, role: &str, attributes: &str) -> sqlx::Result<()> {

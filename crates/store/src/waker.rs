@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{PgPool, postgres::PgListener};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// The channel's name.
 pub const HEADS_MOVED: &str = "heads_moved";
@@ -54,48 +54,50 @@ async fn send(db: PgPool, alive: std::sync::Weak<Notify>, moved: Arc<Notify>) {
     }
 }
 
-/// The receiver's side: resolves when heads may have moved.
-#[derive(Debug)]
+/// The receiver's side: resolves when heads may have moved. Clones share one connection.
+#[derive(Debug, Clone)]
 pub struct Wakes {
-    db: PgPool,
-    listener: Option<PgListener>,
+    moved: watch::Receiver<u64>,
 }
 
 impl Wakes {
-    /// Listens on a connection of this pool; connects when it is first waited for.
+    /// Listens on a connection of this pool until the last clone is gone.
     pub fn new(db: PgPool) -> Self {
-        Self { db, listener: None }
+        let (signal, moved) = watch::channel(0);
+        tokio::spawn(receive(db, signal));
+        Self { moved }
     }
 
     /// Waits for a signal, at most a second. Never fails: without a connection it only waits.
     pub async fn next(&mut self) {
-        let _ = tokio::time::timeout(LOOK_ANYWAY, self.signal()).await;
-    }
-
-    async fn signal(&mut self) {
-        if self.listener.is_none() {
-            match self.listen().await {
-                // Something may have moved before we listened.
-                Ok(listener) => self.listener = Some(listener),
-                Err(cause) => {
-                    tracing::debug!(error = %cause, "cannot listen for moved heads; looking each second");
-                    std::future::pending::<()>().await;
-                }
+        // An ended listener is silence, too.
+        let signal = async {
+            if self.moved.changed().await.is_err() {
+                std::future::pending::<()>().await;
             }
-            return;
-        }
-        let listener = self.listener.as_mut().expect("connected above");
-        if listener.recv().await.is_err() {
-            self.listener = None;
-        }
-        while let Some(Ok(Some(_))) =
-            self.listener.as_mut().and_then(|l| futures::FutureExt::now_or_never(l.try_recv()))
-        {}
+        };
+        let _ = tokio::time::timeout(LOOK_ANYWAY, signal).await;
     }
+}
 
-    async fn listen(&self) -> sqlx::Result<PgListener> {
-        let mut listener = PgListener::connect_with(&self.db).await?;
-        listener.listen(HEADS_MOVED).await?;
-        Ok(listener)
+async fn receive(db: PgPool, signal: watch::Sender<u64>) {
+    while !signal.is_closed() {
+        if let Err(cause) = listen(&db, &signal).await {
+            tracing::debug!(error = %cause, "cannot listen for moved heads; followers look each second");
+        }
+        tokio::time::sleep(LOOK_ANYWAY).await;
+    }
+}
+
+async fn listen(db: &PgPool, signal: &watch::Sender<u64>) -> sqlx::Result<()> {
+    let mut listener = PgListener::connect_with(db).await?;
+    listener.listen(HEADS_MOVED).await?;
+    loop {
+        // Something may have moved before we listened.
+        signal.send_modify(|count| *count += 1);
+        tokio::select! {
+            heard = listener.recv() => drop(heard?),
+            () = signal.closed() => return Ok(()),
+        }
     }
 }

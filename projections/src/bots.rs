@@ -1,0 +1,217 @@
+//! Every bot: what we want of it, what Hummingbot says of it, what we saw of it. Three facts, side by side.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use events::{
+    BotId, ClientId, Event, Recorded, Time,
+    bot::{BotConfig, BotEvent, ReportedState},
+    ledger::LedgerEvent,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    projection::{ProjectError, Projection},
+    rows,
+};
+
+/// A client's bots.
+#[derive(Debug)]
+pub struct Bots {
+    bots: BTreeMap<BotId, Bot>,
+    changed: BTreeSet<BotId>,
+}
+
+/// One bot as it is known now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bot {
+    pub client_id: Uuid,
+    pub bot_id: BotId,
+    pub name: String,
+    pub config: BotConfig,
+    pub created_at: Time,
+    /// What we want of it, and since when.
+    pub desired: Desired,
+    pub desired_at: Time,
+    /// What came of asking last; absent while it is under way or was never asked for.
+    pub answer: Option<Answer>,
+    /// Why the last deploy or stop failed.
+    pub failure: Option<String>,
+    /// The name that Hummingbot gave the last deployment.
+    pub instance: Option<String>,
+    /// What Hummingbot said last, and when; absent: it never said anything.
+    pub reported: Option<ReportedState>,
+    pub reported_at: Option<Time>,
+    /// The last sign of life that reached us: a beat or a fill.
+    pub last_seen: Option<Time>,
+    /// Since when it has been silent; absent: it is not known to be.
+    pub silent_since: Option<Time>,
+}
+
+/// What we want of a bot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Desired {
+    Running,
+    Stopped,
+}
+
+/// What came of a deploy or a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Deployed,
+    DeployFailed,
+    Stopped,
+    StopFailed,
+}
+
+impl Projection for Bots {
+    const NAME: &'static str = "bots";
+    const FOLD: u32 = 1;
+    const TABLES: &'static str = r#"
+        create table bots (
+          client_id    uuid        not null,
+          bot_id       uuid        not null,
+          name         text        not null,
+          config       jsonb       not null,
+          created_at   timestamptz not null,
+          desired      text        not null,
+          desired_at   timestamptz not null,
+          answer       text,
+          failure      text,
+          instance     text,
+          reported     text,
+          reported_at  timestamptz,
+          last_seen    timestamptz,
+          silent_since timestamptz,
+          primary key (client_id, bot_id)
+        );
+    "#;
+
+    async fn open(db: &mut PgConnection, client: ClientId, _: u64) -> Result<Self, ProjectError> {
+        let bots = of_client(db, client).await?.into_iter().map(|bot| (bot.bot_id, bot)).collect();
+        Ok(Self { bots, changed: BTreeSet::new() })
+    }
+
+    fn fold(&mut self, event: &Recorded) -> Result<(), ProjectError> {
+        match &event.event {
+            Event::Bot(told) => {
+                let bot = event.aggregate.id.parse().map_err(|_| unfoldable(event, "its bot's id is no id"))?;
+                self.hear(event, bot, told)
+            }
+            Event::Ledger(LedgerEvent::FillRecorded(fill)) => {
+                if let Some(bot) = self.bots.get_mut(&fill.bot) {
+                    bot.saw(fill.at);
+                    self.changed.insert(fill.bot);
+                }
+                Ok(())
+            }
+            Event::Ledger(_) | Event::Client(_) | Event::Market(_) | Event::Order(_) | Event::Desk(_) => Ok(()),
+        }
+    }
+
+    async fn save(&mut self, db: &mut PgConnection, _: ClientId, _: u64) -> Result<(), ProjectError> {
+        let changed = std::mem::take(&mut self.changed);
+        let Some(rows) = rows::written(changed.iter().map(|bot| &self.bots[bot])) else { return Ok(()) };
+        sqlx::query!(
+            "delete from bots b using jsonb_populate_recordset(null::bots, $1) n
+              where (b.client_id, b.bot_id) = (n.client_id, n.bot_id)",
+            rows
+        )
+        .execute(&mut *db)
+        .await?;
+        sqlx::query!("insert into bots select * from jsonb_populate_recordset(null::bots, $1)", rows).execute(db).await?;
+        Ok(())
+    }
+}
+
+fn unfoldable(event: &Recorded, reason: &str) -> ProjectError {
+    ProjectError::Unfoldable { seq: event.seq, reason: reason.to_owned() }
+}
+
+impl Bots {
+    fn hear(&mut self, event: &Recorded, id: BotId, told: &BotEvent) -> Result<(), ProjectError> {
+        if let BotEvent::BotCreated { name, config, at } = told {
+            let bot = Bot::created(event.client, id, name.to_string(), config.clone(), *at);
+            self.bots.insert(id, bot);
+        }
+        let bot = self.bots.get_mut(&id).ok_or_else(|| unfoldable(event, "nobody created its bot"))?;
+        bot.hear(told);
+        self.changed.insert(id);
+        Ok(())
+    }
+}
+
+impl Bot {
+    fn created(client: ClientId, bot_id: BotId, name: String, config: BotConfig, at: Time) -> Self {
+        Self {
+            client_id: client.0,
+            bot_id,
+            name,
+            config,
+            created_at: at,
+            desired: Desired::Stopped,
+            desired_at: at,
+            answer: None,
+            failure: None,
+            instance: None,
+            reported: None,
+            reported_at: None,
+            last_seen: None,
+            silent_since: None,
+        }
+    }
+
+    fn hear(&mut self, told: &BotEvent) {
+        match told {
+            BotEvent::BotCreated { .. } => {}
+            BotEvent::BotConfigChanged { config, .. } => self.config = config.clone(),
+            BotEvent::BotDeployRequested { at } => self.want(Desired::Running, *at),
+            BotEvent::BotDeployed { instance, .. } => {
+                self.instance = Some(instance.clone());
+                self.answer = Some(Answer::Deployed);
+            }
+            BotEvent::BotDeployFailed { reason, at } => {
+                self.want(Desired::Stopped, *at);
+                self.fail(Answer::DeployFailed, reason);
+            }
+            BotEvent::BotStopRequested { at, .. } => self.want(Desired::Stopped, *at),
+            BotEvent::BotStopped { .. } => self.answer = Some(Answer::Stopped),
+            BotEvent::BotStopFailed { reason, .. } => self.fail(Answer::StopFailed, reason),
+            BotEvent::BotStateReported { state, at } => {
+                self.reported = Some(*state);
+                self.reported_at = Some(*at);
+            }
+            BotEvent::BotSeenAlive { at } => {
+                self.saw(*at);
+                self.silent_since = None;
+            }
+            BotEvent::BotSilent { last_seen, .. } => self.silent_since = Some(*last_seen),
+        }
+    }
+
+    fn want(&mut self, desired: Desired, at: Time) {
+        (self.desired, self.desired_at, self.answer, self.failure) = (desired, at, None, None);
+    }
+
+    fn fail(&mut self, answer: Answer, reason: &str) {
+        (self.answer, self.failure) = (Some(answer), Some(reason.to_owned()));
+    }
+
+    fn saw(&mut self, at: Time) {
+        self.last_seen = self.last_seen.max(Some(at));
+    }
+}
+
+/// A client's bots, by name.
+pub async fn of_client(db: &mut PgConnection, client: ClientId) -> sqlx::Result<Vec<Bot>> {
+    let rows = sqlx::query_scalar!(
+        r#"select to_jsonb(b)::text as "row!" from bots b where b.client_id = $1 order by b.name, b.bot_id"#,
+        client.0
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.iter().map(|row| rows::read(row)).collect())
+}

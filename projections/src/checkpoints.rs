@@ -1,0 +1,258 @@
+//! How far each read model has come with each client, who holds the lease, and what is parked.
+
+use chrono::{DateTime, Utc};
+use events::{AggregateRef, ClientId, Time};
+use serde::Serialize;
+use sqlx::{PgConnection, PgExecutor, PgPool};
+
+/// A client that one worker now works on: its checkpoint is locked until the transaction ends.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    pub client: ClientId,
+    pub version: i32,
+    pub reached: u64,
+    pub head: u64,
+    /// Events that a person decided to leave out.
+    pub skips: Vec<i64>,
+    /// How many retries and skips there are.
+    pub decisions: i64,
+}
+
+/// A read model's client that waits for a person.
+#[derive(Debug, Clone, Serialize)]
+pub struct Parked {
+    pub projection: String,
+    pub client_id: uuid::Uuid,
+    /// The event that failed.
+    pub seq: i64,
+    pub trouble: Option<String>,
+    pub parked_at: DateTime<Utc>,
+}
+
+/// How far a read model has come with a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    pub reached: u64,
+    pub head: u64,
+    pub parked: bool,
+}
+
+/// The desk's record of what was decided about a parked item.
+pub fn parked_item(projection: &str, client: ClientId) -> AggregateRef {
+    AggregateRef::new("desk", format!("parked:{projection}:{client}"))
+}
+
+/// Takes the lease of the next client after `last` that has something to read. Also points the search path of this
+/// transaction at the version's tables.
+pub(crate) async fn lease(
+    db: &mut PgConnection,
+    projection: &str,
+    version: Option<i32>,
+    last: ClientId,
+) -> sqlx::Result<Option<Lease>> {
+    let row = sqlx::query!(
+        r#"
+        select c.client_id, c.version, c.reached, s.head,
+               set_config('search_path', 'rm_' || c.projection || '_v' || c.version, true) as path,
+               array(select (e.payload #>> '{ParkedSkipped,seq}')::bigint
+                       from es.events e
+                      where e.client_id = $3 and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
+                        and e.aggregate_id = 'parked:' || c.projection || ':' || c.client_id
+                        and e.event_type = 'ParkedSkipped') as "skips!",
+               coalesce(d.decisions, 0) as "decisions!"
+          from rm.checkpoints c
+          join rm.versions v on v.projection = c.projection
+          join es.streams  s on s.client_id = c.client_id
+          left join lateral (
+               select max(e.aggregate_seq) as decisions
+                 from es.events e
+                where e.client_id = $3 and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
+                  and e.aggregate_id = 'parked:' || c.projection || ':' || c.client_id) d on true
+         where c.projection = $1
+           and c.version = coalesce($2, v.live)
+           and s.head > c.reached
+           and (c.parked_at is null or d.decisions > c.decisions)
+         order by c.client_id > $4 desc, c.client_id
+         limit 1
+           for update of c skip locked
+        "#,
+        projection,
+        version,
+        ClientId::DESK.0,
+        last.0
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Lease {
+        client: ClientId(row.client_id),
+        version: row.version,
+        reached: row.reached as u64,
+        head: row.head as u64,
+        skips: row.skips,
+        decisions: row.decisions,
+    }))
+}
+
+/// Opens a checkpoint for every client that has none yet. The desk's own stream is nobody's read model.
+pub(crate) async fn open(db: &PgPool, projection: &str, version: Option<i32>) -> sqlx::Result<u64> {
+    let opened = sqlx::query!(
+        r#"
+        insert into rm.checkpoints (client_id, projection, version)
+        select s.client_id, v.projection, coalesce($2, v.live)
+          from es.streams s
+          join rm.versions v on v.projection = $1
+         where s.client_id <> $3 and s.head > 0
+           and not exists (select from rm.checkpoints c
+                            where c.client_id = s.client_id and c.projection = $1 and c.version = coalesce($2, v.live))
+        on conflict do nothing
+        "#,
+        projection,
+        version,
+        ClientId::DESK.0
+    )
+    .execute(db)
+    .await?;
+    Ok(opened.rows_affected())
+}
+
+/// Counts a try at the event after `reached`, for good, before it is made. Not waited to be durable: only a crash of the
+/// database itself forgets it.
+pub(crate) async fn count_attempt(db: &PgPool, projection: &str, lease: &Lease) -> sqlx::Result<(i32, Option<String>)> {
+    let row = sqlx::query!(
+        r#"
+        with quick as (select set_config('synchronous_commit', 'off', true))
+        insert into rm.attempts as a (client_id, projection, version, seq, attempts)
+        select $1, $2, $3, $4, 1 from quick
+        on conflict (client_id, projection, version) do update
+           set attempts = case when a.seq = excluded.seq then a.attempts + 1 else 1 end,
+               trouble  = case when a.seq = excluded.seq then a.trouble end,
+               seq      = excluded.seq
+        returning attempts, trouble
+        "#,
+        lease.client.0,
+        projection,
+        lease.version,
+        lease.reached as i64 + 1
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((row.attempts, row.trouble))
+}
+
+/// Keeps why a try failed; one that was the connection's fault does not count.
+pub(crate) async fn keep_trouble(
+    db: &PgPool,
+    projection: &str,
+    lease: &Lease,
+    trouble: &str,
+    counts: bool,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        update rm.attempts
+           set trouble = $4, attempts = attempts - case when $5 then 0 else 1 end
+         where client_id = $1 and projection = $2 and version = $3
+        "#,
+        lease.client.0,
+        projection,
+        lease.version,
+        trouble,
+        counts
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Moves the checkpoint, in the transaction that wrote the rows.
+///
+/// # Panics
+/// If somebody else moved it: the lease did not hold.
+pub(crate) async fn advance(
+    db: &mut PgConnection,
+    projection: &str,
+    lease: &Lease,
+    reached: u64,
+    at: Time,
+) -> sqlx::Result<()> {
+    let moved = sqlx::query!(
+        r#"
+        update rm.checkpoints
+           set reached = $5, reached_at = $6, parked_at = null, trouble = null
+         where client_id = $1 and projection = $2 and version = $3 and reached = $4
+        "#,
+        lease.client.0,
+        projection,
+        lease.version,
+        lease.reached as i64,
+        reached as i64,
+        DateTime::<Utc>::from(at)
+    )
+    .execute(db)
+    .await?;
+    assert_eq!(moved.rows_affected(), 1, "{projection} of client {} was moved by another", lease.client);
+    Ok(())
+}
+
+/// Gives up on the event after the checkpoint until a person decides.
+pub(crate) async fn park(db: &mut PgConnection, projection: &str, lease: &Lease, trouble: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        update rm.checkpoints
+           set parked_at = now(), trouble = $4, decisions = $5
+         where client_id = $1 and projection = $2 and version = $3
+        "#,
+        lease.client.0,
+        projection,
+        lease.version,
+        trouble,
+        lease.decisions
+    )
+    .execute(&mut *db)
+    .await?;
+    // The next decision starts with a clean count.
+    sqlx::query!(
+        "delete from rm.attempts where client_id = $1 and projection = $2 and version = $3",
+        lease.client.0,
+        projection,
+        lease.version
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Everything that waits for a person, in live versions.
+pub async fn parked(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Parked>> {
+    sqlx::query_as!(
+        Parked,
+        r#"
+        select c.projection, c.client_id, c.reached + 1 as "seq!", c.trouble, c.parked_at as "parked_at!"
+          from rm.checkpoints c
+          join rm.versions v on v.projection = c.projection and v.live = c.version
+         where c.parked_at is not null
+         order by c.projection, c.client_id
+        "#
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// How far a projection's live version has come with a client.
+pub async fn reach(db: impl PgExecutor<'_>, projection: &str, client: ClientId) -> sqlx::Result<Reach> {
+    let row = sqlx::query!(
+        r#"
+        select coalesce(c.reached, 0) as "reached!", coalesce(s.head, 0) as "head!", c.parked_at is not null as "parked!"
+          from rm.versions v
+          left join rm.checkpoints c on c.projection = v.projection and c.version = v.live and c.client_id = $2
+          left join es.streams s on s.client_id = $2
+         where v.projection = $1
+        "#,
+        projection,
+        client.0
+    )
+    .fetch_optional(db)
+    .await?;
+    let missing = Reach { reached: 0, head: 0, parked: false };
+    Ok(row.map_or(missing, |row| Reach { reached: row.reached as u64, head: row.head as u64, parked: row.parked }))
+}

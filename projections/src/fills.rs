@@ -1,0 +1,141 @@
+//! Every fill as it is known now: what corrected or voided it stands beside it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use events::{
+    ClientId, Event, OrderId, Recorded, TradeId,
+    ledger::{Fill, LedgerEvent},
+};
+use sqlx::PgConnection;
+
+use crate::projection::{ProjectError, Projection};
+
+/// Fills that a batch brought or changed.
+#[derive(Debug, Default)]
+pub struct Fills {
+    changed: BTreeMap<u64, Row>,
+}
+
+/// A fill and what became of it.
+#[derive(Debug)]
+struct Row {
+    fill: Fill,
+    corrected_by: Option<u64>,
+    voided_by: Option<u64>,
+}
+
+impl Projection for Fills {
+    const NAME: &'static str = "fills";
+    const FOLD: u32 = 1;
+    const TABLES: &'static str = r#"
+        create table fills (
+          client_id    uuid        not null,
+          seq          bigint      not null,              -- where it was recorded first
+          at           timestamptz not null,              -- the exchange's time
+          bot_id       uuid        not null,
+          account      text        not null,
+          exchange     text        not null,
+          market       text        not null,
+          pair         text        not null,
+          side         text        not null,
+          price        numeric     not null,
+          amount       numeric     not null,
+          fees         jsonb,                             -- null: nobody knows them
+          liquidity    text        not null,
+          order_id     text,
+          trade_id     text        not null,
+          mid_at_fill  numeric,
+          source       text        not null,
+          corrected_by bigint,                            -- the last event that told it otherwise
+          voided_by    bigint,                            -- the event that says it never happened
+          primary key (client_id, seq)
+        );
+        create index fills_by_time on fills (client_id, at desc, seq desc);
+        create index fills_by_bot  on fills (client_id, bot_id, at desc, seq desc);
+    "#;
+
+    async fn open(_: &mut PgConnection, _: ClientId, _: u64) -> Result<Self, ProjectError> {
+        Ok(Self::default())
+    }
+
+    fn fold(&mut self, event: &Recorded) -> Result<(), ProjectError> {
+        let Event::Ledger(fact) = &event.event else { return Ok(()) };
+        let (seq, row) = match fact {
+            LedgerEvent::FillRecorded(fill) => {
+                (event.seq, Row { fill: fill.clone(), corrected_by: None, voided_by: None })
+            }
+            LedgerEvent::FillCorrected { corrects, fill, .. } => {
+                (*corrects, Row { fill: fill.clone(), corrected_by: Some(event.seq), voided_by: None })
+            }
+            LedgerEvent::FillVoided { voids, was, .. } => {
+                (*voids, Row { fill: was.clone(), corrected_by: None, voided_by: Some(event.seq) })
+            }
+            LedgerEvent::FillDisputed { .. }
+            | LedgerEvent::OpeningPosition { .. }
+            | LedgerEvent::FundingPaid { .. }
+            | LedgerEvent::TransferRecorded { .. }
+            | LedgerEvent::FeeRateSupplied { .. } => return Ok(()),
+        };
+        let corrected_before = self.changed.get(&seq).and_then(|before| before.corrected_by);
+        let corrected_by = row.corrected_by.or(corrected_before);
+        self.changed.insert(seq, Row { corrected_by, ..row });
+        Ok(())
+    }
+
+    async fn save(&mut self, db: &mut PgConnection, client: ClientId, _: u64) -> Result<(), ProjectError> {
+        let changed = std::mem::take(&mut self.changed);
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let each = |of: fn(&Fill) -> String| changed.values().map(|row| of(&row.fill)).collect::<Vec<String>>();
+        let maybe = |of: fn(&Fill) -> Option<String>| changed.values().map(|row| of(&row.fill)).collect::<Vec<_>>();
+        let seqs: Vec<i64> = changed.keys().map(|seq| *seq as i64).collect();
+        let ats: Vec<DateTime<Utc>> = changed.values().map(|row| row.fill.at.into()).collect();
+        let bots: Vec<uuid::Uuid> = changed.values().map(|row| row.fill.bot.0).collect();
+        let corrected: Vec<Option<i64>> = changed.values().map(|row| row.corrected_by.map(|seq| seq as i64)).collect();
+        let voided: Vec<Option<i64>> = changed.values().map(|row| row.voided_by.map(|seq| seq as i64)).collect();
+        sqlx::query!(
+            r#"
+            insert into fills as f (client_id, seq, at, bot_id, account, exchange, market, pair, side, price, amount, fees,
+                                    liquidity, order_id, trade_id, mid_at_fill, source, corrected_by, voided_by)
+            select $1, seq, at, bot, account, exchange, market, pair, side, price::numeric, amount::numeric, fees::jsonb,
+                   liquidity, order_id, trade_id, mid::numeric, source, corrected_by, voided_by
+              from unnest($2::bigint[], $3::timestamptz[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
+                          $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
+                          $16::text[], $17::text[], $18::bigint[], $19::bigint[])
+                   n(seq, at, bot, account, exchange, market, pair, side, price, amount, fees, liquidity, order_id,
+                     trade_id, mid, source, corrected_by, voided_by)
+            on conflict (client_id, seq) do update
+               set bot_id = excluded.bot_id, account = excluded.account, exchange = excluded.exchange,
+                   market = excluded.market, pair = excluded.pair, side = excluded.side, price = excluded.price,
+                   amount = excluded.amount, fees = excluded.fees, liquidity = excluded.liquidity,
+                   order_id = excluded.order_id, trade_id = excluded.trade_id, mid_at_fill = excluded.mid_at_fill,
+                   source = excluded.source, voided_by = excluded.voided_by,
+                   corrected_by = coalesce(excluded.corrected_by, f.corrected_by)
+            "#,
+            client.0,
+            &seqs,
+            &ats,
+            &bots,
+            &each(|fill| fill.account.to_string()),
+            &each(|fill| fill.exchange.to_string()),
+            &each(|fill| fill.market.to_string()),
+            &each(|fill| fill.pair.to_string()),
+            &each(|fill| fill.side.to_string()),
+            &each(|fill| fill.price.to_string()),
+            &each(|fill| fill.amount.to_string()),
+            &maybe(|fill| fill.fees.as_ref().map(crate::rows::text)) as &[Option<String>],
+            &each(|fill| fill.liquidity.to_string()),
+            &maybe(|fill| fill.order.as_ref().map(OrderId::to_string)) as &[Option<String>],
+            &each(|fill| TradeId::to_string(&fill.trade)),
+            &maybe(|fill| fill.mid_at_fill.map(|mid| mid.to_string())) as &[Option<String>],
+            &each(|fill| fill.source.clone()),
+            &corrected as &[Option<i64>],
+            &voided as &[Option<i64>],
+        )
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! Every order: what the exchange said of it, and how much of it was filled. What it filled is told by fills alone.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use events::{
+    BotId, ClientId, Decimal, Event, OrderId, Recorded, Time,
+    bot::Venue,
+    ledger::{Fill, LedgerEvent},
+    order::OrderEvent,
+};
+use sqlx::PgConnection;
+
+use crate::projection::{ProjectError, Projection};
+
+/// What a batch tells of orders.
+#[derive(Debug, Default)]
+pub struct Orders {
+    told: BTreeMap<(Venue, OrderId), Told>,
+}
+
+/// What is new about one order; what is absent stays as it was.
+#[derive(Debug, Default)]
+struct Told {
+    bot: Option<BotId>,
+    side: Option<String>,
+    price: Option<String>,
+    amount: Option<String>,
+    placed_at: Option<Time>,
+    ended: Option<(&'static str, Time)>,
+    reason: Option<String>,
+    fills: i64,
+    filled: Decimal,
+    filled_quote: Decimal,
+}
+
+impl Projection for Orders {
+    const NAME: &'static str = "orders";
+    const FOLD: u32 = 1;
+    const TABLES: &'static str = r#"
+        create table orders (
+          client_id    uuid    not null,
+          exchange     text    not null,
+          market       text    not null,
+          pair         text    not null,
+          order_id     text    not null,
+          bot_id       uuid    not null,
+          side         text,
+          price        numeric,                           -- null: a market order, or known from its fills alone
+          amount       numeric,                           -- null: known from its fills alone
+          placed_at    timestamptz,                       -- null: known from its fills alone
+          ended_as     text,                              -- cancelled, filled, rejected, expired; null: not ended
+          ended_at     timestamptz,
+          reason       text,                              -- why it was rejected
+          fills        bigint  not null,
+          filled       numeric not null,                  -- of the base asset
+          filled_quote numeric not null,                  -- what that cost or brought
+          primary key (client_id, exchange, market, pair, order_id)
+        );
+        create index orders_by_bot on orders (client_id, bot_id, placed_at desc);
+    "#;
+
+    async fn open(_: &mut PgConnection, _: ClientId, _: u64) -> Result<Self, ProjectError> {
+        Ok(Self::default())
+    }
+
+    fn fold(&mut self, event: &Recorded) -> Result<(), ProjectError> {
+        let unfoldable = |reason: String| ProjectError::Unfoldable { seq: event.seq, reason };
+        let counted = match &event.event {
+            Event::Order(order) => {
+                let bot = event.aggregate.id.parse().map_err(|_| unfoldable("its bot's id is no id".to_owned()))?;
+                self.hear(bot, order);
+                Ok(())
+            }
+            Event::Ledger(LedgerEvent::FillRecorded(fill)) => self.count(fill, 1),
+            Event::Ledger(LedgerEvent::FillCorrected { was, fill, .. }) => {
+                self.count(was, -1).and_then(|()| self.count(fill, 1))
+            }
+            Event::Ledger(LedgerEvent::FillVoided { was, .. }) => self.count(was, -1),
+            Event::Ledger(_) | Event::Client(_) | Event::Bot(_) | Event::Market(_) | Event::Desk(_) => Ok(()),
+        };
+        counted.map_err(|cause| unfoldable(cause.to_string()))
+    }
+
+    async fn save(&mut self, db: &mut PgConnection, client: ClientId, _: u64) -> Result<(), ProjectError> {
+        let told = std::mem::take(&mut self.told);
+        if told.is_empty() {
+            return Ok(());
+        }
+        let key = |of: fn(&Venue, &OrderId) -> String| told.keys().map(|(v, o)| of(v, o)).collect::<Vec<String>>();
+        let maybe = |of: fn(&Told) -> Option<String>| told.values().map(of).collect::<Vec<Option<String>>>();
+        let time = |of: fn(&Told) -> Option<Time>| told.values().map(|t| of(t).map(DateTime::<Utc>::from)).collect();
+        let placed: Vec<Option<DateTime<Utc>>> = time(|told| told.placed_at);
+        let ended: Vec<Option<DateTime<Utc>>> = time(|told| told.ended.map(|(_, at)| at));
+        let bots: Vec<Option<uuid::Uuid>> = told.values().map(|told| told.bot.map(|bot| bot.0)).collect();
+        let fills: Vec<i64> = told.values().map(|told| told.fills).collect();
+        sqlx::query!(
+            r#"
+            insert into orders as o (client_id, exchange, market, pair, order_id, bot_id, side, price, amount, placed_at,
+                                     ended_as, ended_at, reason, fills, filled, filled_quote)
+            select $1, exchange, market, pair, order_id, bot, side, price::numeric, amount::numeric, placed_at,
+                   ended_as, ended_at, reason, fills, filled::numeric, filled_quote::numeric
+              from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[], $9::text[],
+                          $10::timestamptz[], $11::text[], $12::timestamptz[], $13::text[], $14::bigint[], $15::text[],
+                          $16::text[])
+                   n(exchange, market, pair, order_id, bot, side, price, amount, placed_at, ended_as, ended_at, reason,
+                     fills, filled, filled_quote)
+            on conflict (client_id, exchange, market, pair, order_id) do update
+               set bot_id       = excluded.bot_id,
+                   side         = coalesce(excluded.side, o.side),
+                   price        = coalesce(excluded.price, o.price),
+                   amount       = coalesce(excluded.amount, o.amount),
+                   placed_at    = coalesce(excluded.placed_at, o.placed_at),
+                   ended_as     = coalesce(excluded.ended_as, o.ended_as),
+                   ended_at     = coalesce(excluded.ended_at, o.ended_at),
+                   reason       = coalesce(excluded.reason, o.reason),
+                   fills        = o.fills + excluded.fills,
+                   filled       = trim_scale(o.filled + excluded.filled),
+                   filled_quote = trim_scale(o.filled_quote + excluded.filled_quote)
+            "#,
+            client.0,
+            &key(|venue, _| venue.exchange.to_string()),
+            &key(|venue, _| venue.market.to_string()),
+            &key(|venue, _| venue.pair.to_string()),
+            &key(|_, order| order.to_string()),
+            &bots as &[Option<uuid::Uuid>],
+            &maybe(|told| told.side.clone()) as &[Option<String>],
+            &maybe(|told| told.price.clone()) as &[Option<String>],
+            &maybe(|told| told.amount.clone()) as &[Option<String>],
+            &placed as &[Option<DateTime<Utc>>],
+            &maybe(|told| told.ended.map(|(how, _)| how.to_owned())) as &[Option<String>],
+            &ended as &[Option<DateTime<Utc>>],
+            &maybe(|told| told.reason.clone()) as &[Option<String>],
+            &fills,
+            &maybe(|told| Some(told.filled.to_string())) as &[Option<String>],
+            &maybe(|told| Some(told.filled_quote.to_string())) as &[Option<String>],
+        )
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+}
+
+impl Orders {
+    fn hear(&mut self, bot: BotId, event: &OrderEvent) {
+        let told = self.told.entry((event.venue().clone(), event.order().clone())).or_default();
+        told.bot = Some(bot);
+        match event {
+            OrderEvent::OrderPlaced { side, price, amount, at, .. } => {
+                told.side = Some(side.to_string());
+                told.price = price.map(|price| price.to_string());
+                told.amount = Some(amount.to_string());
+                told.placed_at = Some(*at);
+            }
+            OrderEvent::OrderCancelled { at, .. } => told.ended = Some(("cancelled", *at)),
+            OrderEvent::OrderFilled { at, .. } => told.ended = Some(("filled", *at)),
+            OrderEvent::OrderExpired { at, .. } => told.ended = Some(("expired", *at)),
+            OrderEvent::OrderRejected { reason, at, .. } => {
+                told.ended = Some(("rejected", *at));
+                told.reason = Some(reason.clone());
+            }
+        }
+    }
+
+    /// Adds a fill to its order, or takes it away again.
+    fn count(&mut self, fill: &Fill, times: i64) -> Result<(), events::decimal::ArithmeticError> {
+        let Some(order) = fill.order.clone() else { return Ok(()) };
+        let venue = Venue { exchange: fill.exchange, market: fill.market, pair: fill.pair.clone() };
+        let told = self.told.entry((venue, order)).or_default();
+        let times_of = |value: Decimal| value.times(Decimal::from_int(times));
+        told.bot = Some(fill.bot);
+        told.side = Some(fill.side.to_string());
+        told.fills += times;
+        told.filled = told.filled.plus(times_of(fill.amount.0)?)?;
+        told.filled_quote = told.filled_quote.plus(times_of(fill.price.times(fill.amount)?)?)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! Profit and loss of every book, exact, by the rules R1 to R14 of the README, at any moment of event time.
+//!
+//! No second copy of the fills is kept: a late fact rewinds to the last closing before it, and the events since then are
+//! read again from the stream. `pnl_blocks` tells in which part of the stream they can be.
+
+mod book;
+mod books;
+mod entry;
+mod history;
+mod lots;
+mod offline;
+mod report;
+mod tables;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use events::{
+    BotId, ClientId, Event, Pair, Price, Recorded, Slug, Time, bot::BotEvent, client::ClientEvent, ledger::BookKey,
+};
+use sqlx::PgConnection;
+
+pub use self::{
+    book::{Book, Day, Tally},
+    offline::Recomputed,
+    report::{Alternatives, ByLots, Group, Matched, Names, QuoteTotals, Report, Totals},
+    tables::{report, tallies},
+};
+use self::{
+    entry::Change,
+    history::{FoldError, History, TooFarBack},
+};
+use crate::projection::{ProjectError, Projection};
+
+/// Events of one block of the stream.
+const BLOCK: u64 = 256;
+
+/// One client's P&L.
+#[derive(Debug)]
+pub struct Pnl {
+    history: History,
+    changes: Vec<Change>,
+    blocks: BTreeMap<u64, (Time, Time)>,
+    names: Vec<Named>,
+    /// What the tables hold, to write only what differs.
+    books: BTreeMap<BookKey, Arc<Book>>,
+    marks: BTreeMap<Pair, Price>,
+}
+
+/// A name to be kept.
+#[derive(Debug)]
+enum Named {
+    Client(Slug),
+    Bot(BotId, Slug),
+}
+
+impl Projection for Pnl {
+    const NAME: &'static str = "pnl";
+    const FOLD: u32 = 1;
+    const TABLES: &'static str = include_str!("pnl/tables.sql");
+
+    async fn open(db: &mut PgConnection, client: ClientId, reached: u64) -> Result<Self, ProjectError> {
+        let history = tables::history(db, client, reached, Time::END..=Time::END, &[]).await?;
+        let now = history.now();
+        Ok(Self {
+            books: now.iter().map(|(key, book)| (key.clone(), Arc::clone(book))).collect(),
+            marks: now.known().observed.all().map(|(pair, price)| (pair.clone(), price)).collect(),
+            history,
+            changes: Vec::new(),
+            blocks: BTreeMap::new(),
+            names: Vec::new(),
+        })
+    }
+
+    fn fold(&mut self, event: &Recorded) -> Result<(), ProjectError> {
+        if let Some(change) = Change::of(event) {
+            let at = change.place().at;
+            let block = self.blocks.entry(event.seq / BLOCK).or_insert((at, at));
+            *block = (block.0.min(at), block.1.max(at));
+            self.changes.push(change);
+        }
+        match &event.event {
+            Event::Client(ClientEvent::ClientOnboarded { slug, .. }) => self.names.push(Named::Client(slug.clone())),
+            Event::Bot(BotEvent::BotCreated { name, .. }) => {
+                let bot = event.aggregate.id.parse().map_err(|_| ProjectError::Unfoldable {
+                    seq: event.seq,
+                    reason: format!("bot id {:?} is no id", event.aggregate.id),
+                })?;
+                self.names.push(Named::Bot(bot, name.clone()));
+            }
+            Event::Client(_) | Event::Bot(_) | Event::Ledger(_) | Event::Market(_) | Event::Order(_) | Event::Desk(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn save(&mut self, db: &mut PgConnection, client: ClientId, reached: u64) -> Result<(), ProjectError> {
+        let changes = std::mem::take(&mut self.changes);
+        if let Err(TooFarBack { at }) = self.history.take(&changes)? {
+            // The blocks of this batch are not in the table yet; its changes are at hand instead.
+            self.history = tables::history(db, client, reached, at..=Time::END, &changes).await?;
+        }
+        self.save_rows(db, client).await
+    }
+}
+
+impl Pnl {
+    async fn save_rows(&mut self, db: &mut PgConnection, client: ClientId) -> Result<(), ProjectError> {
+        tables::save_names(db, client, &std::mem::take(&mut self.names)).await?;
+        tables::save_blocks(db, client, &std::mem::take(&mut self.blocks)).await?;
+        let now = self.history.now().clone();
+        let changed: Vec<(&BookKey, &Book)> = now
+            .iter()
+            .filter(|(key, book)| self.books.get(key).is_none_or(|saved| !Arc::ptr_eq(saved, book)))
+            .map(|(key, book)| (key, &**book))
+            .collect();
+        let present: BTreeSet<&BookKey> = now.iter().map(|(key, _)| key).collect();
+        let gone: Vec<&BookKey> = self.books.keys().filter(|key| !present.contains(key)).collect();
+        tables::save_books(db, client, &changed, &gone).await?;
+        let marks = now.known().observed.all().filter(|(pair, price)| self.marks.get(pair) != Some(price));
+        let marks: Vec<(Pair, Price)> = marks.map(|(pair, price)| (pair.clone(), price)).collect();
+        tables::save_marks(db, client, &marks).await?;
+        tables::save_history(db, client, &now, self.history.unsaved()).await?;
+        self.books = now.iter().map(|(key, book)| (key.clone(), Arc::clone(book))).collect();
+        self.marks.extend(marks);
+        self.history.saved();
+        Ok(())
+    }
+}
+
+impl From<FoldError> for ProjectError {
+    fn from(fault: FoldError) -> Self {
+        Self::Unfoldable { seq: fault.place.seq, reason: format!("{fault}: {}", fault.cause) }
+    }
+}

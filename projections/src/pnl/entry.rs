@@ -1,0 +1,100 @@
+//! From events to entries in canonical order: event time first, rates before what they price, then the stream's order.
+
+use events::{
+    Asset, Decimal, Event, Pair, Price, Recorded, Time,
+    ledger::{BookKey, Fill, LedgerEvent},
+    market::MarketEvent,
+};
+use serde::{Deserialize, Serialize};
+
+/// Where an entry stands in canonical order (R2). A corrected fill keeps the place of the one that it corrects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    pub at: Time,
+    rank: Rank,
+    pub seq: u64,
+}
+
+/// At one moment rates come first: a fill is priced by what was known at its time, that time included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Rank {
+    Rate,
+    Fact,
+}
+
+/// What P&L is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    Fill(Box<Fill>),
+    Opening { book: BookKey, position: Decimal, cost: Decimal },
+    Funding { book: BookKey, amount: Decimal, asset: Asset },
+    Flow { asset: Asset, amount: Decimal },
+    Mark { pair: Pair, price: Price },
+    FeeRate { pair: Pair, price: Price },
+}
+
+/// What an event does to the entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Put(Place, Entry),
+    Remove(Place),
+}
+
+impl Place {
+    /// Before everything that happened at this moment or later.
+    pub fn before(at: Time) -> Self {
+        Self { at, rank: Rank::Rate, seq: 0 }
+    }
+
+    fn rate(at: Time, seq: u64) -> Self {
+        Self { at, rank: Rank::Rate, seq }
+    }
+
+    fn fact(at: Time, seq: u64) -> Self {
+        Self { at, rank: Rank::Fact, seq }
+    }
+}
+
+impl Change {
+    /// What this event changes, if P&L is concerned at all.
+    pub fn of(event: &Recorded) -> Option<Self> {
+        match &event.event {
+            Event::Ledger(fact) => ledger(fact, event.seq),
+            Event::Market(MarketEvent::MarkObserved { pair, price, at, .. }) => {
+                Some(Self::Put(Place::rate(*at, event.seq), Entry::Mark { pair: pair.clone(), price: *price }))
+            }
+            Event::Client(_) | Event::Bot(_) | Event::Order(_) | Event::Desk(_) => None,
+        }
+    }
+
+    /// The place that it changes.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Put(place, _) | Self::Remove(place) => *place,
+        }
+    }
+}
+
+fn ledger(fact: &LedgerEvent, seq: u64) -> Option<Change> {
+    let here = |at: Time, entry| Some(Change::Put(Place::fact(at, seq), entry));
+    match fact {
+        LedgerEvent::FillRecorded(fill) => here(fill.at, Entry::Fill(Box::new(fill.clone()))),
+        LedgerEvent::FillCorrected { corrects, was, fill, .. } => {
+            Some(Change::Put(Place::fact(was.at, *corrects), Entry::Fill(Box::new(fill.clone()))))
+        }
+        LedgerEvent::FillVoided { voids, was, .. } => Some(Change::Remove(Place::fact(was.at, *voids))),
+        LedgerEvent::FillDisputed { .. } => None,
+        LedgerEvent::OpeningPosition { book, position, cost, at } => {
+            here(*at, Entry::Opening { book: book.clone(), position: *position, cost: *cost })
+        }
+        LedgerEvent::FundingPaid { book, amount, asset, at, .. } => {
+            here(*at, Entry::Funding { book: book.clone(), amount: *amount, asset: asset.clone() })
+        }
+        LedgerEvent::TransferRecorded { asset, amount, at, .. } => {
+            here(*at, Entry::Flow { asset: asset.clone(), amount: *amount })
+        }
+        LedgerEvent::FeeRateSupplied { pair, price, at, .. } => {
+            Some(Change::Put(Place::rate(*at, seq), Entry::FeeRate { pair: pair.clone(), price: *price }))
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The report: every figure of every book at a moment of event time, each by its rule, and the sums of a client.
+
+use std::collections::BTreeMap;
+
+use events::{
+    Asset, Decimal, Exchange, Market, Pair, Slug, Time,
+    decimal::ArithmeticError,
+    ledger::BookKey,
+};
+use serde::Serialize;
+
+use super::{
+    book::{Book, Day, Known, quote},
+    books::{Books, Days},
+};
+
+/// P&L of any number of clients at `as_of`, late arrivals included.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Milliseconds since 1970, inclusive.
+    pub as_of: i64,
+    pub groups: Vec<Group>,
+    pub clients: BTreeMap<Slug, Totals>,
+    /// Deposits less withdrawals of the clients that had any, each valued when it happened; null where one could not be.
+    pub net_flows_usdt: BTreeMap<Slug, Option<Decimal>>,
+}
+
+/// The figures of one book. Null is unknown, never zero.
+#[derive(Debug, Clone, Serialize)]
+pub struct Group {
+    pub client: Slug,
+    pub bot: Slug,
+    pub exchange: Exchange,
+    pub market: Market,
+    pub pair: Pair,
+    pub fills: i64,
+    pub buys: i64,
+    pub sells: i64,
+    pub volume_base: Decimal,
+    pub volume_quote: Decimal,
+    pub maker_ratio: Option<Decimal>,
+    pub position: Decimal,
+    pub avg_cost: Option<Decimal>,
+    pub realized_gross: Decimal,
+    pub fees_by_asset: BTreeMap<Asset, Decimal>,
+    pub fees_quote: Decimal,
+    pub unconverted_fees: BTreeMap<Asset, Decimal>,
+    pub unconverted_funding: BTreeMap<Asset, Decimal>,
+    pub unknown_fees: i64,
+    pub funding: Decimal,
+    pub realized_net: Decimal,
+    pub mark: Option<Decimal>,
+    pub unrealized: Option<Decimal>,
+    pub total_net: Option<Decimal>,
+    pub complete: bool,
+    pub spread_capture: Option<Decimal>,
+    pub inventory_pnl: Option<Decimal>,
+    pub max_drawdown_1m: Option<Decimal>,
+    pub tw_inventory: Option<Decimal>,
+    pub tw_abs_inventory: Option<Decimal>,
+    pub daily: Vec<Day>,
+    pub alternatives: Alternatives,
+}
+
+/// The same fills by the other methods; `realized_gross` above is moving average cost.
+#[derive(Debug, Clone, Serialize)]
+pub struct Alternatives {
+    pub fifo: ByLots,
+    pub lifo: ByLots,
+    pub matched_average: Matched,
+}
+
+/// Figures of a method that keeps lots.
+#[derive(Debug, Clone, Serialize)]
+pub struct ByLots {
+    pub realized_gross: Decimal,
+    pub cost: Decimal,
+    pub unrealized: Option<Decimal>,
+}
+
+/// min(bought, sold) x (average sold - average bought).
+#[derive(Debug, Clone, Serialize)]
+pub struct Matched {
+    pub realized_gross: Decimal,
+}
+
+/// A client's sums (R11).
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Totals {
+    pub by_quote: BTreeMap<Asset, QuoteTotals>,
+    /// Every fee in its own asset.
+    pub commissions: BTreeMap<Asset, Decimal>,
+    pub fills: i64,
+    /// Realised net and unrealised at the rates of `as_of`; null where a quote asset has no rate.
+    pub total_usdt: Option<Decimal>,
+    pub volume_usdt: Option<Decimal>,
+    pub complete: bool,
+}
+
+/// Sums over the books that share a quote asset.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct QuoteTotals {
+    pub realized_net: Decimal,
+    /// An unknown one counts zero here and makes the client incomplete.
+    pub unrealized: Decimal,
+    pub fees_quote: Decimal,
+    pub funding: Decimal,
+    pub volume_quote: Decimal,
+}
+
+/// Who is who in a client's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    pub client: Slug,
+    pub bots: BTreeMap<events::BotId, Slug>,
+}
+
+impl Report {
+    /// A report without clients yet.
+    pub fn new(as_of: Time) -> Self {
+        Self { as_of: as_of.millis(), ..Self::default() }
+    }
+
+    /// Adds a client: its books after the last entry at or before `as_of`, and the days that ended before.
+    pub fn add(
+        &mut self,
+        names: &Names,
+        mut books: Books,
+        mut days: Days,
+        as_of: Time,
+    ) -> Result<(), ArithmeticError> {
+        books.pass(as_of, &mut days)?;
+        let mut totals = Totals { complete: true, ..Totals::default() };
+        let mut groups = Vec::new();
+        for (key, book) in books.iter() {
+            let mut group = group(names, key, (**book).clone(), books.known(), as_of)?;
+            group.daily = daily(&days, key, book, &books, as_of)?;
+            totals.add(&group)?;
+            groups.push(group);
+        }
+        totals.convert(books.known())?;
+        groups.sort_by(|a, b| a.order().cmp(&b.order()));
+        self.groups.extend(groups);
+        if let Some(flows) = &books.net_flows {
+            self.net_flows_usdt.insert(names.client.clone(), flows.worth);
+        }
+        self.clients.insert(names.client.clone(), totals);
+        Ok(())
+    }
+}
+
+impl Group {
+    fn order(&self) -> (&Slug, Exchange, Market, &Pair) {
+        (&self.bot, self.exchange, self.market, &self.pair)
+    }
+}
+
+fn daily(days: &Days, key: &BookKey, book: &Book, books: &Books, as_of: Time) -> Result<Vec<Day>, ArithmeticError> {
+    let ended = days.iter().filter(|((_, of), _)| of == key).map(|(_, day)| day.clone());
+    let under_way = book.tally.day(as_of.day(), books.known().observed.of(&key.pair))?;
+    Ok(ended.chain(under_way).collect())
+}
+
+fn group(
+    names: &Names,
+    key: &BookKey,
+    mut book: Book,
+    known: Known<'_>,
+    as_of: Time,
+) -> Result<Group, ArithmeticError> {
+    let mark = known.observed.of(&key.pair);
+    book.tally.sample(mark)?;
+    book.tally.weigh(as_of)?;
+    let tally = book.tally;
+    let unrealized = tally.unrealized(tally.cost, mark)?;
+    let over_time = |weighted: Decimal| match tally.opened {
+        Some(opened) if opened < as_of => {
+            weighted.divided_by(Decimal::from_int(as_of.micros() - opened.micros())).map(Some)
+        }
+        Some(_) | None => Ok(None),
+    };
+    let ratio = |part: Decimal, whole: Decimal| match whole.is_zero() {
+        true => Ok(None),
+        false => part.divided_by(whole).map(Some),
+    };
+    let inventory = |unrealized: Decimal, captured: Decimal| tally.realized.plus(unrealized)?.minus(captured);
+    let by_lots = |realized_gross, cost| {
+        Ok(ByLots { realized_gross, cost, unrealized: tally.unrealized(cost, mark)? })
+    };
+    Ok(Group {
+        client: names.client.clone(),
+        bot: names.bots.get(&key.bot).cloned().unwrap_or_else(|| unnamed(key)),
+        exchange: key.exchange,
+        market: key.market,
+        pair: key.pair.clone(),
+        fills: tally.fills,
+        buys: tally.buys,
+        sells: tally.sells,
+        volume_base: tally.volume_base,
+        volume_quote: tally.volume_quote,
+        maker_ratio: ratio(tally.maker_volume, tally.volume_quote)?,
+        position: tally.position,
+        avg_cost: ratio(tally.cost, tally.position)?,
+        realized_gross: tally.realized,
+        fees_quote: tally.fees_quote,
+        funding: tally.funding,
+        realized_net: tally.realized_net()?,
+        mark: mark.map(|mark| mark.0),
+        unrealized,
+        total_net: tally.total_net(mark)?,
+        complete: tally.is_complete() && unrealized.is_some(),
+        spread_capture: tally.spread_capture,
+        inventory_pnl: unrealized.zip(tally.spread_capture).map(|(u, captured)| inventory(u, captured)).transpose()?,
+        max_drawdown_1m: tally.drawdown,
+        tw_inventory: over_time(tally.weighted)?,
+        tw_abs_inventory: over_time(tally.weighted_abs)?,
+        daily: Vec::new(),
+        alternatives: Alternatives {
+            fifo: by_lots(tally.fifo_realized, tally.fifo_cost)?,
+            lifo: by_lots(tally.lifo_realized, tally.lifo_cost)?,
+            matched_average: Matched { realized_gross: tally.matched_average()? },
+        },
+        fees_by_asset: tally.fees_by_asset,
+        unconverted_fees: tally.unconverted_fees,
+        unconverted_funding: tally.unconverted_funding,
+        unknown_fees: tally.unknown_fees,
+    })
+}
+
+/// A bot that nobody created in this stream is shown by its id.
+fn unnamed(key: &BookKey) -> Slug {
+    key.bot.to_string().parse().expect("an id is a valid slug")
+}
+
+impl Totals {
+    fn add(&mut self, group: &Group) -> Result<(), ArithmeticError> {
+        let sums = self.by_quote.entry(quote(&group.pair)).or_default();
+        sums.realized_net = sums.realized_net.plus(group.realized_net)?;
+        sums.unrealized = sums.unrealized.plus(group.unrealized.unwrap_or_default())?;
+        sums.fees_quote = sums.fees_quote.plus(group.fees_quote)?;
+        sums.funding = sums.funding.plus(group.funding)?;
+        sums.volume_quote = sums.volume_quote.plus(group.volume_quote)?;
+        for (asset, amount) in &group.fees_by_asset {
+            let sum = self.commissions.entry(asset.clone()).or_default();
+            *sum = sum.plus(*amount)?;
+        }
+        self.fills += group.fills;
+        self.complete &= group.complete;
+        Ok(())
+    }
+
+    fn convert(&mut self, known: Known<'_>) -> Result<(), ArithmeticError> {
+        let (mut total, mut volume) = (Some(Decimal::ZERO), Some(Decimal::ZERO));
+        for (asset, sums) in &self.by_quote {
+            let net = sums.realized_net.plus(sums.unrealized)?;
+            total = sum(total, known.observed_worth(net, asset, &Asset::usdt())?)?;
+            volume = sum(volume, known.observed_worth(sums.volume_quote, asset, &Asset::usdt())?)?;
+        }
+        self.complete &= total.is_some() && volume.is_some();
+        (self.total_usdt, self.volume_usdt) = (total, volume);
+        Ok(())
+    }
+}
+
+fn sum(left: Option<Decimal>, right: Option<Decimal>) -> Result<Option<Decimal>, ArithmeticError> {
+    left.zip(right).map(|(left, right)| left.plus(right)).transpose()
+}

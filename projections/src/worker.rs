@@ -1,0 +1,237 @@
+//! Takes a read model forward: lease a client, read a batch, fold, save, move the checkpoint, all in one transaction.
+//!
+//! The checkpoint's row lock is the lease, so any number of workers in any number of processes share the work. One that
+//! is killed frees it with its connection; one that is stopped loses it to the idle timeout and wakes to find its
+//! transaction gone.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use events::{ClientId, Recorded};
+use futures::FutureExt;
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, PgPool};
+use store::{Wakes, read};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::{
+    checkpoints::{self, Lease},
+    projection::{ProjectError, Projection, ReadModel, Step},
+};
+
+/// Events in one batch, as long as batches are quick.
+const BATCH: u64 = 2_000;
+/// Events in one batch at most: where each batch costs a long refold, fewer and larger ones finish sooner.
+const BATCH_MAX: u64 = 64_000;
+const SLOW: Duration = Duration::from_secs(1);
+/// Tries at one event before it is parked.
+const ATTEMPTS_MAX: i32 = 5;
+/// Clients whose model is kept open between batches.
+const OPEN_MAX: usize = 64;
+
+/// A worker of one read model.
+#[derive(Debug)]
+pub struct Worker<P> {
+    db: PgPool,
+    version: Option<i32>,
+    /// Models as they stand after their checkpoint, so that the next batch need not read them again.
+    open: HashMap<ClientId, Open<P>>,
+    /// Up to here one event at a time: a batch failed, and only one of its events is to blame.
+    careful: HashMap<ClientId, u64>,
+    last: ClientId,
+    batch: u64,
+}
+
+#[derive(Debug)]
+struct Open<P> {
+    version: i32,
+    reached: u64,
+    model: P,
+}
+
+impl<P: Projection> Worker<P> {
+    /// Over connections of login `projector`.
+    pub fn new(db: PgPool) -> Self {
+        let last = ClientId::DESK;
+        Self { db, version: None, open: HashMap::new(), careful: HashMap::new(), last, batch: BATCH }
+    }
+
+    /// The same, its kind forgotten.
+    pub fn boxed(db: &PgPool) -> Box<dyn ReadModel> {
+        Box::new(Self::new(db.clone()))
+    }
+
+    async fn attempt(&mut self) -> Result<Step, ProjectError> {
+        let mut tx = self.db.begin().await?;
+        let Some(lease) = checkpoints::lease(&mut tx, P::NAME, self.version, self.last).await? else {
+            drop(tx);
+            let opened = checkpoints::open(&self.db, P::NAME, self.version).await?;
+            return if opened > 0 { Box::pin(self.attempt()).await } else { Ok(Step::Idle) };
+        };
+        self.last = lease.client;
+        let (attempts, trouble) = checkpoints::count_attempt(&self.db, P::NAME, &lease).await?;
+        if attempts > ATTEMPTS_MAX {
+            let trouble = trouble.unwrap_or_else(|| "the process died each time it was folded".to_owned());
+            checkpoints::park(&mut tx, P::NAME, &lease, &trouble).await?;
+            tx.commit().await?;
+            return Ok(Step::Parked { client: lease.client, seq: lease.reached + 1, trouble });
+        }
+        let last = self.last_of_batch(&lease);
+        let folded = async {
+            let step = self.batch(&mut tx, &lease, last).await?;
+            tx.commit().await?;
+            Ok(step)
+        };
+        // A fold that panics is an event that cannot be folded, not the end of this process.
+        let outcome = AssertUnwindSafe(folded).catch_unwind().await;
+        match outcome.unwrap_or_else(|panic| Err(ProjectError::Panicked(said(&*panic)))) {
+            Ok(step) => Ok(step),
+            Err(fault) => self.failed(&lease, last, fault).await,
+        }
+    }
+
+    fn last_of_batch(&mut self, lease: &Lease) -> u64 {
+        let careful = self.careful.get(&lease.client).is_some_and(|until| lease.reached < *until);
+        if !careful {
+            self.careful.remove(&lease.client);
+        }
+        let most = if careful { 1 } else { self.batch };
+        lease.head.min(lease.reached + most)
+    }
+
+    /// One batch, folded and saved; the caller commits.
+    async fn batch(&mut self, tx: &mut PgConnection, lease: &Lease, last: u64) -> Result<Step, ProjectError> {
+        let started = Instant::now();
+        let events = read::between(&mut *tx, lease.client, lease.reached + 1, last).await?;
+        let newest = events.last().expect("the head is ahead of the checkpoint");
+        assert_eq!(newest.seq, last, "{} would skip from {} to {last}", P::NAME, newest.seq);
+        let mut open = self.open(tx, lease).await?;
+        fold(&mut open.model, &events, &lease.skips)?;
+        open.model.save(tx, lease.client, last).await?;
+        checkpoints::advance(tx, P::NAME, lease, last, newest.recorded_at).await?;
+        open.reached = last;
+        self.keep_open(lease.client, open);
+        self.batch = if started.elapsed() > SLOW { (self.batch * 2).min(BATCH_MAX) } else { BATCH };
+        Ok(Step::Folded { client: lease.client, events: last - lease.reached, reached: last })
+    }
+
+    async fn open(&mut self, tx: &mut PgConnection, lease: &Lease) -> Result<Open<P>, ProjectError> {
+        match self.open.remove(&lease.client) {
+            Some(open) if open.version == lease.version && open.reached == lease.reached => Ok(open),
+            Some(_) | None => {
+                let model = P::open(tx, lease.client, lease.reached).await?;
+                Ok(Open { version: lease.version, reached: lease.reached, model })
+            }
+        }
+    }
+
+    fn keep_open(&mut self, client: ClientId, open: Open<P>) {
+        if self.open.len() >= OPEN_MAX {
+            self.open.clear();
+        }
+        self.open.insert(client, open);
+    }
+
+    async fn failed(&mut self, lease: &Lease, last: u64, fault: ProjectError) -> Result<Step, ProjectError> {
+        self.open.remove(&lease.client);
+        self.careful.insert(lease.client, last);
+        let trouble = chain(&fault);
+        checkpoints::keep_trouble(&self.db, P::NAME, lease, &trouble, !fault.is_transient()).await?;
+        if fault.is_transient() { Err(fault) } else { Ok(Step::Failed { client: lease.client, trouble }) }
+    }
+}
+
+fn fold<P: Projection>(model: &mut P, events: &[Recorded], skips: &[i64]) -> Result<(), ProjectError> {
+    for event in events.iter().filter(|event| !skips.contains(&(event.seq as i64))) {
+        let folded = catch_unwind(AssertUnwindSafe(|| model.fold(event)));
+        let broke = |panic: Box<dyn Any + Send>| ProjectError::Unfoldable { seq: event.seq, reason: said(&*panic) };
+        folded.map_err(broke)??;
+    }
+    Ok(())
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("it panicked").to_owned()
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[async_trait]
+impl<P: Projection> ReadModel for Worker<P> {
+    fn name(&self) -> &'static str {
+        P::NAME
+    }
+
+    fn tables(&self) -> &'static str {
+        P::TABLES
+    }
+
+    fn shape(&self) -> String {
+        let hash = Sha256::digest(format!("{}\n{}", P::FOLD, P::TABLES));
+        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn on_version(&mut self, version: i32) {
+        self.version = Some(version);
+    }
+
+    async fn step(&mut self) -> Result<Step, ProjectError> {
+        self.attempt().await
+    }
+}
+
+/// Keeps a read model up to date until it is told to stop; a batch under way is finished first.
+pub async fn run(mut model: Box<dyn ReadModel>, mut wakes: Wakes, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let pause = match model.step().await {
+            Ok(Step::Folded { .. }) => continue,
+            Ok(Step::Idle) => Duration::ZERO,
+            Ok(Step::Failed { client, trouble }) => {
+                warn!(client.id = %client, projection = model.name(), "could not fold, trying again: {trouble}");
+                Duration::from_millis(100)
+            }
+            Ok(Step::Parked { client, seq, trouble }) => {
+                error!(client.id = %client, projection = model.name(), seq, "parked at event {seq}: {trouble}");
+                Duration::ZERO
+            }
+            Err(fault) => {
+                warn!(projection = model.name(), "cannot work at the moment: {}", chain(&fault));
+                Duration::from_millis(500)
+            }
+        };
+        let wait = async {
+            match pause {
+                Duration::ZERO => wakes.next().await,
+                pause => tokio::time::sleep(pause).await,
+            }
+        };
+        tokio::select! {
+            () = wait => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Takes every client as far as its stream goes now, or as far as it can. Returns the parked ones.
+pub async fn catch_up(model: &mut dyn ReadModel, mut folded: impl FnMut(u64)) -> Result<Vec<Step>, ProjectError> {
+    let mut parked = Vec::new();
+    loop {
+        match model.step().await? {
+            Step::Idle => return Ok(parked),
+            Step::Folded { events, .. } => folded(events),
+            Step::Failed { .. } => {}
+            step @ Step::Parked { .. } => parked.push(step),
+        }
+    }
+}
