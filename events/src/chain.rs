@@ -31,8 +31,12 @@ pub struct Content<'a> {
 /// # Panics
 /// If the value has no JSON form; none of our words lacks one.
 pub fn canonical<T: Serialize>(value: &T) -> String {
-    let bytes = to_vec(value).expect("our words always have a JSON form");
-    String::from_utf8(bytes).expect("JSON is UTF-8")
+    try_canonical(value).expect("our words always have a JSON form")
+}
+
+/// The same of a value from outside, which can hold what has no RFC 8785 text: a number beyond every double.
+pub fn try_canonical<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
+    to_vec(value).map(|bytes| String::from_utf8(bytes).expect("JSON is UTF-8"))
 }
 
 impl Content<'_> {

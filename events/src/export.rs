@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     AggregateRef, ClientId, Event, EventId, Recorded, Time,
-    chain::{self, Content, Hash, canonical},
+    chain::{self, Content, Hash, canonical, try_canonical},
 };
 
 /// What a head's signature covers begins with this, so that it can never be taken for a signature of something else.
@@ -73,7 +73,10 @@ impl SignedHead {
     /// Whether the holder of this public key signed exactly this head.
     pub fn is_signed_by(&self, key: &VerifyingKey) -> bool {
         let bytes = self.signature.as_deref().and_then(lower_hex::<64>);
-        bytes.is_some_and(|bytes| key.verify_strict(&self.head.signed_bytes(), &Signature::from_bytes(&bytes)).is_ok())
+        let named = self.public_key.as_deref() == Some(hex::encode(key.as_bytes()).as_str());
+        named
+            && bytes
+                .is_some_and(|bytes| key.verify_strict(&self.head.signed_bytes(), &Signature::from_bytes(&bytes)).is_ok())
     }
 }
 
@@ -260,7 +263,11 @@ impl EventLine {
 /// Reads a line that must be spelt exactly as we would spell it.
 fn exactly<T: Serialize + for<'a> Deserialize<'a>>(text: &str) -> Result<T, String> {
     let value: T = serde_json::from_str(text).map_err(|e| format!("is not what it should be: {e}"))?;
-    if canonical(&value) == text { Ok(value) } else { Err("is not spelt in its one canonical form".into()) }
+    match try_canonical(&value) {
+        Ok(canonical) if canonical == text => Ok(value),
+        Ok(_) => Err("is not spelt in its one canonical form".into()),
+        Err(cause) => Err(format!("holds what has no canonical form: {cause}")),
+    }
 }
 
 fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {

@@ -1,0 +1,97 @@
+//! The one binary's settings, wiring and commands. `main` only parses and exits.
+
+mod audit;
+mod client;
+mod demo;
+mod import;
+mod parked;
+mod progress;
+mod rebuild;
+mod report;
+mod serve;
+mod settings;
+pub mod stack;
+mod stack_command;
+mod user;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use settings::Settings;
+
+/// Event-sourced back office for market making.
+#[derive(Debug, Parser)]
+#[command(name = "pipelabs", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the platform's parts until told to stop
+    Serve(serve::Serve),
+    /// Bring the database up to date: logins, migrations, read models
+    Migrate,
+    /// Run a private Postgres and NATS for development and tests
+    Stack(stack_command::StackCommand),
+    /// Show the whole way: a real tape's fills in, P&L out, a history verified
+    Demo(demo::Demo),
+    /// The desk's clients
+    #[command(subcommand)]
+    Client(client::ClientCommand),
+    /// People who may log in
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Record fills, rates, funding and transfers from files
+    Import(import::Import),
+    /// Figures of all clients
+    #[command(subcommand)]
+    Report(report::ReportCommand),
+    /// Fill a read model anew beside the live one, compare, and put it in its place
+    Rebuild(rebuild::Rebuild),
+    /// Read models that wait for a person
+    #[command(subcommand)]
+    Parked(parked::ParkedCommand),
+    /// Prove a client's history, or recompute its figures, from an export alone
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+}
+
+/// Runs a command to its end.
+pub fn run(cli: Cli) -> ExitCode {
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads can be started");
+    let outcome = runtime.block_on(carry_out(cli));
+    // A blocked reader of standard input must not keep the process.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| {
+        eprintln!("pipelabs: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
+    let settings = cli.settings;
+    match cli.command {
+        Command::Serve(serve) => serve.run(&settings).await,
+        Command::Migrate => serve::migrate(&settings.platform()?).await.map(|()| ExitCode::SUCCESS),
+        Command::Stack(stack) => stack.run(),
+        Command::Demo(demo) => demo.run().await,
+        Command::Client(client) => client.run(&settings.platform()?).await,
+        Command::User(user) => user.run(&settings.platform()?).await,
+        Command::Import(import) => import.run(&settings.platform()?).await,
+        Command::Report(report) => report.run(&settings.platform()?).await,
+        Command::Rebuild(rebuild) => rebuild.run(&settings.platform()?).await,
+        Command::Parked(parked) => parked.run(&settings.platform()?).await,
+        Command::Audit(audit) => audit.run(&settings).await,
+    }
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,pipelabs=info".into());
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() { lines.compact().init() } else { lines.json().init() }
+}

@@ -70,6 +70,8 @@ pub enum AppendError {
         #[source]
         cause: Arc<sqlx::Error>,
     },
+    #[error("{aggregate} cannot take {event_type}: {reason}")]
+    Refused { aggregate: AggregateRef, event_type: &'static str, reason: &'static str },
     #[error("the committer has shut down")]
     Closed,
 }

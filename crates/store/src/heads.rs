@@ -47,6 +47,19 @@ pub async fn sign_heads(projector: &PgPool, key: &SigningKey, at: Time) -> sqlx:
     Ok(signed)
 }
 
+/// Signs the present head of one client's stream and keeps the signature; absent for a stream without events.
+pub async fn sign_head(
+    projector: &PgPool,
+    client: ClientId,
+    key: &SigningKey,
+    at: Time,
+) -> sqlx::Result<Option<SignedHead>> {
+    let Some(head) = head(projector, client, at).await? else { return Ok(None) };
+    let signed = SignedHead::sign(head, key);
+    keep(projector, std::slice::from_ref(&signed)).await?;
+    Ok(Some(signed))
+}
+
 async fn keep(projector: &PgPool, signed: &[SignedHead]) -> sqlx::Result<()> {
     let bytes = |text: Option<&String>| {
         hex::decode(text.expect("a signed head has a signature and a key")).expect("our own hex")

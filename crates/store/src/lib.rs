@@ -22,7 +22,7 @@ pub use client_store::{ClientContext, ClientStore};
 pub use committer::Committer;
 pub use desk::DeskError;
 pub use follow::Follower;
-pub use heads::{head, latest_signed, sign_heads};
+pub use heads::{head, latest_signed, sign_head, sign_heads};
 pub use logins::Login;
 pub use migrate::{MigrateError, migrate};
 pub use read::{Corrupt, ReadError};

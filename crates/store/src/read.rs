@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use events::{AggregateRef, ClientId, Event, EventId, Recorded, Unreadable, export::EventLine};
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 /// Why events could not be read.
@@ -105,6 +105,30 @@ pub async fn between(
         );
     }
     rows.into_iter().map(|row| row.read().map_err(ReadError::from)).collect()
+}
+
+/// Lets this transaction, of login `query` or `auditor`, see one client and no other.
+pub async fn for_client(tx: &mut PgConnection, client: ClientId) -> sqlx::Result<()> {
+    sqlx::query!("select set_config('app.client_id', $1, true)", client.to_string()).fetch_one(tx).await?;
+    Ok(())
+}
+
+/// Every asset that a client's ledger speaks of.
+pub async fn assets_of_ledger(db: impl PgExecutor<'_>, client: ClientId) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"
+        select distinct asset as "asset!"
+          from es.events e
+         cross join lateral (
+               select jsonb_path_query(e.payload, 'strict $.**.asset') #>> '{}' as asset
+               union all
+               select unnest(string_to_array(jsonb_path_query(e.payload, 'strict $.**.pair') #>> '{}', '-'))) a
+         where e.client_id = $1 and e.aggregate_type = 'ledger'
+        "#,
+        client.0
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// Where each stream stands.

@@ -148,10 +148,9 @@ fn add(to: &mut Decimal, more: Decimal) -> Result<(), ArithmeticError> {
     Ok(())
 }
 
+/// An asset once named stays named: what could not be valued leaves a figure incomplete even when it sums to zero.
 fn add_of(to: &mut BTreeMap<Asset, Decimal>, asset: &Asset, more: Decimal) -> Result<(), ArithmeticError> {
-    add(to.entry(asset.clone()).or_default(), more)?;
-    to.retain(|_, amount| !amount.is_zero());
-    Ok(())
+    if more.is_zero() { Ok(()) } else { add(to.entry(asset.clone()).or_default(), more) }
 }
 
 impl Book {

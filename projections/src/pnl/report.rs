@@ -139,12 +139,14 @@ impl Report {
             groups.push(group);
         }
         totals.convert(books.known())?;
-        groups.sort_by(|a, b| a.order().cmp(&b.order()));
-        self.groups.extend(groups);
         if let Some(flows) = &books.net_flows {
             self.net_flows_usdt.insert(names.client.clone(), flows.worth);
         }
-        self.clients.insert(names.client.clone(), totals);
+        if !groups.is_empty() {
+            groups.sort_by(|a, b| a.order().cmp(&b.order()));
+            self.groups.extend(groups);
+            self.clients.insert(names.client.clone(), totals);
+        }
         Ok(())
     }
 }

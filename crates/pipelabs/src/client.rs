@@ -1,0 +1,88 @@
+//! `client add|list`: the desk's clients.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use domain::client::{Client, ClientCommand as Command};
+use events::{Asset, ClientId, Slug, Time};
+use store::{Cause, Login, Streams};
+
+use crate::settings::Platform;
+
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Onboard a client; prints its id
+    Add(Add),
+    /// List the clients as the read model knows them
+    List,
+}
+
+#[derive(Debug, Args)]
+pub struct Add {
+    /// Short name that never changes: a-z A-Z 0-9 . _ -
+    #[arg(long)]
+    slug: Slug,
+    /// The name that people read; the slug if left out
+    #[arg(long)]
+    name: Option<String>,
+    /// What totals are told in
+    #[arg(long, default_value = "USDT")]
+    reporting_currency: Asset,
+}
+
+impl ClientCommand {
+    pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Add(add) => {
+                let name = add.name.unwrap_or_else(|| add.slug.to_string());
+                let cause = Cause::system("cli");
+                let (client, new) =
+                    onboard(&platform.streams(), &add.slug, &name, &add.reporting_currency, &cause).await?;
+                eprintln!("{} {}", if new { "onboarded" } else { "was there already:" }, add.slug);
+                println!("{client}");
+            }
+            Self::List => list(platform).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Registers and onboards a client, or finds it: its id, and whether it is new. A crash between the two is mended by the
+/// next call.
+pub async fn onboard(
+    streams: &Streams,
+    slug: &Slug,
+    name: &str,
+    reporting_currency: &Asset,
+    cause: &Cause,
+) -> anyhow::Result<(ClientId, bool)> {
+    let at = Time::now();
+    let client = streams.register(slug, at, cause).await.with_context(|| format!("could not register {slug}"))?;
+    let command = Command::Onboard {
+        slug: slug.clone(),
+        name: name.to_owned(),
+        reporting_currency: reporting_currency.clone(),
+        at,
+    };
+    let receipt = streams
+        .execute::<Client>(client, &client.to_string(), command, Some("onboard".to_owned()), cause)
+        .await
+        .with_context(|| format!("could not onboard {slug}"))?;
+    Ok((client, receipt.is_some_and(|receipt| !receipt.repeated)))
+}
+
+/// The client of a slug, or a sentence that says what to do.
+pub async fn find(streams: &Streams, slug: &Slug) -> anyhow::Result<ClientId> {
+    let found = streams.client_of(slug).await?;
+    found.with_context(|| format!("there is no client {slug}: see `pipelabs client list`"))
+}
+
+async fn list(platform: &Platform) -> anyhow::Result<()> {
+    let mut tx = platform.pool(Login::AdminQuery).begin().await?;
+    projections::versions::use_live(&mut tx).await?;
+    for client in projections::clients::every(&mut *tx).await? {
+        println!("{}", serde_json::to_string(&client)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,385 @@
+//! `import --dir DIR`: fills, rates, funding and transfers from files into the streams of their clients.
+//!
+//! Every line is judged by itself: recorded, known already, or refused with its file, its number and the reason. What is
+//! recorded once is never recorded again, so an import that was cut off is simply repeated.
+
+mod lines;
+mod parties;
+mod rows;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use domain::ledger::{Fact, Verdict, above_zero, judge, possible};
+use events::{
+    AggregateRef, ClientId, Event, Pair, Time,
+    ledger::LedgerEvent,
+    market::MarketEvent,
+};
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use store::{Append, AppendError, Cause, Draft, Expected, Login, Streams};
+
+use self::{
+    lines::{Line, Lines},
+    parties::Parties,
+    rows::{FillRow, FundingRow, OpeningRow, RateRow, TransferRow, assets_of, book},
+};
+use crate::{progress::Progress, settings::Platform};
+
+/// Lines appended together.
+const PAGE: usize = 500;
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// A folder with fills.jsonl and, as far as there are any, rates.jsonl, funding.jsonl, transfers.jsonl, opening.jsonl
+    #[arg(long)]
+    dir: PathBuf,
+}
+
+/// What became of the lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    pub new: u64,
+    pub duplicates: u64,
+    pub refused: u64,
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "imported: {} new, {} duplicates, {} refused", self.new, self.duplicates, self.refused)
+    }
+}
+
+impl Import {
+    pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
+        let count = import(platform, &self.dir).await?;
+        println!("{count}");
+        Ok(if count.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Imports a folder.
+pub async fn import(platform: &Platform, dir: &Path) -> anyhow::Result<Count> {
+    let files = FILES.map(|name| dir.join(name));
+    ensure!(files.iter().any(|file| file.is_file()), "{} holds none of {}", dir.display(), FILES.join(", "));
+    let [rates, opening, fills, funding, transfers] = files;
+    let needed = needed_assets(&opening, &fills, &funding, &transfers)?;
+    let streams = platform.streams();
+    let parties = Parties::new(streams.clone(), platform.pool(Login::Auditor));
+    let mut importer = Importer::new(streams, parties);
+    importer.rates(&rates, needed).await?;
+    importer.facts::<OpeningRow>(&opening).await?;
+    importer.facts::<FillRow>(&fills).await?;
+    importer.facts::<FundingRow>(&funding).await?;
+    importer.facts::<TransferRow>(&transfers).await?;
+    Ok(importer.count)
+}
+
+/// Rates first: what they price then comes in order.
+const FILES: [&str; 5] = ["rates.jsonl", "opening.jsonl", "fills.jsonl", "funding.jsonl", "transfers.jsonl"];
+
+/// A row that tells a fact of a client's ledger.
+trait Told: DeserializeOwned + Send {
+    /// The fact, its client and account found or made.
+    async fn fact(self, parties: &mut Parties, raw: &str) -> anyhow::Result<Result<(ClientId, Fact), String>>;
+    /// Its client's slug and every asset that its figures need a rate of.
+    fn needs(&self) -> (String, Vec<String>);
+}
+
+/// Which rates each client of the files needs, by slug.
+fn needed_assets(
+    opening: &Path,
+    fills: &Path,
+    funding: &Path,
+    transfers: &Path,
+) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut needed = BTreeMap::new();
+    gather::<OpeningRow>(opening, &mut needed)?;
+    gather::<FillRow>(fills, &mut needed)?;
+    gather::<FundingRow>(funding, &mut needed)?;
+    gather::<TransferRow>(transfers, &mut needed)?;
+    Ok(needed)
+}
+
+fn gather<R: Told>(path: &Path, needed: &mut BTreeMap<String, BTreeSet<String>>) -> anyhow::Result<()> {
+    for line in open(path)?.into_iter().flatten() {
+        let text = line.with_context(|| format!("could not read {}", path.display()))?.text;
+        // What cannot be read is reported when its turn comes.
+        if let Ok(row) = text.and_then(|text| parse::<R>(&text)) {
+            let (client, assets) = row.needs();
+            needed.entry(client).or_default().extend(assets);
+        }
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> anyhow::Result<Option<Lines>> {
+    Lines::open(path).with_context(|| format!("could not open {}", path.display()))
+}
+
+fn parse<R: DeserializeOwned>(text: &str) -> Result<R, String> {
+    serde_json::from_str(text).map_err(|cause| {
+        // The line is named already; serde's own "at line 1" would only confuse.
+        let told = cause.to_string();
+        told.split(" at line 1 column").next().unwrap_or(&told).to_owned()
+    })
+}
+
+struct Importer {
+    streams: Streams,
+    parties: Parties,
+    cause: Cause,
+    count: Count,
+}
+
+/// Lines of one file that wait to be appended.
+struct Page<'a> {
+    file: &'a Path,
+    lines: Vec<(u64, Append)>,
+}
+
+impl Importer {
+    fn new(streams: Streams, parties: Parties) -> Self {
+        Self { streams, parties, cause: Cause::system("import"), count: Count::default() }
+    }
+
+    /// Every line of a file of facts.
+    async fn facts<R: Told>(&mut self, path: &Path) -> anyhow::Result<()> {
+        let Some(lines) = open(path)? else { return Ok(()) };
+        let mut progress = progress(path)?;
+        let mut page = Page { file: path, lines: Vec::with_capacity(PAGE) };
+        for line in lines {
+            let Line { number, text, bytes } = line.with_context(|| format!("could not read {}", path.display()))?;
+            match self.judge::<R>(text).await? {
+                Ok(append) => page.lines.push((number, append)),
+                Err(reason) => self.refuse(path, number, &reason),
+            }
+            if page.lines.len() == PAGE {
+                self.append(&mut page).await?;
+            }
+            progress.add(bytes);
+        }
+        self.append(&mut page).await?;
+        progress.end();
+        Ok(())
+    }
+
+    async fn judge<R: Told>(&mut self, text: Result<String, String>) -> anyhow::Result<Result<Append, String>> {
+        let read = text.and_then(|text| parse::<R>(&text).map(|row| (row, text)));
+        let (row, text) = match read {
+            Ok(read) => read,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let (client, fact) = match row.fact(&mut self.parties, &text).await? {
+            Ok(told) => told,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let key = fact.key(&client.into());
+        Ok(match fact.decide(Time::now()) {
+            Ok(event) => Ok(self.to_ledger(client, event, key)),
+            Err(refusal) => Err(refusal.to_string()),
+        })
+    }
+
+    fn to_ledger(&self, client: ClientId, event: LedgerEvent, key: String) -> Append {
+        let events = vec![Draft { event: event.into(), key: Some(key) }];
+        let aggregate = AggregateRef::ledger(client);
+        Append { client, aggregate, expected: Expected::Any, events, cause: self.cause.clone() }
+    }
+
+    /// Appends a page; each line's outcome is its own.
+    async fn append(&mut self, page: &mut Page<'_>) -> anyhow::Result<()> {
+        let lines = std::mem::take(&mut page.lines);
+        let outcomes = self.streams.committer().append_all(lines.iter().map(|(_, append)| append.clone()).collect()).await;
+        let mut repeated: HashMap<ClientId, Vec<(u64, u64, Append)>> = HashMap::new();
+        for ((number, append), outcome) in lines.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(receipt) if receipt.repeated => {
+                    repeated.entry(append.client).or_default().push((number, receipt.first, append))
+                }
+                Ok(_) => self.count.new += 1,
+                Err(refused @ AppendError::Refused { .. }) => self.refuse(page.file, number, &refused.to_string()),
+                Err(fault) => return Err(fault).context("the import was cut off; run it again, nothing is recorded twice"),
+            }
+        }
+        for (client, lines) in repeated {
+            self.compare(page.file, client, lines).await?;
+        }
+        Ok(())
+    }
+
+    /// Lines whose key was known: the same content is a duplicate, another one a conflict that is kept aside.
+    async fn compare(&mut self, file: &Path, client: ClientId, lines: Vec<(u64, u64, Append)>) -> anyhow::Result<()> {
+        let numbers: Vec<u64> = lines.iter().map(|(_, seq, _)| *seq).collect();
+        let known = self.streams.numbered(client, &numbers).await?;
+        let known: HashMap<u64, Event> = known.into_iter().map(|event| (event.seq, event.event)).collect();
+        for (number, seq, append) in lines {
+            let (Event::Ledger(told), Some(Event::Ledger(known))) = (&append.events[0].event, known.get(&seq)) else {
+                self.refuse(file, number, &format!("its key belongs to event {seq}, which is no fact of the ledger"));
+                continue;
+            };
+            match judge(told, known, seq, Time::now()) {
+                Verdict::Duplicate => self.count.duplicates += 1,
+                Verdict::Conflict { dispute, refusal } => {
+                    if let Some(dispute) = dispute {
+                        self.keep_aside(client, *dispute).await?;
+                    }
+                    self.refuse(file, number, &refusal.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep_aside(&self, client: ClientId, dispute: LedgerEvent) -> anyhow::Result<()> {
+        let LedgerEvent::FillDisputed { recorded, fill, .. } = &dispute else { return Ok(()) };
+        let key = format!("dispute:{recorded}:{}", fill.raw_hash.as_deref().unwrap_or_default());
+        self.streams.committer().append(self.to_ledger(client, dispute, key)).await?;
+        Ok(())
+    }
+
+    /// Rates go to every client whose figures need them, so that each stream explains itself.
+    async fn rates(&mut self, path: &Path, needed: BTreeMap<String, BTreeSet<String>>) -> anyhow::Result<()> {
+        let Some(lines) = open(path)? else { return Ok(()) };
+        let needs = self.parties.needs(needed).await?;
+        let mut progress = progress(path)?;
+        let mut seen: HashMap<(Pair, Time, String), u64> = HashMap::new();
+        let mut page = Vec::new();
+        for line in lines {
+            let Line { number, text, bytes } = line.with_context(|| format!("could not read {}", path.display()))?;
+            match text.and_then(|text| rate(&text)) {
+                Ok(row) => {
+                    let told = seen.entry((row.pair.clone(), row.ts.0, row.price.to_string())).or_default();
+                    *told += 1;
+                    page.push((row, *told));
+                }
+                Err(reason) => self.refuse(path, number, &reason),
+            }
+            if page.len() == PAGE {
+                self.observe(&mut page, &needs).await?;
+            }
+            progress.add(bytes);
+        }
+        self.observe(&mut page, &needs).await?;
+        progress.end();
+        Ok(())
+    }
+
+    async fn observe(
+        &mut self,
+        page: &mut Vec<(RateRow, u64)>,
+        needs: &[(ClientId, BTreeSet<String>)],
+    ) -> anyhow::Result<()> {
+        let rows = std::mem::take(page);
+        let (mut of, mut appends) = (Vec::new(), Vec::new());
+        for (at, row) in rows.iter().enumerate() {
+            for (client, assets) in needs {
+                if assets_of(&row.0.pair).all(|asset| assets.contains(&asset)) {
+                    of.push(at);
+                    appends.push(self.mark(*client, row));
+                }
+            }
+        }
+        let mut new = vec![false; rows.len()];
+        for (at, outcome) in of.into_iter().zip(self.streams.committer().append_all(appends).await) {
+            new[at] |= !outcome.context("the import was cut off; run it again, nothing is recorded twice")?.repeated;
+        }
+        let new = new.into_iter().filter(|new| *new).count() as u64;
+        self.count.new += new;
+        self.count.duplicates += rows.len() as u64 - new;
+        Ok(())
+    }
+
+    /// The n-th telling of one price of one pair at one time is one fact, however often the file is read.
+    fn mark(&self, client: ClientId, (row, told): &(RateRow, u64)) -> Append {
+        let RateRow { pair, price, ts } = row.clone();
+        let key = format!("mark:{pair}:{}:{price}:{told}", ts.0);
+        let aggregate = AggregateRef::new("market", &pair);
+        let event = MarketEvent::MarkObserved { pair, price, source: "import".to_owned(), at: ts.0 };
+        let events = vec![Draft { event: event.into(), key: Some(key) }];
+        Append { client, aggregate, expected: Expected::Any, events, cause: self.cause.clone() }
+    }
+
+    fn refuse(&mut self, file: &Path, number: u64, reason: &str) {
+        self.count.refused += 1;
+        let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
+        eprintln!("{name} line {number} refused: {reason}");
+    }
+}
+
+fn rate(text: &str) -> Result<RateRow, String> {
+    let row: RateRow = parse(text)?;
+    above_zero("price", row.price.0).map_err(|refusal| refusal.to_string())?;
+    possible(row.ts.0, Time::now()).map_err(|refusal| refusal.to_string())?;
+    Ok(row)
+}
+
+fn progress(path: &Path) -> anyhow::Result<Progress> {
+    let length = std::fs::metadata(path).with_context(|| format!("could not read {}", path.display()))?.len();
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    Ok(Progress::new(&format!("{name}, bytes"), length))
+}
+
+impl Told for FillRow {
+    async fn fact(self, parties: &mut Parties, raw: &str) -> anyhow::Result<Result<(ClientId, Fact), String>> {
+        let client = parties.client(&self.client).await?;
+        parties.account(client, self.exchange).await?;
+        let bot = parties.bot(client, &self.bot).await?;
+        let fill = self.fill(bot, client.into(), hex::encode(Sha256::digest(raw)));
+        Ok(fill.map(|fill| (client, Fact::Fill(Box::new(fill)))))
+    }
+
+    fn needs(&self) -> (String, Vec<String>) {
+        (self.client.to_string(), self.assets().collect())
+    }
+}
+
+impl Told for FundingRow {
+    async fn fact(self, parties: &mut Parties, _: &str) -> anyhow::Result<Result<(ClientId, Fact), String>> {
+        let client = parties.client(&self.client).await?;
+        parties.account(client, self.exchange).await?;
+        let bot = parties.bot(client, &self.bot).await?;
+        let book = book(bot, self.exchange, self.market, self.pair);
+        let (amount, asset, funding, at) = (self.amount, self.asset, self.funding_id, self.ts.0);
+        Ok(Ok((client, Fact::Funding { book, amount, asset, funding, at })))
+    }
+
+    fn needs(&self) -> (String, Vec<String>) {
+        (self.client.to_string(), assets_of(&self.pair).chain([self.asset.to_string()]).collect())
+    }
+}
+
+impl Told for TransferRow {
+    async fn fact(self, parties: &mut Parties, _: &str) -> anyhow::Result<Result<(ClientId, Fact), String>> {
+        let client = parties.client(&self.client).await?;
+        parties.account(client, self.exchange).await?;
+        let (exchange, asset, amount, at) = (self.exchange, self.asset, self.amount, self.ts.0);
+        let fact = Fact::Transfer { exchange, account: client.into(), asset, amount, transfer: self.transfer_id, at };
+        Ok(Ok((client, fact)))
+    }
+
+    fn needs(&self) -> (String, Vec<String>) {
+        (self.client.to_string(), vec![self.asset.to_string()])
+    }
+}
+
+impl Told for OpeningRow {
+    async fn fact(self, parties: &mut Parties, _: &str) -> anyhow::Result<Result<(ClientId, Fact), String>> {
+        let client = parties.client(&self.client).await?;
+        parties.account(client, self.exchange).await?;
+        let bot = parties.bot(client, &self.bot).await?;
+        let book = book(bot, self.exchange, self.market, self.pair);
+        Ok(Ok((client, Fact::Opening { book, position: self.position, cost: self.cost, at: self.ts.0 })))
+    }
+
+    fn needs(&self) -> (String, Vec<String>) {
+        (self.client.to_string(), assets_of(&self.pair).collect())
+    }
+}

@@ -1,0 +1,114 @@
+//! Whom the lines speak of: clients, accounts and bots, found by their names or onboarded on first sight.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use anyhow::Context;
+use domain::{
+    bot::{Bot, BotCommand},
+    client::{Client, ClientCommand, ClientRefusal},
+};
+use events::{Asset, BotId, ClientId, Event, Exchange, Slug, Time, bot::BotConfig, desk::DeskEvent};
+use sqlx::PgPool;
+use store::{Cause, ExecuteError, Streams, read};
+
+use crate::client;
+
+/// Everyone who was met so far.
+pub struct Parties {
+    streams: Streams,
+    auditor: PgPool,
+    cause: Cause,
+    clients: HashMap<Slug, ClientId>,
+    accounts: HashSet<(ClientId, Exchange)>,
+    bots: HashMap<(ClientId, Slug), BotId>,
+}
+
+impl Parties {
+    pub fn new(streams: Streams, auditor: PgPool) -> Self {
+        Self {
+            streams,
+            auditor,
+            cause: Cause::system("import"),
+            clients: HashMap::new(),
+            accounts: HashSet::new(),
+            bots: HashMap::new(),
+        }
+    }
+
+    /// The client of this slug.
+    pub async fn client(&mut self, slug: &Slug) -> anyhow::Result<ClientId> {
+        if let Some(client) = self.clients.get(slug) {
+            return Ok(*client);
+        }
+        let (client, _) =
+            client::onboard(&self.streams, slug, slug.as_str(), &Asset::usdt(), &self.cause).await?;
+        self.clients.insert(slug.clone(), client);
+        Ok(client)
+    }
+
+    /// The client's account on an exchange stands ready.
+    pub async fn account(&mut self, client: ClientId, exchange: Exchange) -> anyhow::Result<()> {
+        if !self.accounts.insert((client, exchange)) {
+            return Ok(());
+        }
+        let command = ClientCommand::OpenAccount { exchange, account: client.into(), at: Time::now() };
+        let key = Some(format!("account:{exchange}"));
+        match self.streams.execute::<Client>(client, &client.to_string(), command, key, &self.cause).await {
+            Ok(_) | Err(ExecuteError::Refused(ClientRefusal::AccountOpen(_))) => Ok(()),
+            Err(fault) => Err(fault).with_context(|| format!("could not open the account on {exchange}")),
+        }
+    }
+
+    /// The client's bot of this name.
+    pub async fn bot(&mut self, client: ClientId, name: &Slug) -> anyhow::Result<BotId> {
+        if let Some(bot) = self.bots.get(&(client, name.clone())) {
+            return Ok(*bot);
+        }
+        let key = format!("bot:{name}");
+        let command = BotCommand::Create { name: name.clone(), config: BotConfig::default(), at: Time::now() };
+        let id = BotId::new().to_string();
+        let create = self.streams.execute::<Bot>(client, &id, command, Some(key.clone()), &self.cause);
+        create.await.with_context(|| format!("could not create bot {name}"))?;
+        let made = self.streams.made::<Bot>(client, &key).await?;
+        let bot = made.and_then(|id| id.parse().ok()).with_context(|| format!("bot {name} has no id"))?;
+        self.bots.insert((client, name.clone()), bot);
+        Ok(bot)
+    }
+
+    /// For every client of the desk, the assets that its figures need rates of: those of the files and those that its
+    /// ledger speaks of already.
+    pub async fn needs(
+        &mut self,
+        told: BTreeMap<String, BTreeSet<String>>,
+    ) -> anyhow::Result<Vec<(ClientId, BTreeSet<String>)>> {
+        let mut needs: BTreeMap<ClientId, BTreeSet<String>> = BTreeMap::new();
+        for (slug, assets) in told {
+            let client = self.client(&slug.parse()?).await?;
+            needs.entry(client).or_default().extend(assets);
+        }
+        for client in self.registered().await? {
+            let mut tx = self.auditor.begin().await?;
+            read::for_client(&mut tx, client).await?;
+            needs.entry(client).or_default().extend(read::assets_of_ledger(&mut *tx, client).await?);
+        }
+        for assets in needs.values_mut().filter(|assets| !assets.is_empty()) {
+            assets.insert("USDT".to_owned());
+        }
+        Ok(needs.into_iter().collect())
+    }
+
+    async fn registered(&self) -> anyhow::Result<Vec<ClientId>> {
+        let (mut clients, mut reached) = (Vec::new(), 0);
+        loop {
+            let mut tx = self.auditor.begin().await?;
+            read::for_client(&mut tx, ClientId::DESK).await?;
+            let events = read::after(&mut *tx, ClientId::DESK, reached, 1_000).await?;
+            let Some(last) = events.last() else { return Ok(clients) };
+            reached = last.seq;
+            clients.extend(events.iter().filter_map(|event| match &event.event {
+                Event::Desk(DeskEvent::ClientRegistered { client, .. }) => Some(*client),
+                Event::Desk(_) | Event::Client(_) | Event::Bot(_) | Event::Ledger(_) | Event::Market(_) | Event::Order(_) => None,
+            }));
+        }
+    }
+}

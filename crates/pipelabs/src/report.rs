@@ -1,0 +1,140 @@
+//! `report pnl`: the figures of every book and client at a moment, from the read models.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand, ValueEnum};
+use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use events::{ClientId, Decimal, Time};
+use projections::{
+    pnl::{Pnl, Report},
+    worker::{Worker, catch_up},
+};
+use sqlx::PgPool;
+use store::{Login, read};
+
+use crate::{progress::Progress, settings::Platform};
+
+#[derive(Debug, Subcommand)]
+pub enum ReportCommand {
+    /// Profit and loss of every book, exact
+    Pnl(PnlReport),
+}
+
+#[derive(Debug, Args)]
+pub struct PnlReport {
+    /// Event time in milliseconds since 1970, inclusive; late arrivals count. Now, if left out
+    #[arg(long, allow_negative_numbers = true)]
+    as_of: Option<i64>,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// First fold what the read model has not reached yet
+    #[arg(long)]
+    catch_up: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Every figure, exact
+    Json,
+    /// For a person, rounded for showing
+    Table,
+}
+
+impl ReportCommand {
+    pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
+        let Self::Pnl(report) = self;
+        let as_of = moment(report.as_of)?;
+        if report.catch_up {
+            fold_rest(platform, "pnl").await?;
+        }
+        let db = platform.pool(Login::AdminQuery);
+        warn_if_behind(&db).await?;
+        let figures = pnl(&db, as_of).await?;
+        match report.format {
+            Format::Json => println!("{}", serde_json::to_string_pretty(&figures)?),
+            Format::Table => println!("{}", table(&figures)),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A moment from the command line.
+pub fn moment(ms: Option<i64>) -> anyhow::Result<Time> {
+    match ms {
+        Some(ms) => Time::from_millis(ms).context("--as-of is in milliseconds since 1970"),
+        None => Ok(Time::now()),
+    }
+}
+
+/// P&L of every client at a moment.
+pub async fn pnl(db: &PgPool, as_of: Time) -> anyhow::Result<Report> {
+    let mut connection = db.acquire().await.context("could not reach the database")?;
+    Ok(projections::pnl::report(&mut connection, as_of).await?)
+}
+
+/// Folds what the P&L has not reached, in this process.
+pub async fn fold_rest(platform: &Platform, what: &str) -> anyhow::Result<()> {
+    let db = platform.pool(Login::Projector);
+    let heads: u64 = read::heads_of_all(&db).await?.iter().map(|(_, head)| head).sum();
+    let mut progress = Progress::new(&format!("folding {what}"), heads);
+    let mut worker = Worker::<Pnl>::boxed(&db);
+    let parked = catch_up(&mut *worker, |events| progress.add(events)).await?;
+    progress.end();
+    for step in parked {
+        eprintln!("warning: {step:?}: see `pipelabs parked list`");
+    }
+    Ok(())
+}
+
+/// A figure that is not up to date says so.
+async fn warn_if_behind(db: &PgPool) -> anyhow::Result<()> {
+    for (client, head) in read::heads_of_all(db).await? {
+        if client == ClientId::DESK {
+            continue;
+        }
+        let reach = projections::checkpoints::reach(db, "pnl", client).await?;
+        if reach.reached < head {
+            let why = if reach.parked { "it is parked, see `pipelabs parked list`" } else { "run with --catch-up, or a projector" };
+            eprintln!("warning: stale: P&L of client {client} has reached event {} of {head}: {why}", reach.reached);
+        }
+    }
+    Ok(())
+}
+
+/// The report for a person: two decimals more than a price has would only be noise.
+pub fn table(report: &Report) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header([
+        "client", "bot", "exchange", "pair", "fills", "position", "realised", "fees", "unrealised", "total net", "complete",
+    ]);
+    let shown = |figure: Option<Decimal>| figure.map_or("unknown".to_owned(), |figure| figure.rounded(4).to_string());
+    for group in &report.groups {
+        table.add_row([
+            group.client.to_string(),
+            group.bot.to_string(),
+            format!("{} {}", group.exchange, group.market),
+            group.pair.to_string(),
+            group.fills.to_string(),
+            group.position.to_string(),
+            shown(Some(group.realized_gross)),
+            shown(Some(group.fees_quote)),
+            shown(group.unrealized),
+            shown(group.total_net),
+            group.complete.to_string(),
+        ]);
+    }
+    for (client, totals) in &report.clients {
+        let mut row = vec![String::new(); 11];
+        row[0] = client.to_string();
+        row[1] = "all, in USDT".to_owned();
+        row[4] = totals.fills.to_string();
+        row[9] = shown(totals.total_usdt);
+        row[10] = totals.complete.to_string();
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(4) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

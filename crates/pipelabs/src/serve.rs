@@ -1,0 +1,106 @@
+//! `serve` and `migrate`: the platform's parts, wired and run until told to stop.
+
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use events::Time;
+use projections::{versions, worker};
+use store::{Login, Wakes};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::settings::{Platform, Settings};
+
+/// How often moved heads are signed.
+const SIGN_EVERY: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Which parts run in this process; all, if left out
+    #[arg(long, value_enum, value_delimiter = ',')]
+    roles: Vec<Role>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Role {
+    /// Folds the streams into the read models and signs heads
+    Projector,
+}
+
+impl Serve {
+    pub async fn run(self, settings: &Settings) -> anyhow::Result<ExitCode> {
+        let platform = settings.platform()?;
+        let roles: BTreeSet<Role> = match self.roles.as_slice() {
+            [] => Role::value_variants().iter().copied().collect(),
+            some => some.iter().copied().collect(),
+        };
+        let stop = CancellationToken::new();
+        let mut parts = JoinSet::new();
+        for role in roles {
+            match role {
+                Role::Projector => projector(&platform, &stop, &mut parts).await?,
+            }
+        }
+        println!("ready");
+        until_told_to_stop().await?;
+        info!("stopping: batches under way are finished");
+        stop.cancel();
+        while parts.join_next().await.is_some() {}
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Starts a worker of every read model, and the signing of heads where there is a key.
+async fn projector(
+    platform: &Platform,
+    stop: &CancellationToken,
+    parts: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let db = platform.pool(Login::Projector);
+    let models = projections::all(&db);
+    let stale = versions::prepare(&db, &models).await.context("run `pipelabs migrate` first")?;
+    if !stale.is_empty() {
+        bail!("this build folds {0} otherwise than the live tables were filled: run `pipelabs rebuild` for each of {0}", stale.join(", "));
+    }
+    let wakes = Wakes::new(db.clone());
+    for model in models {
+        parts.spawn(worker::run(model, wakes.clone(), stop.clone()));
+    }
+    match platform.signing_key.clone() {
+        Some(key) => {
+            let stop = stop.clone();
+            parts.spawn(async move {
+                while !stop.is_cancelled() {
+                    if let Err(cause) = store::sign_heads(&db, &key, Time::now()).await {
+                        warn!(error = %cause, "could not sign heads, trying again in a minute");
+                    }
+                    tokio::select! { () = tokio::time::sleep(SIGN_EVERY) => {}, () = stop.cancelled() => {} }
+                }
+            });
+        }
+        None => warn!("AUDIT_SIGNING_KEY is not set: heads are not signed"),
+    }
+    Ok(())
+}
+
+async fn until_told_to_stop() -> anyhow::Result<()> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    Ok(())
+}
+
+/// Brings the database up to date.
+pub async fn migrate(platform: &Platform) -> anyhow::Result<()> {
+    store::migrate(&platform.owner, &platform.secret).await?;
+    let db = platform.pool(Login::Projector);
+    let models = projections::all(&db);
+    for name in versions::prepare(&db, &models).await? {
+        eprintln!("{name} is folded otherwise by this build: run `pipelabs rebuild {name}`");
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! What the surroundings must say before anything starts; every problem is reported at once.
+
+use std::{fmt, str::FromStr};
+
+use clap::Args;
+use ed25519_dalek::SigningKey;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{PgPool, postgres::PgConnectOptions};
+use store::{Login, Streams};
+
+/// Settings, each from the environment or a flag.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// The database, under a user who may create roles: postgres://user:password@host:port/database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    database_url: Option<SecretString>,
+    /// 32 characters or more that nobody can guess; every derived password changes with it
+    #[arg(long, env = "SECRET_KEY", hide_env_values = true, global = true)]
+    secret_key: Option<SecretString>,
+    /// Ed25519 seed that signs heads, 64 hex digits
+    #[arg(long, env = "AUDIT_SIGNING_KEY", hide_env_values = true, global = true)]
+    audit_signing_key: Option<SecretString>,
+    /// Connections to Postgres of one login at most
+    #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = 16, global = true)]
+    database_connections_max: u32,
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug)]
+pub struct BadSettings(Vec<String>);
+
+impl fmt::Display for BadSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the settings will not do:")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for BadSettings {}
+
+/// A database and the secret that its logins are derived from.
+#[derive(Debug, Clone)]
+pub struct Platform {
+    pub owner: PgConnectOptions,
+    pub secret: SecretString,
+    pub signing_key: Option<SigningKey>,
+    connections_max: u32,
+}
+
+impl Settings {
+    /// The platform that the settings describe, or all that is wrong with them.
+    pub fn platform(&self) -> Result<Platform, BadSettings> {
+        let mut problems = Vec::new();
+        let owner = self.owner().map_err(|problem| problems.push(problem)).ok();
+        let secret = self.secret().map_err(|problem| problems.push(problem)).ok();
+        let signing_key = self.signing_key().map_err(|problem| problems.push(problem)).ok();
+        match (owner, secret, signing_key) {
+            (Some(owner), Some(secret), Some(signing_key)) => {
+                Ok(Platform { owner, secret, signing_key, connections_max: self.database_connections_max })
+            }
+            _ => Err(BadSettings(problems)),
+        }
+    }
+
+    fn owner(&self) -> Result<PgConnectOptions, String> {
+        let hint = "set it to postgres://user:password@host:port/database, or run `eval \"$(pipelabs stack env)\"`";
+        let url = self.database_url.as_ref().ok_or_else(|| format!("DATABASE_URL is missing: {hint}"))?;
+        // The url holds a password: nothing of it is repeated.
+        PgConnectOptions::from_str(url.expose_secret()).map_err(|_| format!("DATABASE_URL cannot be read: {hint}"))
+    }
+
+    fn secret(&self) -> Result<SecretString, String> {
+        let hint = "make one with `openssl rand -hex 32`";
+        let secret = self.secret_key.clone().ok_or_else(|| format!("SECRET_KEY is missing: {hint}"))?;
+        let text = secret.expose_secret();
+        let lower = text.to_lowercase();
+        let guessable = ["changeme", "change-me", "change_me", "default", "example", "password", "secret", "your-", "xxxx"];
+        let kinds = text.chars().collect::<std::collections::BTreeSet<_>>().len();
+        if text.chars().count() < 32 {
+            Err(format!("SECRET_KEY is shorter than 32 characters: {hint}"))
+        } else if kinds < 8 || guessable.iter().any(|word| lower.contains(word)) {
+            Err(format!("SECRET_KEY can be guessed: {hint}"))
+        } else {
+            Ok(secret)
+        }
+    }
+
+    /// The key that signs heads; absent where none is set.
+    pub fn signing_key(&self) -> Result<Option<SigningKey>, String> {
+        let Some(text) = &self.audit_signing_key else { return Ok(None) };
+        let hint = "make one with `openssl rand -hex 32`";
+        let seed = hex::decode(text.expose_secret()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        match seed {
+            Some(seed) if seed.iter().any(|byte| *byte != seed[0]) => Ok(Some(SigningKey::from_bytes(&seed))),
+            Some(_) => Err(format!("AUDIT_SIGNING_KEY can be guessed: {hint}")),
+            None => Err(format!("AUDIT_SIGNING_KEY is not 64 hex digits: {hint}")),
+        }
+    }
+}
+
+impl Platform {
+    /// Connections of one login.
+    pub fn pool(&self, login: Login) -> PgPool {
+        login.pool(&self.owner, &self.secret, self.connections_max)
+    }
+
+    /// The way into the streams.
+    pub fn streams(&self) -> Streams {
+        Streams::new(self.pool(Login::Writer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(database: &str, secret: &str, signing: &str) -> Settings {
+        let some = |text: &str| (!text.is_empty()).then(|| SecretString::from(text));
+        Settings {
+            database_url: some(database),
+            secret_key: some(secret),
+            audit_signing_key: some(signing),
+            database_connections_max: 4,
+        }
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once_and_no_value_is_repeated() {
+        let bad = settings("postgres://u:hunter22@[bad", "changeme-changeme-changeme-changeme", "abc").platform();
+        let told = bad.unwrap_err().to_string();
+        assert!(["DATABASE_URL", "SECRET_KEY", "AUDIT_SIGNING_KEY"].iter().all(|name| told.contains(name)), "{told}");
+        assert!(!told.contains("hunter22") && !told.contains("changeme-"), "{told}");
+    }
+
+    #[test]
+    fn a_signing_key_may_be_missing_and_the_others_may_not() {
+        let good = "0123456789abcdefghijklmnopqrstuv";
+        assert!(settings("postgres://u@127.0.0.1/d", good, "").platform().is_ok());
+        assert!(settings("", good, "").platform().is_err());
+        assert!(settings("postgres://u@127.0.0.1/d", "short", "").platform().is_err());
+    }
+}
