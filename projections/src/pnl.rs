@@ -101,12 +101,12 @@ impl Projection for Pnl {
             // The blocks of this batch are not in the table yet; its changes are at hand instead.
             self.history = tables::history(db, client, reached, at..=Time::END, &changes).await?;
         }
-        self.save_rows(db, client).await
+        self.save_rows(db, client, reached).await
     }
 }
 
 impl Pnl {
-    async fn save_rows(&mut self, db: &mut PgConnection, client: ClientId) -> Result<(), ProjectError> {
+    async fn save_rows(&mut self, db: &mut PgConnection, client: ClientId, reached: u64) -> Result<(), ProjectError> {
         tables::save_names(db, client, &std::mem::take(&mut self.names)).await?;
         tables::save_blocks(db, client, &std::mem::take(&mut self.blocks)).await?;
         let now = self.history.now().clone();
@@ -115,6 +115,9 @@ impl Pnl {
             .filter(|(key, book)| self.books.get(key).is_none_or(|saved| !Arc::ptr_eq(saved, book)))
             .map(|(key, book)| (key, &**book))
             .collect();
+        for (_, book) in &changed {
+            book.tally.check().map_err(|cause| ProjectError::Unfoldable { seq: reached, reason: cause.to_string() })?;
+        }
         let present: BTreeSet<&BookKey> = now.iter().map(|(key, _)| key).collect();
         let gone: Vec<&BookKey> = self.books.keys().filter(|key| !present.contains(key)).collect();
         tables::save_books(db, client, &changed, &gone).await?;

@@ -405,6 +405,24 @@ impl Tally {
         matched.mul_div(self.sold_for, self.sold)?.minus(matched.mul_div(self.bought_for, self.bought)?)
     }
 
+    /// The identity R9, checked on every book before it is shown or saved: what a method realised less what it still holds
+    /// at cost is the money that moved.
+    ///
+    /// # Panics
+    /// If it does not hold: then no figure of this book can be trusted.
+    pub fn check(&self) -> Result<(), ArithmeticError> {
+        let moved = self.sold_for.minus(self.bought_for)?;
+        for (method, realized, cost) in [
+            ("moving average", self.realized, self.cost),
+            ("FIFO", self.fifo_realized, self.fifo_cost),
+            ("LIFO", self.lifo_realized, self.lifo_cost),
+        ] {
+            let held = realized.minus(cost)?;
+            assert_eq!(held, moved, "{method} broke the identity: realised {realized}, cost {cost}, money moved {moved}");
+        }
+        Ok(())
+    }
+
     /// Whether every fee and funding is known and could be valued.
     pub fn is_complete(&self) -> bool {
         self.unknown_fees == 0 && self.unconverted_fees.is_empty() && self.unconverted_funding.is_empty()

@@ -171,6 +171,7 @@ fn group(
     as_of: Time,
 ) -> Result<Group, ArithmeticError> {
     let mark = known.observed.of(&key.pair);
+    book.tally.check()?;
     book.tally.sample(mark)?;
     book.tally.weigh(as_of)?;
     let tally = book.tally;

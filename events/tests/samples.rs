@@ -1,0 +1,341 @@
+//! Every version of every event that was ever written stands in `samples/` and is read for ever.
+//!
+//! A new event gets its sample by `WRITE_SAMPLES=1 cargo test -p events --test samples`; one that is there is never
+//! rewritten.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use events::{
+    Actor, Amount, BotId, ClientId, CommandId, Decimal, Event, EventId, Exchange, Market, Metadata, Price, Time, UserId,
+    Uuid,
+    bot::{BotConfig, BotEvent, ReportedState, Venue},
+    chain::{BEFORE_FIRST, Content, Hash, canonical, link},
+    client::ClientEvent,
+    desk::{DeskEvent, Role},
+    ledger::{BookKey, Fee, FeeKind, Fill, LedgerEvent, Liquidity, Side},
+    market::MarketEvent,
+    order::OrderEvent,
+};
+use serde::{Deserialize, Serialize};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("samples")
+}
+
+fn at() -> Time {
+    Time::from_micros(1_723_161_599_999_123).unwrap()
+}
+
+fn d(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+fn bot() -> BotId {
+    BotId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001))
+}
+
+fn client() -> ClientId {
+    ClientId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0002))
+}
+
+fn fill() -> Fill {
+    Fill {
+        bot: bot(),
+        account: client().into(),
+        exchange: Exchange::Kucoin,
+        market: Market::Spot,
+        pair: "PEPE-USDT".parse().unwrap(),
+        side: Side::Buy,
+        price: Price(d("7.2e-06")),
+        amount: Amount(d("1234567890123.000000000000000001")),
+        fees: Some(vec![
+            Fee { asset: "USDT".parse().unwrap(), amount: d("0.0072"), kind: FeeKind::Fee },
+            Fee { asset: "KCS".parse().unwrap(), amount: d("-0.00001"), kind: FeeKind::Rebate },
+        ]),
+        liquidity: Liquidity::Maker,
+        order: Some("6690f2a1".parse().unwrap()),
+        trade: "t-88412".parse().unwrap(),
+        at: at(),
+        mid_at_fill: Some(Price(d("0.0000072005"))),
+        source: "import".into(),
+        raw_hash: Some("00".repeat(32)),
+    }
+}
+
+fn book() -> BookKey {
+    BookKey { bot: bot(), exchange: Exchange::Okx, market: Market::Perp, pair: "BTC-USDT".parse().unwrap() }
+}
+
+fn venue() -> Venue {
+    Venue { exchange: Exchange::GateIo, market: Market::Spot, pair: "BTC-USDT".parse().unwrap() }
+}
+
+fn client_events() -> Vec<ClientEvent> {
+    let (slug, usdt) = ("acme".parse().unwrap(), "USDT".parse().unwrap());
+    vec![
+        ClientEvent::ClientOnboarded { slug, name: "Acme Labs ✓".into(), reporting_currency: usdt, at: at() },
+        ClientEvent::AccountOpened { exchange: Exchange::Bitmart, account: client().into(), at: at() },
+        ClientEvent::ClientRenamed { name: "Acme".into(), at: at() },
+        ClientEvent::ReportingCurrencyChanged { reporting_currency: "USDC".parse().unwrap(), at: at() },
+        ClientEvent::ClientOffboarded { reason: "contract ended".into(), at: at() },
+    ]
+}
+
+fn bot_events() -> Vec<BotEvent> {
+    let parameters = [("buy_spreads".to_owned(), "0.004".to_owned())].into();
+    let config = BotConfig { controller: Some("pmm_simple".into()), venue: Some(venue()), parameters };
+    let reason = || "no answer in 30 s".to_owned();
+    vec![
+        BotEvent::BotCreated { name: "maker-1".parse().unwrap(), config: config.clone(), at: at() },
+        BotEvent::BotConfigChanged { config, at: at() },
+        BotEvent::BotDeployRequested { at: at() },
+        BotEvent::BotDeployed { instance: "maker-1-20240808-235959".into(), at: at() },
+        BotEvent::BotDeployFailed { reason: reason(), at: at() },
+        BotEvent::BotStopRequested { reason: "asked by the client".into(), at: at() },
+        BotEvent::BotStopped { at: at() },
+        BotEvent::BotStopFailed { reason: reason(), at: at() },
+        BotEvent::BotStateReported { state: ReportedState::NotFound, at: at() },
+        BotEvent::BotSeenAlive { at: at() },
+        BotEvent::BotSilent { last_seen: Time::EPOCH, at: at() },
+    ]
+}
+
+fn ledger_events() -> Vec<LedgerEvent> {
+    let reason = || "the exact figures came later".to_owned();
+    let usdt = || "USDT".parse().unwrap();
+    vec![
+        LedgerEvent::FillRecorded(fill()),
+        LedgerEvent::FillCorrected {
+            corrects: 7,
+            was: Fill { order: None, fees: None, ..fill() },
+            fill: fill(),
+            reason: reason(),
+        },
+        LedgerEvent::FillVoided { voids: 7, was: fill(), reason: reason() },
+        LedgerEvent::FillDisputed { recorded: 7, fill: fill(), at: at() },
+        LedgerEvent::OpeningPosition { book: book(), position: d("-1.5"), cost: d("-90000"), at: at() },
+        LedgerEvent::FundingPaid {
+            book: book(),
+            amount: d("-0.0425"),
+            asset: usdt(),
+            funding: "u1".parse().unwrap(),
+            at: at(),
+        },
+        LedgerEvent::TransferRecorded {
+            exchange: Exchange::Bybit,
+            account: client().into(),
+            asset: usdt(),
+            amount: d("5000"),
+            transfer: "x1".parse().unwrap(),
+            at: at(),
+        },
+        LedgerEvent::FeeRateSupplied {
+            pair: "XYZ-USDT".parse().unwrap(),
+            price: Price(d("2")),
+            reason: reason(),
+            at: at(),
+        },
+    ]
+}
+
+fn order_events() -> Vec<OrderEvent> {
+    let order = || "6690f2a1".parse().unwrap();
+    vec![
+        OrderEvent::OrderPlaced {
+            order: order(),
+            venue: venue(),
+            side: Side::Sell,
+            price: Some(Price(d("61607.99"))),
+            amount: Amount(d("0.02")),
+            at: at(),
+        },
+        OrderEvent::OrderCancelled { order: order(), venue: venue(), at: at() },
+        OrderEvent::OrderFilled { order: order(), venue: venue(), at: at() },
+        OrderEvent::OrderRejected { order: order(), venue: venue(), reason: "insufficient balance".into(), at: at() },
+        OrderEvent::OrderExpired { order: order(), venue: venue(), at: at() },
+    ]
+}
+
+fn desk_events() -> Vec<DeskEvent> {
+    let projection = || "pnl".to_owned();
+    vec![
+        DeskEvent::ClientRegistered { client: client(), slug: "acme".parse().unwrap(), at: at() },
+        DeskEvent::UserAdded {
+            user: UserId(Uuid::from_u128(3)),
+            role: Role::Client,
+            client: Some(client()),
+            at: at(),
+        },
+        DeskEvent::ParkedRetried { projection: projection(), client: client(), seq: 12, at: at() },
+        DeskEvent::ParkedSkipped {
+            projection: projection(),
+            client: client(),
+            seq: 12,
+            reason: "recorded by a broken build".into(),
+            at: at(),
+        },
+    ]
+}
+
+fn one_of_each() -> Vec<Event> {
+    let market = MarketEvent::MarkObserved {
+        pair: "BTC-USDT".parse().unwrap(),
+        price: Price(d("61607.995")),
+        source: "binance".into(),
+        at: at(),
+    };
+    let mut events = vec![Event::from(market)];
+    events.extend(client_events().into_iter().map(Event::from));
+    events.extend(bot_events().into_iter().map(Event::from));
+    events.extend(ledger_events().into_iter().map(Event::from));
+    events.extend(order_events().into_iter().map(Event::from));
+    events.extend(desk_events().into_iter().map(Event::from));
+    events
+}
+
+/// An event as it is stored.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Sample {
+    aggregate_type: String,
+    event_type: String,
+    event_version: String,
+    payload: serde_json::Value,
+}
+
+fn file(event: &Event) -> PathBuf {
+    folder().join(format!("{}.{}.v{}.json", event.aggregate_type(), event.event_type(), event.version()))
+}
+
+#[test]
+fn every_event_has_a_sample_that_reads_as_it_and_is_written_again_in_the_same_bytes() {
+    for event in one_of_each() {
+        if std::env::var_os("WRITE_SAMPLES").is_some() && !file(&event).exists() {
+            let sample = Sample {
+                aggregate_type: event.aggregate_type().into(),
+                event_type: event.event_type().into(),
+                event_version: event.version().into(),
+                payload: serde_json::to_value(&event).unwrap(),
+            };
+            fs::write(file(&event), serde_json::to_string_pretty(&sample).unwrap() + "\n").unwrap();
+        }
+        let text = fs::read_to_string(file(&event)).unwrap_or_else(|_| panic!("{} has no sample", event.event_type()));
+        let sample: Sample = serde_json::from_str(&text).unwrap();
+        let payload = sample.payload.to_string();
+        let read = Event::read(&sample.aggregate_type, &sample.event_type, &sample.event_version, &payload).unwrap();
+        assert_eq!(read, event, "{}", event.event_type());
+        assert_eq!(canonical(&read), canonical(&sample.payload), "{}", event.event_type());
+    }
+}
+
+#[test]
+fn no_event_is_forgotten() {
+    let told: BTreeSet<String> =
+        one_of_each().iter().map(|event| format!("{}.{}", event.aggregate_type(), event.event_type())).collect();
+    let mut known = BTreeSet::new();
+    for (kind, names) in [
+        ("client", ClientEvent::NAMES),
+        ("bot", BotEvent::NAMES),
+        ("ledger", LedgerEvent::NAMES),
+        ("market", MarketEvent::NAMES),
+        ("orders", OrderEvent::NAMES),
+        ("desk", DeskEvent::NAMES),
+    ] {
+        known.extend(names.iter().map(|name| format!("{kind}.{name}")));
+    }
+    assert_eq!(told, known);
+}
+
+#[test]
+fn every_sample_that_was_ever_kept_can_still_be_read() {
+    let mut read = 0;
+    for entry in fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().is_some_and(|name| name == "chain.json") {
+            continue;
+        }
+        let sample: Sample = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let payload = sample.payload.to_string();
+        Event::read(&sample.aggregate_type, &sample.event_type, &sample.event_version, &payload)
+            .unwrap_or_else(|cause| panic!("{}: {cause}", path.display()));
+        read += 1;
+    }
+    assert!(read >= one_of_each().len());
+}
+
+/// A test vector: everything that is hashed, and what comes of it.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Vector {
+    client_id: ClientId,
+    client_seq: u64,
+    aggregate_type: String,
+    aggregate_id: String,
+    aggregate_seq: u64,
+    event_id: EventId,
+    event_type: String,
+    event_version: String,
+    payload: serde_json::Value,
+    metadata: serde_json::Value,
+    occurred_at: Time,
+    recorded_at: Time,
+    content_hash: String,
+    chain_hash: String,
+}
+
+fn vector(seq: u64, previous: &Hash, event: &Event) -> (Vector, Hash) {
+    let metadata = Metadata {
+        actor: Actor::System("import".into()),
+        correlation: CommandId(Uuid::from_u128(9)),
+        causation: None,
+        build: "0.1.0".into(),
+        key: Some("a \"key\" of \u{1f980}".into()),
+    };
+    let (id, recorded_at) = (EventId(Uuid::from_u128(u128::from(seq))), at().plus_micros(seq as i64));
+    let (payload, metadata) = (canonical(event), canonical(&metadata));
+    let content = Content {
+        client: client(),
+        aggregate_type: event.aggregate_type(),
+        aggregate_id: "x",
+        event: id,
+        event_type: event.event_type(),
+        event_version: event.version(),
+        occurred_at: event.at(),
+        metadata: &metadata,
+        payload: &payload,
+    }
+    .hash();
+    let chain = link(previous, seq, seq, recorded_at, &content);
+    let vector = Vector {
+        client_id: client(),
+        client_seq: seq,
+        aggregate_type: event.aggregate_type().into(),
+        aggregate_id: "x".into(),
+        aggregate_seq: seq,
+        event_id: id,
+        event_type: event.event_type().into(),
+        event_version: event.version().into(),
+        payload: serde_json::from_str(&payload).unwrap(),
+        metadata: serde_json::from_str(&metadata).unwrap(),
+        occurred_at: event.at(),
+        recorded_at,
+        content_hash: hex::encode(content),
+        chain_hash: hex::encode(chain),
+    };
+    (vector, chain)
+}
+
+#[test]
+fn the_hashes_of_the_test_vectors_never_change() {
+    let mut previous = BEFORE_FIRST;
+    let mut vectors = Vec::new();
+    for (event, seq) in ledger_events().into_iter().map(Event::from).zip(1..) {
+        let (vector, chain) = vector(seq, &previous, &event);
+        vectors.push(vector);
+        previous = chain;
+    }
+    let path = folder().join("chain.json");
+    if std::env::var_os("WRITE_SAMPLES").is_some() && !path.exists() {
+        fs::write(&path, serde_json::to_string_pretty(&vectors).unwrap() + "\n").unwrap();
+    }
+    let kept: Vec<Vector> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(vectors, kept);
+}
