@@ -71,6 +71,13 @@ begin
 end $$;
 create trigger no_change   before update or delete on es.events       for each row       execute function es.immutable();
 create trigger no_truncate before truncate         on es.events       for each statement execute function es.immutable();
+-- A partition can be truncated by its own name.
+do $$
+begin
+  for i in 0..15 loop
+    execute format('create trigger no_truncate before truncate on es.events_p%s for each statement execute function es.immutable()', i);
+  end loop;
+end $$;
 create trigger no_change   before update or delete on es.signed_heads for each row       execute function es.immutable();
 create trigger no_truncate before truncate         on es.signed_heads for each statement execute function es.immutable();
 
@@ -89,7 +96,9 @@ create function es.append(
   set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off
 as $$
 declare
-  moved uuid[];
+  moved    uuid[];
+  expected bigint;
+  written  bigint;
 begin
   with m as (
     update es.streams s
@@ -99,8 +108,8 @@ begin
      where s.client_id = h.client_id
        and s.head = h.head
        and s.head_hash = h.hash
-    returning s.client_id)
-  select coalesce(array_agg(client_id), '{}') into moved from m;
+    returning s.client_id, h.new_head - h.head as events)
+  select coalesce(array_agg(client_id), '{}'), coalesce(sum(events), 0) into moved, expected from m;
 
   if cardinality(moved) = cardinality(h_client) then        -- the usual case needs no filter
     insert into es.events
@@ -108,6 +117,10 @@ begin
       from unnest(e_client, e_seq, e_agg_type, e_agg_id, e_agg_seq, e_id, e_type, e_version, e_payload, e_metadata,
                   e_occurred, e_recorded, e_content, e_chain, e_dedupe)
            u(c, s, at, ai, av, id, ty, ve, p, m, oc, re, co, ch, dk);
+    get diagnostics written = row_count;
+    if written <> expected then
+      raise exception 'heads move by % events, % were given', expected, written using errcode = 'ES400';
+    end if;
     return '{}';
   end if;
   insert into es.events
@@ -116,6 +129,10 @@ begin
                 e_occurred, e_recorded, e_content, e_chain, e_dedupe)
          u(c, s, at, ai, av, id, ty, ve, p, m, oc, re, co, ch, dk)
    where c = any(moved);
+  get diagnostics written = row_count;
+  if written <> expected then
+    raise exception 'heads move by % events, % were given', expected, written using errcode = 'ES400';
+  end if;
   return (select array_agg(c) from unnest(h_client) c where c <> all(moved));
 end $$;
 
@@ -134,16 +151,20 @@ begin
     join es.events e on e.client_id = k.c and e.dedupe_key = k.d;
 end $$;
 
--- Which of these events stand near the head of their stream: what became of an append whose answer was lost.
-create function es.written(w_client uuid[], w_id uuid[])
-  returns table (event_id uuid, client_seq bigint) language sql stable security definer
+-- Which of these events stand where they were tried: what became of an append whose answer was lost.
+create function es.written(w_client uuid[], w_seq bigint[], w_id uuid[])
+  returns table (event_id uuid, client_seq bigint) language plpgsql stable security definer
   set search_path = es, pg_temp
+  set plan_cache_mode = force_generic_plan
+  set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off
 as $$
+#variable_conflict use_column
+begin
+  return query
   select e.event_id, e.client_seq
-    from unnest(w_client, w_id) w(client_id, event_id)
-    join es.streams s on s.client_id = w.client_id
-    join es.events  e on e.client_id = w.client_id and e.client_seq > s.head - 5000 and e.event_id = w.event_id
-$$;
+    from unnest(w_client, w_seq, w_id) w(client_id, client_seq, event_id)
+    join es.events e on e.client_id = w.client_id and e.client_seq = w.client_seq and e.event_id = w.event_id;
+end $$;
 
 -- Where these streams stand; a stream that is not there yet is opened. With `held`, their rows stay locked to the end of
 -- the transaction, in the order in which es.append locks them.
@@ -193,15 +214,18 @@ begin
     from unnest(a_client, a_type, a_id) a(c, t, i);
 end $$;
 
--- One aggregate's own history after a version, for decisions.
+-- One aggregate's own history after a version, for decisions. The ledger has none: it is loaded head-only, and the
+-- condition that says so is what lets the partial index be used.
 create function es.history(of_client uuid, of_type text, of_id text, after bigint)
   returns setof es.events language sql stable security definer
   set search_path = es, pg_temp
+  set enable_seqscan = off set enable_bitmapscan = off
 as $$
   select *
     from es.events
    where client_id = of_client and aggregate_type = of_type and aggregate_id = of_id and aggregate_seq > after
-   order by client_seq
+     and aggregate_type <> 'ledger'
+   order by aggregate_seq
 $$;
 
 -- Single events by number: what was the answer to a command that was sent again.
@@ -240,6 +264,7 @@ $$;
 create schema pipelabs_walls;
 
 create function pipelabs_walls.current_client() returns uuid language sql stable
+  set search_path = pg_catalog, pg_temp
 as $$ select nullif(current_setting('app.client_id', true), '')::uuid $$;
 
 create procedure pipelabs_walls.raise(walled regclass) language plpgsql
@@ -252,6 +277,9 @@ begin
   execute format('create policy across_clients_admin on %s as permissive for select to pipelabs_admin_query using (true)', walled);
   execute format('create policy own_client_only on %s as restrictive to pipelabs_query, pipelabs_auditor
                   using (client_id = (select pipelabs_walls.current_client()))', walled);
+  -- The desk''s own stream, under the nil id, is shown to no client.
+  execute format('create policy never_the_desk on %s as restrictive to pipelabs_query
+                  using (client_id <> ''00000000-0000-0000-0000-000000000000'')', walled);
   execute format('create policy own_client on %s as permissive for select to pipelabs_query, pipelabs_auditor using (true)', walled);
 end $$;
 
@@ -261,7 +289,10 @@ call pipelabs_walls.raise('es.snapshots');
 call pipelabs_walls.raise('es.signed_heads');
 
 -- Grants only on partitioned parents: a partition read directly ignores the parent's policy.
-revoke all on all functions in schema es from public;
+revoke all on all functions in schema es, pipelabs_walls from public;
+revoke all on all procedures in schema pipelabs_walls from public;
+grant execute on function pipelabs_walls.current_client to pipelabs_projector, pipelabs_query, pipelabs_admin_query, pipelabs_auditor;
+grant execute on procedure pipelabs_walls.raise to pipelabs_projector;
 grant usage on schema es to pipelabs_writer, pipelabs_projector, pipelabs_query, pipelabs_admin_query, pipelabs_auditor;
 grant usage on schema pipelabs_walls to pipelabs_projector, pipelabs_query, pipelabs_admin_query, pipelabs_auditor;
 grant execute on function es.append, es.seen, es.written, es.tips, es.versions, es.history, es.numbered, es.load_snapshot, es.save_snapshot to pipelabs_writer;

@@ -1,5 +1,6 @@
 -- The streams as the tables that postgres-es 0.5.0 expects, so that its stock repository, unmodified, can be held against
--- ours. Its connection sets search_path to compat and app.client_id to one client.
+-- ours. Its connection sets search_path to compat and app.client_id to one client. The role that may use it logs in
+-- nowhere: whoever compares lends it to a login of his own.
 create schema compat;
 
 -- The RFC 8785 text of a value. Text is escaped by Postgres exactly as RFC 8785 asks; a test tries every character.
@@ -157,13 +158,13 @@ create table compat.snapshots (
 );
 alter table compat.snapshots enable row level security;
 alter table compat.snapshots force row level security;
-create policy own_client on compat.snapshots to pipelabs_writer
+create policy own_client on compat.snapshots to pipelabs_compat
   using (client_id = (select compat.client()))
   with check (client_id = (select compat.client()));
 
 revoke all on function es.canonical, es.content_hash, es.chain_hash, es.uuid_v7 from public;
 revoke all on all functions in schema compat from public;
-grant usage on schema es, compat to pipelabs_writer;
-grant execute on function es.canonical, es.content_hash, es.chain_hash, es.uuid_v7, compat.client to pipelabs_writer;
-grant select, insert on compat.events to pipelabs_writer;
-grant select, insert, update on compat.snapshots to pipelabs_writer;
+grant usage on schema es, compat to pipelabs_compat;
+grant execute on function es.canonical, es.content_hash, es.chain_hash, es.uuid_v7, compat.client to pipelabs_compat;
+grant select, insert on compat.events to pipelabs_compat;
+grant select, insert, update on compat.snapshots to pipelabs_compat;

@@ -30,6 +30,8 @@ pub enum Unreadable {
     Aggregate(String),
     #[error("version {version:?} of {event_type} is not known to this build")]
     Version { event_type: String, version: String },
+    #[error("an event that is called {said} reads as {is}")]
+    Type { said: String, is: &'static str },
     #[error("payload of {event_type} does not read as one")]
     Payload {
         event_type: String,
@@ -44,7 +46,7 @@ impl Event {
         if version != VERSION {
             return Err(Unreadable::Version { event_type: event_type.to_owned(), version: version.to_owned() });
         }
-        match aggregate_type {
+        let event = match aggregate_type {
             "client" => typed(event_type, payload).map(Self::Client),
             "bot" => typed(event_type, payload).map(Self::Bot),
             "ledger" => typed(event_type, payload).map(Self::Ledger),
@@ -52,6 +54,10 @@ impl Event {
             "orders" => typed(event_type, payload).map(Self::Order),
             "desk" => typed(event_type, payload).map(Self::Desk),
             _ => Err(Unreadable::Aggregate(aggregate_type.to_owned())),
+        }?;
+        match event.event_type() == event_type {
+            true => Ok(event),
+            false => Err(Unreadable::Type { said: event_type.to_owned(), is: event.event_type() }),
         }
     }
 

@@ -70,6 +70,12 @@ impl SignedHead {
         Self { head, signature: None, public_key: None }
     }
 
+    /// Whether the key that the head itself names signed it; whose key that is stands elsewhere.
+    pub fn is_consistent(&self) -> bool {
+        let named = self.public_key.as_deref().and_then(lower_hex::<32>);
+        named.and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok()).is_some_and(|key| self.is_signed_by(&key))
+    }
+
     /// Whether the holder of this public key signed exactly this head.
     pub fn is_signed_by(&self, key: &VerifyingKey) -> bool {
         let bytes = self.signature.as_deref().and_then(lower_hex::<64>);

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use events::Time;
+use events::{ClientId, Time};
 use projections::{versions, worker};
 use store::{Login, Wakes};
 use tokio::{
@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::settings::{Platform, Settings};
 
@@ -76,8 +76,9 @@ async fn projector(
             let stop = stop.clone();
             parts.spawn(async move {
                 while !stop.is_cancelled() {
-                    if let Err(cause) = store::sign_heads(&db, &key, Time::now()).await {
-                        warn!(error = %cause, "could not sign heads, trying again in a minute");
+                    match store::sign_heads(&db, &key, Time::now()).await {
+                        Ok(signed) => signed.diverged.iter().for_each(tell_diverged),
+                        Err(cause) => warn!(error = %cause, "could not sign heads, trying again in a minute"),
                     }
                     tokio::select! { () = tokio::time::sleep(SIGN_EVERY) => {}, () = stop.cancelled() => {} }
                 }
@@ -86,6 +87,10 @@ async fn projector(
         None => warn!("AUDIT_SIGNING_KEY is not set: heads are not signed"),
     }
     Ok(())
+}
+
+fn tell_diverged(client: &ClientId) {
+    error!(client.id = %client, "the stream of client {client} does not hold what was signed before: it is not signed");
 }
 
 async fn until_told_to_stop() -> anyhow::Result<()> {

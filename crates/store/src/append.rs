@@ -1,8 +1,8 @@
 //! What a caller asks the store to write, and what it answers.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use events::{Actor, AggregateRef, ClientId, CommandId, Event, EventId};
+use events::{Actor, AggregateRef, ClientId, CommandId, Event, EventId, chain::canonical};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -63,7 +63,7 @@ pub enum AppendError {
     #[error("{aggregate} is at version {actual}, the decision was made at {expected}: load it again and decide anew")]
     Conflict { aggregate: AggregateRef, expected: u64, actual: u64 },
     #[error(
-        "could not append to the stream of client {client}; send the same command again, it is written at most once"
+        "could not append to the stream of client {client}; if its events carry keys, send the same command again: it is written at most once"
     )]
     Fault {
         client: ClientId,
@@ -72,8 +72,52 @@ pub enum AppendError {
     },
     #[error("{aggregate} cannot take {event_type}: {reason}")]
     Refused { aggregate: AggregateRef, event_type: &'static str, reason: &'static str },
+    #[error("{aggregate} is to get {of} events, of which those numbered {stored:?} are stored already: send only the rest")]
+    PartlyStored { aggregate: AggregateRef, stored: Vec<u64>, of: usize },
+    #[error("what became of {0} is not known; if its events carry keys, send the same command again")]
+    Unknown(AggregateRef),
     #[error("the committer has shut down")]
     Closed,
+}
+
+/// The largest payload of an event; more belongs elsewhere.
+const PAYLOAD_MAX: usize = 256 * 1_024;
+/// The longest id of an aggregate, and the longest key.
+const NAME_MAX: usize = 512;
+
+impl Append {
+    /// Whether the database can take it at all: one that it cannot must not come near the others of its group.
+    pub(crate) fn is_possible(&self) -> Result<(), AppendError> {
+        let mut keys = HashSet::new();
+        for draft in &self.events {
+            let refused = |reason| {
+                Err(AppendError::Refused {
+                    aggregate: self.aggregate.clone(),
+                    event_type: draft.event.event_type(),
+                    reason,
+                })
+            };
+            let payload = canonical(&draft.event);
+            let key = draft.key.as_deref().unwrap_or_default();
+            if self.aggregate.kind != draft.event.aggregate_type() {
+                return refused("it belongs to another kind of aggregate");
+            }
+            if payload.contains(r"\u0000") || [key, &self.aggregate.id, &self.actor()].iter().any(|t| t.contains('\0')) {
+                return refused("it holds a NUL character, which Postgres cannot keep");
+            }
+            if payload.len() > PAYLOAD_MAX || self.aggregate.id.len() > NAME_MAX || key.len() > NAME_MAX {
+                return refused("it is too large");
+            }
+            if draft.key.as_ref().is_some_and(|key| !keys.insert(key)) {
+                return refused("two of its events have one key");
+            }
+        }
+        Ok(())
+    }
+
+    fn actor(&self) -> String {
+        self.cause.actor.to_string()
+    }
 }
 
 /// The stored form of a key: short, of one size, and saying nothing.

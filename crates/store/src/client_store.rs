@@ -101,6 +101,9 @@ fn not_appended<E: std::error::Error>(error: AppendError) -> AggregateError<E> {
     match error {
         AppendError::Conflict { .. } => AggregateError::AggregateConflict,
         AppendError::Fault { .. } => AggregateError::DatabaseConnectionError(Box::new(error)),
-        AppendError::Refused { .. } | AppendError::Closed => AggregateError::UnexpectedError(Box::new(error)),
+        AppendError::Refused { .. }
+        | AppendError::PartlyStored { .. }
+        | AppendError::Unknown(_)
+        | AppendError::Closed => AggregateError::UnexpectedError(Box::new(error)),
     }
 }

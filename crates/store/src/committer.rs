@@ -3,13 +3,17 @@
 //! One group is under way while few wait; a second is started beside it when enough commands of other clients have
 //! gathered meanwhile. No client is ever in two groups at once, so each stream has one writer in this process.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use events::ClientId;
 use sqlx::PgPool;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinSet,
+    task::{self, JoinSet},
 };
 use uuid::Uuid;
 
@@ -25,8 +29,14 @@ const EVENTS_MAX: usize = 1_000;
 /// Groups under way at most, and how many commands must wait before the second starts: measured, one is better for few.
 const LANES_MAX: usize = 2;
 const SECOND_LANE_FROM: usize = 24;
-/// Streams remembered at most; beyond that all are forgotten and read again.
+/// Groups under way when some are stuck behind a lock or a dead connection, and how long makes one stuck.
+const STUCK_LANES_MAX: usize = 8;
+const LONG: Duration = Duration::from_millis(200);
+/// Commands taken from their callers at most; the others wait where they are.
+const WAITING_MAX: usize = 8_192;
+/// Streams remembered at most, and versions of one stream; what is beyond is read again.
 const TIPS_MAX: usize = 20_000;
+const VERSIONS_MAX: usize = 512;
 
 /// The way into the streams. Cheap to clone; all clones feed one committer.
 #[derive(Debug, Clone)]
@@ -44,21 +54,23 @@ impl Committer {
 
     /// Writes one decision's events, or answers why not.
     pub async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+        let aggregate = append.aggregate.clone();
         let answer = self.send(append).await?;
-        answer.await.map_err(|_| AppendError::Closed)?
+        answer.await.unwrap_or(Err(AppendError::Unknown(aggregate)))
     }
 
     /// Writes many decisions, each with its own outcome, in as few commits as possible.
     pub async fn append_all(&self, appends: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
         let mut answers = Vec::with_capacity(appends.len());
         for append in appends {
-            answers.push(self.send(append).await);
+            let aggregate = append.aggregate.clone();
+            answers.push((aggregate, self.send(append).await));
         }
         let mut outcomes = Vec::with_capacity(answers.len());
-        for answer in answers {
+        for (aggregate, answer) in answers {
             outcomes.push(match answer {
-                Ok(answer) => answer.await.unwrap_or(Err(AppendError::Closed)),
-                Err(closed) => Err(closed),
+                Ok(answer) => answer.await.unwrap_or(Err(AppendError::Unknown(aggregate))),
+                Err(refused) => Err(refused),
             });
         }
         outcomes
@@ -66,6 +78,7 @@ impl Committer {
 
     async fn send(&self, append: Append) -> Result<oneshot::Receiver<Result<Receipt, AppendError>>, AppendError> {
         assert!(!append.events.is_empty(), "an append of {} has no events", append.aggregate);
+        append.is_possible()?;
         let (reply, answer) = oneshot::channel();
         self.commands.send(Pending::new(append, reply)).await.map_err(|_| AppendError::Closed)?;
         Ok(answer)
@@ -74,38 +87,53 @@ impl Committer {
 
 struct Lanes {
     db: PgPool,
-    waker: Waker,
+    waker: Arc<Waker>,
     waiting: VecDeque<Pending>,
     tips: Tips,
     busy: HashSet<ClientId>,
-    under_way: JoinSet<(Vec<ClientId>, Tips)>,
+    under_way: JoinSet<Tips>,
+    /// Whose streams each group writes, and since when.
+    groups: HashMap<task::Id, (Vec<ClientId>, Instant)>,
 }
 
 impl Lanes {
     fn new(db: PgPool) -> Self {
-        let waker = Waker::start(db.clone());
-        Self { db, waker, waiting: VecDeque::new(), tips: Tips::new(), busy: HashSet::new(), under_way: JoinSet::new() }
+        Self {
+            waker: Arc::new(Waker::start(db.clone())),
+            db,
+            waiting: VecDeque::new(),
+            tips: Tips::new(),
+            busy: HashSet::new(),
+            under_way: JoinSet::new(),
+            groups: HashMap::new(),
+        }
     }
 
     async fn run(mut self, mut commands: mpsc::Receiver<Pending>) {
         let mut open = true;
         while open || !self.waiting.is_empty() || !self.under_way.is_empty() {
+            let room = self.waiting.len() < WAITING_MAX;
+            let stuck = !self.waiting.is_empty() && !self.under_way.is_empty();
             tokio::select! {
-                command = commands.recv(), if open => match command {
-                    Some(command) => {
-                        self.waiting.push_back(command);
-                        while let Ok(more) = commands.try_recv() {
-                            self.waiting.push_back(more);
-                        }
-                    }
+                command = commands.recv(), if open && room => match command {
+                    Some(command) => self.take(command, &mut commands),
                     None => open = false,
                 },
-                Some(done) = self.under_way.join_next() => {
-                    let (clients, tips) = done.expect("a group commit does not panic");
-                    self.finished(clients, tips);
-                }
+                Some(done) = self.under_way.join_next_with_id() => self.finished(done),
+                // A group that takes long must not keep the others waiting.
+                () = tokio::time::sleep(LONG), if stuck => {}
             }
             self.start_groups();
+        }
+    }
+
+    fn take(&mut self, command: Pending, commands: &mut mpsc::Receiver<Pending>) {
+        self.waiting.push_back(command);
+        while self.waiting.len() < WAITING_MAX {
+            match commands.try_recv() {
+                Ok(more) => self.waiting.push_back(more),
+                Err(_) => return,
+            }
         }
     }
 
@@ -118,12 +146,16 @@ impl Lanes {
             let clients: Vec<ClientId> = group.waiting.iter().map(|pending| pending.append.client).collect();
             self.busy.extend(&clients);
             let db = self.db.clone();
-            self.under_way.spawn(async move { (clients, group.commit(&db).await) });
+            let task = self.under_way.spawn(async move { group.commit(&db).await });
+            self.groups.insert(task.id(), (clients, Instant::now()));
         }
     }
 
+    /// One lane for few commands, a second when many wait; lanes that are stuck do not count.
     fn may_start(&self) -> bool {
-        match self.under_way.len() {
+        let quick = self.groups.values().filter(|(_, since)| since.elapsed() < LONG).count();
+        match quick {
+            _ if self.groups.len() >= STUCK_LANES_MAX => false,
             0 => true,
             lanes if lanes < LANES_MAX => {
                 let free = self.waiting.iter().filter(|pending| !self.busy.contains(&pending.append.client));
@@ -135,7 +167,7 @@ impl Lanes {
 
     /// Takes what may go together: no client of another group, no key twice, and of each client nothing out of order.
     fn gather(&mut self) -> Group {
-        let mut group = Group { waiting: Vec::new(), tips: Tips::new() };
+        let mut group = Group::new(Arc::clone(&self.waker));
         let mut held_back: HashSet<ClientId> = self.busy.clone();
         let mut keys: HashSet<(ClientId, Uuid)> = HashSet::new();
         let mut aggregates = HashSet::new();
@@ -163,14 +195,22 @@ impl Lanes {
         group
     }
 
-    fn finished(&mut self, clients: Vec<ClientId>, tips: Tips) {
+    /// A group that broke leaves its callers without an answer and its streams to be read again; the rest goes on.
+    fn finished(&mut self, done: Result<(task::Id, Tips), task::JoinError>) {
+        let (id, tips) = match done {
+            Ok(done) => done,
+            Err(broken) => {
+                tracing::error!(error = %broken, "a group commit broke");
+                (broken.id(), Tips::new())
+            }
+        };
+        let (clients, _) = self.groups.remove(&id).expect("every group is noted when it starts");
         for client in clients {
             self.busy.remove(&client);
         }
         if self.tips.len() > TIPS_MAX {
             self.tips.clear();
         }
-        self.tips.extend(tips);
-        self.waker.wake();
+        self.tips.extend(tips.into_iter().filter(|(_, tip)| tip.versions.len() <= VERSIONS_MAX));
     }
 }

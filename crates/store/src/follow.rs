@@ -18,9 +18,9 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows a client's stream from after `reached` on.
-    pub fn new(db: PgPool, client: ClientId, reached: u64) -> Self {
-        Self { wakes: Wakes::new(db.clone()), db, client, reached }
+    /// Follows a client's stream from after `reached` on. Followers share the connection that wakes them.
+    pub fn new(db: PgPool, wakes: Wakes, client: ClientId, reached: u64) -> Self {
+        Self { db, wakes, client, reached }
     }
 
     /// The next events, at least one; waits until there are some.

@@ -1,50 +1,67 @@
-//! One group commit: what all waiting commands decided, numbered, chained and written with one round trip.
+//! One group commit: what all waiting commands decided goes out with one round trip, and each gets its own answer.
+//!
+//! A command is answered only when its fate is durable: after the autocommit of the usual call, after the commit of a
+//! try under locks. Whatever a try leaves unanswered is tried again.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
-use events::{
-    ClientId, EventId, Metadata, Time,
-    chain::{self, Content, canonical},
-};
+use events::{ClientId, EventId};
 use sqlx::{Acquire, PgConnection, PgPool};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
     append::{Append, AppendError, Expected, Receipt, stored_key},
-    tips::{self, Tip, Tips},
+    rows::number,
+    tips::{self, Tips},
+    waker::Waker,
 };
 
-/// How long a group is tried again after a broken connection before its callers are told.
+/// How long a command is tried again after broken connections or held locks before its caller is told.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
+/// How long one try may take: longer than the login's own limits, for a connection that went silent.
+const TRY_MAX: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(50);
+
+type Answer = Result<Receipt, AppendError>;
 
 /// A command that waits for its place. Its events' ids are chosen once, so that a lost answer can be looked up.
 pub(crate) struct Pending {
     pub append: Append,
     pub keys: Vec<Option<Uuid>>,
-    ids: Vec<EventId>,
-    reply: oneshot::Sender<Result<Receipt, AppendError>>,
+    pub ids: Vec<EventId>,
+    /// The number that its first event was last tried at: if the answer was lost, it stands there or nowhere.
+    pub tried_at: Option<u64>,
+    since: Instant,
+    reply: oneshot::Sender<Answer>,
 }
 
 impl Pending {
-    pub fn new(append: Append, reply: oneshot::Sender<Result<Receipt, AppendError>>) -> Self {
+    pub fn new(append: Append, reply: oneshot::Sender<Answer>) -> Self {
         let keys = append.events.iter().map(|draft| draft.key.as_deref().map(stored_key)).collect();
         let ids = append.events.iter().map(|_| EventId::new()).collect();
-        Self { append, keys, ids, reply }
+        Self { append, keys, ids, tried_at: None, since: Instant::now(), reply }
     }
 
-    fn answer(self, answer: Result<Receipt, AppendError>) {
+    fn answer(self, answer: Answer) {
         // A caller that went away does not mind.
         let _ = self.reply.send(answer);
     }
 
-    fn already(&self, seq: u64) -> Receipt {
-        Receipt { first: seq, last: seq + self.append.events.len() as u64 - 1, repeated: true }
+    /// What its stored keys say of it: all of them, and it was written before; some, and it must not be written.
+    fn judge_by_keys(&self, seen: &HashMap<(ClientId, Uuid), u64>) -> Option<Answer> {
+        let keys: Vec<Uuid> = self.keys.iter().flatten().copied().collect();
+        let stored: Vec<u64> = keys.iter().filter_map(|key| seen.get(&(self.append.client, *key)).copied()).collect();
+        let (first, last) = (*stored.iter().min()?, *stored.iter().max()?);
+        if stored.len() == keys.len() {
+            return Some(Ok(Receipt { first, last, repeated: true }));
+        }
+        let (aggregate, of) = (self.append.aggregate.clone(), self.keys.len());
+        Some(Err(AppendError::PartlyStored { aggregate, stored, of }))
     }
 }
 
@@ -52,101 +69,105 @@ impl Pending {
 pub(crate) struct Group {
     pub waiting: Vec<Pending>,
     pub tips: Tips,
+    pub waker: Arc<Waker>,
+    /// Settled by the try that is under way, to be answered when it is durable.
+    settled: Vec<(Pending, Answer)>,
 }
 
-/// A numbered group, as the arrays that `es.append` takes.
-#[derive(Default)]
-struct Rows {
-    heads: Heads,
-    client: Vec<Uuid>,
-    seq: Vec<i64>,
-    aggregate_type: Vec<String>,
-    aggregate_id: Vec<String>,
-    aggregate_seq: Vec<i64>,
-    id: Vec<Uuid>,
-    event_type: Vec<String>,
-    version: Vec<String>,
-    payload: Vec<String>,
-    metadata: Vec<String>,
-    occurred: Vec<DateTime<Utc>>,
-    recorded: Vec<DateTime<Utc>>,
-    content: Vec<Vec<u8>>,
-    chain: Vec<Vec<u8>>,
-    dedupe: Vec<Option<Uuid>>,
+/// What the next try must do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Trust what is remembered.
+    Trust,
+    /// Read it again under the locks: it was wrong, or somebody else wrote.
+    Lock,
 }
 
-#[derive(Default)]
-struct Heads {
-    client: Vec<Uuid>,
-    head: Vec<i64>,
-    hash: Vec<Vec<u8>>,
-    new_head: Vec<i64>,
-    new_hash: Vec<Vec<u8>>,
-    at: Vec<DateTime<Utc>>,
-    ledger: Vec<i64>,
+/// Why a try failed.
+enum Trouble {
+    /// The connection or the database: the same try may succeed later.
+    Passing,
+    /// Another transaction holds one of the streams.
+    Held,
+    /// One of the commands cannot be written, now or ever.
+    Deterministic,
 }
 
 impl Group {
+    pub fn new(waker: Arc<Waker>) -> Self {
+        Self { waiting: Vec::new(), tips: Tips::new(), waker, settled: Vec::new() }
+    }
+
     /// Writes the group and answers every command. Returns the tips as they stand after.
     pub async fn commit(mut self, db: &PgPool) -> Tips {
-        let started = Instant::now();
-        let mut locked = false;
+        let mut next = Next::Trust;
         while !self.waiting.is_empty() {
-            match self.attempt(db, locked).await {
-                Ok(again_locked) => locked = again_locked,
-                Err(cause) if started.elapsed() < GIVE_UP_AFTER => {
-                    tracing::warn!(error = %cause, "append failed, trying again");
-                    self.tips.clear();
-                    locked = true;
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
+            match self.try_once(db, next).await {
+                Ok(then) => next = then,
                 Err(cause) => {
+                    self.unsettle();
                     self.tips.clear();
-                    self.fail(cause);
+                    next = Next::Lock;
+                    self.after_failure(db, cause).await;
                 }
             }
         }
         self.tips
     }
 
-    /// One try. Answers what it settled; the rest stays waiting. Says whether the next try must hold the locks.
-    async fn attempt(&mut self, db: &PgPool, locked: bool) -> sqlx::Result<bool> {
+    async fn try_once(&mut self, db: &PgPool, next: Next) -> sqlx::Result<Next> {
         let mut connection = db.acquire().await?;
-        if !locked {
-            return self.write(&mut connection, false).await;
+        match tokio::time::timeout(TRY_MAX, self.attempt(&mut connection, next)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                // Nobody knows what it is doing: it must not serve another.
+                connection.close_on_drop();
+                Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the append took too long")))
+            }
         }
-        let mut tx = connection.begin().await?;
-        // Read again: what we remember was wrong, or a lost connection left us not knowing what was written.
-        let clients = self.clients();
-        self.tips = tips::read(&mut tx, &clients, true).await?;
-        self.settle_written(&mut tx).await?;
-        let again = self.write(&mut tx, true).await;
-        tx.commit().await?;
-        again
     }
 
-    async fn write(&mut self, db: &mut PgConnection, held: bool) -> sqlx::Result<bool> {
-        self.learn_tips(db, held).await?;
-        if held {
-            self.settle_seen(db).await?;
+    /// One try. Answers what it settled; the rest stays waiting.
+    async fn attempt(&mut self, db: &mut PgConnection, next: Next) -> sqlx::Result<Next> {
+        match next {
+            Next::Trust => {
+                let then = self.write(db, false).await?;
+                self.answer_settled();
+                Ok(then)
+            }
+            Next::Lock => {
+                let mut tx = db.begin().await?;
+                self.tips = tips::read(&mut tx, &self.clients(), true).await?;
+                self.settle_written(&mut tx).await?;
+                self.settle_seen(&mut tx).await?;
+                let then = self.write(&mut tx, true).await?;
+                tx.commit().await?;
+                self.answer_settled();
+                Ok(then)
+            }
         }
+    }
+
+    async fn write(&mut self, db: &mut PgConnection, held: bool) -> sqlx::Result<Next> {
+        self.learn_tips(db, held).await?;
         if self.doubt_versions(db, held).await? {
-            return Ok(true);
+            return Ok(Next::Lock);
         }
         if self.waiting.is_empty() {
-            return Ok(false);
+            return Ok(Next::Trust);
         }
         let mut moved = self.tips.clone();
-        let (rows, receipts) = number(&self.waiting, &mut moved);
+        let (rows, receipts) = number(&mut self.waiting, &mut moved);
         match rows.append(db).await {
             Ok(unmoved) => {
                 self.settle(receipts, moved, &unmoved);
-                Ok(true)
+                Ok(if unmoved.is_empty() { Next::Trust } else { Next::Lock })
             }
             // Nothing was written and nobody else was in between: a key is there already.
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() && !held => {
+                let before = self.waiting.len();
                 self.settle_seen(db).await?;
-                Ok(true)
+                Ok(if self.waiting.len() < before { Next::Trust } else { Next::Lock })
             }
             Err(error) => Err(error),
         }
@@ -166,7 +187,7 @@ impl Group {
         tips::read_versions(db, &mut self.tips, aggregates).await
     }
 
-    /// Answers commands whose keys are stored already.
+    /// Settles commands whose keys are stored already.
     async fn settle_seen(&mut self, db: &mut PgConnection) -> sqlx::Result<()> {
         let asked: Vec<(Uuid, Uuid)> = self
             .waiting
@@ -174,18 +195,14 @@ impl Group {
             .flat_map(|pending| pending.keys.iter().flatten().map(|key| (pending.append.client.0, *key)))
             .collect();
         let seen = seen(db, &asked).await?;
-        self.settle_where(|pending| {
-            let known = |key: &Uuid| seen.get(&(pending.append.client.0, *key)).copied();
-            pending.keys.iter().flatten().find_map(known).map(|seq| Ok(pending.already(seq)))
-        });
+        self.settle_where(|pending| pending.judge_by_keys(&seen));
         Ok(())
     }
 
     /// A re-sent command must get its old answer before its version is judged; and only a version that was read just
     /// now, under the lock, is reason to refuse. Says whether the locks are needed to judge.
     async fn doubt_versions(&mut self, db: &mut PgConnection, held: bool) -> sqlx::Result<bool> {
-        let stale = |pending: &Pending, tips: &Tips| conflict(pending, tips).is_some();
-        if !self.waiting.iter().any(|pending| stale(pending, &self.tips)) {
+        if !self.waiting.iter().any(|pending| conflict(pending, &self.tips).is_some()) {
             return Ok(false);
         }
         if !held {
@@ -198,14 +215,23 @@ impl Group {
         Ok(false)
     }
 
-    /// After a lost connection: commands whose first event stands in the stream under its id were written after all.
+    /// After a lost connection: a command whose first event stands at the number it was tried at was written after all.
     async fn settle_written(&mut self, db: &mut PgConnection) -> sqlx::Result<()> {
-        let clients: Vec<Uuid> = self.waiting.iter().map(|pending| pending.append.client.0).collect();
-        let ids: Vec<Uuid> = self.waiting.iter().map(|pending| pending.ids[0].0).collect();
-        let rows =
-            sqlx::query!(r#"select event_id as "id!", client_seq as "seq!" from es.written($1, $2)"#, &clients, &ids)
-                .fetch_all(db)
-                .await?;
+        let tried: Vec<&Pending> = self.waiting.iter().filter(|pending| pending.tried_at.is_some()).collect();
+        if tried.is_empty() {
+            return Ok(());
+        }
+        let clients: Vec<Uuid> = tried.iter().map(|pending| pending.append.client.0).collect();
+        let seqs: Vec<i64> = tried.iter().filter_map(|pending| pending.tried_at).map(|seq| seq as i64).collect();
+        let ids: Vec<Uuid> = tried.iter().map(|pending| pending.ids[0].0).collect();
+        let rows = sqlx::query!(
+            r#"select event_id as "id!", client_seq as "seq!" from es.written($1, $2, $3)"#,
+            &clients,
+            &seqs,
+            &ids
+        )
+        .fetch_all(db)
+        .await?;
         let written: HashMap<Uuid, u64> = rows.into_iter().map(|row| (row.id, row.seq as u64)).collect();
         self.settle_where(|pending| {
             let first = *written.get(&pending.ids[0].0)?;
@@ -220,29 +246,79 @@ impl Group {
             if unmoved.contains(&pending.append.client) {
                 self.waiting.push(pending);
             } else {
-                pending.answer(Ok(receipt));
+                self.settled.push((pending, Ok(receipt)));
             }
         }
         self.tips = moved;
         self.tips.retain(|client, _| !unmoved.contains(client));
     }
 
-    fn settle_where(&mut self, answer: impl Fn(&Pending) -> Option<Result<Receipt, AppendError>>) {
+    fn settle_where(&mut self, answer: impl Fn(&Pending) -> Option<Answer>) {
         let waiting = std::mem::take(&mut self.waiting);
         for pending in waiting {
             match answer(&pending) {
-                Some(answer) => pending.answer(answer),
+                Some(answer) => self.settled.push((pending, answer)),
                 None => self.waiting.push(pending),
             }
         }
     }
 
-    fn fail(&mut self, cause: sqlx::Error) {
-        let cause = Arc::new(cause);
-        for pending in self.waiting.drain(..) {
-            let client = pending.append.client;
-            pending.answer(Err(AppendError::Fault { client, cause: Arc::clone(&cause) }));
+    /// What was settled is durable now.
+    fn answer_settled(&mut self) {
+        let written = self.settled.iter().any(|(_, answer)| answer.as_ref().is_ok_and(|receipt| !receipt.repeated));
+        for (pending, answer) in self.settled.drain(..) {
+            pending.answer(answer);
         }
+        if written {
+            self.waker.wake();
+        }
+    }
+
+    /// What was settled may not have happened: all of it waits again, in the order in which it came.
+    fn unsettle(&mut self) {
+        self.waiting.extend(self.settled.drain(..).map(|(pending, _)| pending));
+        self.waiting.sort_by_key(|pending| pending.since);
+    }
+
+    async fn after_failure(&mut self, db: &PgPool, cause: sqlx::Error) {
+        match (trouble(&cause), self.waiting.len()) {
+            (Trouble::Deterministic, 1) => self.fail(cause, |_| true),
+            // One of them is to blame; the others must not suffer for it.
+            (Trouble::Deterministic, _) => self.commit_apart(db, |pending| pending.ids[0].0).await,
+            (Trouble::Held, _) if self.clients().len() > 1 => {
+                self.commit_apart(db, |pending| pending.append.client.0).await;
+            }
+            (Trouble::Held | Trouble::Passing, _) => {
+                tracing::warn!(error = %cause, "append failed, trying again");
+                self.fail(cause, |pending| pending.since.elapsed() > GIVE_UP_AFTER);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Tries parts of the group by themselves, one after the other.
+    async fn commit_apart(&mut self, db: &PgPool, part: impl Fn(&Pending) -> Uuid) {
+        let mut parts: Vec<(Uuid, Self)> = Vec::new();
+        for pending in self.waiting.drain(..) {
+            let of = part(&pending);
+            let at = parts.iter().position(|(part, _)| *part == of).unwrap_or_else(|| {
+                parts.push((of, Self::new(Arc::clone(&self.waker))));
+                parts.len() - 1
+            });
+            parts[at].1.waiting.push(pending);
+        }
+        for (_, group) in parts {
+            self.tips.extend(Box::pin(group.commit(db)).await);
+        }
+    }
+
+    fn fail(&mut self, cause: sqlx::Error, which: impl Fn(&Pending) -> bool) {
+        let cause = Arc::new(cause);
+        self.settle_where(|pending| {
+            let client = pending.append.client;
+            which(pending).then(|| Err(AppendError::Fault { client, cause: Arc::clone(&cause) }))
+        });
+        self.answer_settled();
     }
 }
 
@@ -257,7 +333,20 @@ fn conflict(pending: &Pending, tips: &Tips) -> Option<AppendError> {
     }
 }
 
-async fn seen(db: &mut PgConnection, asked: &[(Uuid, Uuid)]) -> sqlx::Result<HashMap<(Uuid, Uuid), u64>> {
+fn trouble(cause: &sqlx::Error) -> Trouble {
+    match cause {
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            Some("55P03") => Trouble::Held,
+            // Connection, transaction state, rollback, resources, an operator's intervention.
+            Some(code) if ["08", "25", "40", "53", "57"].iter().any(|class| code.starts_with(class)) => Trouble::Passing,
+            Some(_) | None => Trouble::Deterministic,
+        },
+        sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Trouble::Deterministic,
+        _ => Trouble::Passing,
+    }
+}
+
+async fn seen(db: &mut PgConnection, asked: &[(Uuid, Uuid)]) -> sqlx::Result<HashMap<(ClientId, Uuid), u64>> {
     if asked.is_empty() {
         return Ok(HashMap::new());
     }
@@ -269,130 +358,5 @@ async fn seen(db: &mut PgConnection, asked: &[(Uuid, Uuid)]) -> sqlx::Result<Has
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(|row| ((row.client, row.key), row.seq as u64)).collect())
+    Ok(rows.into_iter().map(|row| ((ClientId(row.client), row.key), row.seq as u64)).collect())
 }
-
-/// Gives every event its number, time and hashes. Commands of one client follow each other as they came; the second of
-/// two that expect the same version is found by the unique index of its aggregate only if a bug lets it come this far.
-fn number(waiting: &[Pending], tips: &mut Tips) -> (Rows, Vec<Receipt>) {
-    let before: BTreeMap<ClientId, Tip> =
-        waiting.iter().map(|pending| (pending.append.client, tips[&pending.append.client].clone())).collect();
-    let now = Time::now();
-    let mut rows = Rows::default();
-    let receipts = waiting
-        .iter()
-        .map(|pending| {
-            let tip = tips.get_mut(&pending.append.client).expect("tips of all clients were read");
-            rows.number(pending, tip, now)
-        })
-        .collect();
-    for (client, tip) in &before {
-        rows.heads.push(*client, tip, &tips[client]);
-    }
-    (rows, receipts)
-}
-
-impl Heads {
-    fn push(&mut self, client: ClientId, before: &Tip, after: &Tip) {
-        self.client.push(client.0);
-        self.head.push(before.head as i64);
-        self.hash.push(before.hash.to_vec());
-        self.new_head.push(after.head as i64);
-        self.new_hash.push(after.hash.to_vec());
-        self.at.push(after.recorded_at.into());
-        self.ledger.push(after.ledger as i64);
-    }
-}
-
-impl Rows {
-    fn number(&mut self, pending: &Pending, tip: &mut Tip, now: Time) -> Receipt {
-        let first = tip.head + 1;
-        tip.recorded_at = tip.recorded_at.max(now);
-        for at in 0..pending.append.events.len() {
-            self.push(pending, at, tip);
-        }
-        Receipt { first, last: tip.head, repeated: false }
-    }
-
-    fn push(&mut self, pending: &Pending, at: usize, tip: &mut Tip) {
-        let append = &pending.append;
-        let draft = &append.events[at];
-        let aggregate_seq = tip.next_version(&append.aggregate);
-        tip.head += 1;
-        let payload = canonical(&draft.event);
-        let metadata = canonical(&Metadata {
-            actor: append.cause.actor.clone(),
-            correlation: append.cause.correlation,
-            causation: append.cause.causation,
-            build: BUILD.to_owned(),
-            key: draft.key.clone(),
-        });
-        let content = Content {
-            client: append.client,
-            aggregate_type: &append.aggregate.kind,
-            aggregate_id: &append.aggregate.id,
-            event: pending.ids[at],
-            event_type: draft.event.event_type(),
-            event_version: draft.event.version(),
-            occurred_at: draft.event.at(),
-            metadata: &metadata,
-            payload: &payload,
-        }
-        .hash();
-        tip.hash = chain::link(&tip.hash, tip.head, aggregate_seq, tip.recorded_at, &content);
-        self.client.push(append.client.0);
-        self.seq.push(tip.head as i64);
-        self.aggregate_type.push(append.aggregate.kind.clone());
-        self.aggregate_id.push(append.aggregate.id.clone());
-        self.aggregate_seq.push(aggregate_seq as i64);
-        self.id.push(pending.ids[at].0);
-        self.event_type.push(draft.event.event_type().to_owned());
-        self.version.push(draft.event.version().to_owned());
-        self.payload.push(payload);
-        self.metadata.push(metadata);
-        self.occurred.push(draft.event.at().into());
-        self.recorded.push(tip.recorded_at.into());
-        self.content.push(content.to_vec());
-        self.chain.push(tip.hash.to_vec());
-        self.dedupe.push(pending.keys[at]);
-    }
-
-    /// The one call. Returns the clients that were not where we thought.
-    async fn append(&self, db: &mut PgConnection) -> sqlx::Result<HashSet<ClientId>> {
-        let unmoved = sqlx::query_scalar!(
-            r#"select es.append($1, $2, $3, $4, $5, $6, $7,
-                                $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) as "unmoved!""#,
-            &self.heads.client,
-            &self.heads.head,
-            &self.heads.hash,
-            &self.heads.new_head,
-            &self.heads.new_hash,
-            &self.heads.at,
-            &self.heads.ledger,
-            &self.client,
-            &self.seq,
-            &self.aggregate_type,
-            &self.aggregate_id,
-            &self.aggregate_seq,
-            &self.id,
-            &self.event_type,
-            &self.version,
-            &self.payload,
-            &self.metadata,
-            &self.occurred,
-            &self.recorded,
-            &self.content,
-            &self.chain,
-            &self.dedupe as &[Option<Uuid>],
-        )
-        .fetch_one(db)
-        .await?;
-        Ok(unmoved.into_iter().map(ClientId).collect())
-    }
-}
-
-/// Which build wrote an event: the crate's version and, where the build knew it, the commit.
-const BUILD: &str = match option_env!("PIPELABS_BUILD") {
-    Some(build) => build,
-    None => env!("CARGO_PKG_VERSION"),
-};

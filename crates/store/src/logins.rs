@@ -27,6 +27,11 @@ pub enum Login {
     Auth,
 }
 
+/// How long the writer waits for a stream that another transaction holds, and for one statement. Its committer splits
+/// the group then, so that one held stream does not hold up the others.
+const WRITER_LOCK_MAX: &str = "1s";
+const WRITER_STATEMENT_MAX: &str = "10s";
+
 /// How long a transaction may sit idle before Postgres ends it. Without it a stopped process holds its locks for ever.
 const IDLE_IN_TRANSACTION_MAX: &str = "15s";
 
@@ -63,6 +68,10 @@ impl Login {
             .password(self.password(secret).expose_secret())
             .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX)])
             .application_name(self.role());
+        let options = match self {
+            Self::Writer => options.options([("lock_timeout", WRITER_LOCK_MAX), ("statement_timeout", WRITER_STATEMENT_MAX)]),
+            Self::Projector | Self::Query | Self::AdminQuery | Self::Auditor | Self::Auth => options,
+        };
         PgPoolOptions::new().max_connections(most).connect_lazy_with(options)
     }
 }
@@ -70,10 +79,18 @@ impl Login {
 /// Makes the owner and every login, or brings their passwords up to date. Safe to repeat.
 pub(crate) async fn create(db: &mut PgConnection, secret: &SecretString) -> sqlx::Result<()> {
     ensure(db, "pipelabs_owner", "nologin").await?;
+    // Nobody logs in as this one in production: it reads and writes the streams as stock postgres-es does.
+    ensure(db, "pipelabs_compat", "nologin").await?;
     for login in Login::ALL {
         let password = login.password(secret);
         ensure(db, login.role(), &format!("login password '{}'", password.expose_secret())).await?;
     }
+    let over: Vec<String> = sqlx::query_scalar(
+        "select rolname::text from pg_roles where rolname like 'pipelabs\\_%' and (rolsuper or rolbypassrls)",
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    assert!(over.is_empty(), "{} pass every row's wall: take superuser and bypassrls from them", over.join(", "));
     // So that migrations run as the owner, whoever `DATABASE_URL` logs in as.
     run(db, "grant pipelabs_owner to current_user").await?;
     let database: String = sqlx::query_scalar("select quote_ident(current_database())").fetch_one(&mut *db).await?;
@@ -85,8 +102,11 @@ async fn ensure(db: &mut PgConnection, role: &str, attributes: &str) -> sqlx::Re
         .bind(role)
         .fetch_one(&mut *db)
         .await?;
-    let verb = if there { "alter" } else { "create" };
-    run(db, &format!("{verb} role {role} with {attributes} nosuperuser nobypassrls")).await
+    match there {
+        // Only a superuser may name these two when a role is there already.
+        true => run(db, &format!("alter role {role} with {attributes}")).await,
+        false => run(db, &format!("create role {role} with {attributes} nosuperuser nobypassrls")).await,
+    }
 }
 
 /// Role statements take no parameters; every part of these texts is ours.

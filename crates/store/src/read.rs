@@ -71,7 +71,7 @@ pub async fn after(
     between(db, client, reached + 1, reached + u64::from(most)).await
 }
 
-/// The events numbered `first` to `last`, as far as they are there, in order, without a gap.
+/// The events numbered `first` to `last`, as far as they are there and can be read, in order, without a gap.
 ///
 /// # Panics
 /// If the stream has a gap: a bug, or somebody's hand in the database.
@@ -104,7 +104,21 @@ pub async fn between(
             row.client_seq
         );
     }
-    rows.into_iter().map(|row| row.read().map_err(ReadError::from)).collect()
+    readable(rows)
+}
+
+/// The events before the first unreadable one; that one is an error only when it comes first, so that it withholds none
+/// of the others.
+fn readable(rows: Vec<Row>) -> Result<Vec<Recorded>, ReadError> {
+    let mut events = Vec::with_capacity(rows.len());
+    for row in rows {
+        match row.read() {
+            Ok(event) => events.push(event),
+            Err(corrupt) if events.is_empty() => return Err(corrupt.into()),
+            Err(_) => break,
+        }
+    }
+    Ok(events)
 }
 
 /// Lets this transaction, of login `query` or `auditor`, see one client and no other.

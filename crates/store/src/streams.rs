@@ -9,6 +9,14 @@ use crate::{Append, AppendError, Cause, Committer, Corrupt, Draft, Expected, Rea
 /// How often a decision is made anew when another got in between.
 const TRIES_MAX: u32 = 16;
 
+/// Events that one command's answer is looked for among.
+const EVENTS_OF_COMMAND_MAX: usize = 8;
+
+/// The key of the n-th event of a keyed command.
+fn nth_key(key: &str, place: usize) -> String {
+    if place == 1 { key.to_owned() } else { format!("{key}/{place}") }
+}
+
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError<Refusal: std::error::Error> {
@@ -54,27 +62,56 @@ impl Streams {
         A::Command: Clone + Send,
         A::Event: Into<Event>,
     {
-        if let Some(seq) = self.stored(client, key.as_deref()).await? {
-            return Ok(Some(Receipt { first: seq, last: seq, repeated: true }));
-        }
         let mut tries = 0;
         loop {
+            if let Some(receipt) = self.answered(client, key.as_deref()).await? {
+                return Ok(Some(receipt));
+            }
             tries += 1;
-            let (mut aggregate, version) = self.load::<A>(client, id).await?;
-            let sink = EventSink::default();
-            aggregate.handle(command.clone(), &(), &sink).await.map_err(ExecuteError::Refused)?;
-            let mut events: Vec<Draft> =
-                sink.collect().await.into_iter().map(|event| Draft { event: event.into(), key: None }).collect();
-            let Some(first) = events.first_mut() else { return Ok(None) };
-            first.key.clone_from(&key);
-            let aggregate = AggregateRef::new(A::TYPE, id);
-            let append =
-                Append { client, aggregate, expected: Expected::Version(version), events, cause: cause.clone() };
-            match self.committer.append(append).await {
-                Err(AppendError::Conflict { .. }) if tries < TRIES_MAX => {}
-                answer => return Ok(Some(answer?)),
+            match self.decide::<A>(client, id, command.clone(), key.as_deref(), cause).await {
+                Err(ExecuteError::Append(AppendError::Conflict { .. })) if tries < TRIES_MAX => {}
+                // The same command may have been carried out meanwhile: then its answer is the old one.
+                Ok(Some(receipt)) => return Ok(Some(receipt)),
+                other => return self.answered(client, key.as_deref()).await?.map_or(other, |receipt| Ok(Some(receipt))),
             }
         }
+    }
+
+    /// Decides once, on what is stored now.
+    async fn decide<A>(
+        &self,
+        client: ClientId,
+        id: &str,
+        command: A::Command,
+        key: Option<&str>,
+        cause: &Cause,
+    ) -> Result<Option<Receipt>, ExecuteError<A::Error>>
+    where
+        A: Aggregate<Services = ()>,
+        A::Event: Into<Event>,
+    {
+        let (mut aggregate, version) = self.load::<A>(client, id).await?;
+        let sink = EventSink::default();
+        aggregate.handle(command, &(), &sink).await.map_err(ExecuteError::Refused)?;
+        let events = sink.collect().await.into_iter().zip(1..);
+        let events: Vec<Draft> = events
+            .map(|(event, place)| Draft { event: event.into(), key: key.map(|key| nth_key(key, place)) })
+            .collect();
+        if events.is_empty() {
+            return Ok(None);
+        }
+        let aggregate = AggregateRef::new(A::TYPE, id);
+        let append = Append { client, aggregate, expected: Expected::Version(version), events, cause: cause.clone() };
+        Ok(Some(self.committer.append(append).await?))
+    }
+
+    /// The old answer of a command that was carried out before.
+    async fn answered(&self, client: ClientId, key: Option<&str>) -> Result<Option<Receipt>, ReadError> {
+        let Some(key) = key else { return Ok(None) };
+        let keys: Vec<String> = (1..=EVENTS_OF_COMMAND_MAX).map(|place| nth_key(key, place)).collect();
+        let stored = self.stored_all(client, &keys).await?;
+        let last = stored.iter().flatten().max();
+        Ok(stored[0].zip(last.copied()).map(|(first, last)| Receipt { first, last, repeated: true }))
     }
 
     /// An aggregate folded from its whole history, and its version.

@@ -3,10 +3,10 @@
 //! `NOTIFY` inside the append would serialise all commits of the database. The signal says nothing but "look": a lost
 //! one costs time only, because every follower also looks by itself each second.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use sqlx::{PgPool, postgres::PgListener};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 /// The channel's name.
 pub const HEADS_MOVED: &str = "heads_moved";
@@ -18,40 +18,37 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 
 /// The sender's side, one in each committer.
 pub(crate) struct Waker {
-    moved: Arc<Notify>,
+    moved: watch::Sender<()>,
 }
 
 impl Waker {
     pub fn start(db: PgPool) -> Self {
-        let moved = Arc::new(Notify::new());
-        tokio::spawn(send(db, Arc::downgrade(&moved), Arc::clone(&moved)));
+        let (moved, wait) = watch::channel(());
+        tokio::spawn(send(db, wait));
         Self { moved }
     }
 
     pub fn wake(&self) {
-        self.moved.notify_one();
+        self.moved.send_replace(());
     }
 }
 
-impl Drop for Waker {
-    fn drop(&mut self) {
-        self.moved.notify_one();
-    }
-}
-
-async fn send(db: PgPool, alive: std::sync::Weak<Notify>, moved: Arc<Notify>) {
-    loop {
-        moved.notified().await;
-        // Nobody waits for this to be durable; the truth is in the streams.
-        let signal = sqlx::raw_sql("begin; set local synchronous_commit = off; notify heads_moved; commit");
-        if let Err(cause) = signal.execute(&db).await {
+/// Ends when the committer is gone.
+async fn send(db: PgPool, mut moved: watch::Receiver<()>) {
+    while moved.changed().await.is_ok() {
+        if let Err(cause) = signal(&db).await {
             tracing::debug!(error = %cause, "could not signal that heads moved; followers look by themselves");
-        }
-        if alive.strong_count() <= 1 {
-            return;
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Nobody waits for this to be durable; the truth is in the streams.
+async fn signal(db: &PgPool) -> sqlx::Result<()> {
+    let mut tx = db.begin().await?;
+    sqlx::query("set local synchronous_commit = off").execute(&mut *tx).await?;
+    sqlx::query("notify heads_moved").execute(&mut *tx).await?;
+    tx.commit().await
 }
 
 /// The receiver's side: resolves when heads may have moved. Clones share one connection.
