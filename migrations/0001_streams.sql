@@ -228,6 +228,18 @@ as $$
    order by aggregate_seq
 $$;
 
+-- Events of one kind of aggregate after a number, in order: for a replay of all of them.
+create function es.of_kind(of_client uuid, of_type text, after bigint, most integer)
+  returns setof es.events language sql stable security definer
+  set search_path = es, pg_temp
+as $$
+  select *
+    from es.events
+   where client_id = of_client and client_seq > after and aggregate_type = of_type
+   order by client_seq
+   limit most
+$$;
+
 -- Single events by number: what was the answer to a command that was sent again.
 create function es.numbered(of_client uuid, numbers bigint[])
   returns setof es.events language sql stable security definer
@@ -295,6 +307,6 @@ grant execute on function pipelabs_walls.current_client to pipelabs_projector, p
 grant execute on procedure pipelabs_walls.raise to pipelabs_projector;
 grant usage on schema es to pipelabs_writer, pipelabs_projector, pipelabs_query, pipelabs_admin_query, pipelabs_auditor;
 grant usage on schema pipelabs_walls to pipelabs_projector, pipelabs_query, pipelabs_admin_query, pipelabs_auditor;
-grant execute on function es.append, es.seen, es.written, es.tips, es.versions, es.history, es.numbered, es.load_snapshot, es.save_snapshot to pipelabs_writer;
+grant execute on function es.append, es.seen, es.written, es.tips, es.versions, es.history, es.of_kind, es.numbered, es.load_snapshot, es.save_snapshot to pipelabs_writer;
 grant select on es.streams, es.events, es.signed_heads to pipelabs_projector, pipelabs_query, pipelabs_admin_query, pipelabs_auditor;
 grant insert on es.signed_heads to pipelabs_projector;

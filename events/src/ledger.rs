@@ -96,9 +96,9 @@ pub enum LedgerEvent {
     /// A fill, as the exchange told it.
     FillRecorded(Fill),
     /// The fill recorded as number `corrects`, told last as `was`, was really `fill`, which takes its place and time.
-    FillCorrected { corrects: u64, was: Fill, fill: Fill, reason: String },
+    FillCorrected { corrects: u64, was: Box<Fill>, fill: Box<Fill>, reason: String },
     /// The fill recorded as number `voids`, told last as `was`, never happened.
-    FillVoided { voids: u64, was: Fill, reason: String },
+    FillVoided { voids: u64, was: Box<Fill>, reason: String },
     /// The same fill was told again with another content. The first stays; this one is kept for a person to judge.
     FillDisputed { recorded: u64, fill: Fill, at: Time },
     /// What a book held before its first recorded fill, and what that had cost in the quote asset.

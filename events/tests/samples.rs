@@ -107,11 +107,11 @@ fn ledger_events() -> Vec<LedgerEvent> {
         LedgerEvent::FillRecorded(fill()),
         LedgerEvent::FillCorrected {
             corrects: 7,
-            was: Fill { order: None, fees: None, ..fill() },
-            fill: fill(),
+            was: Fill { order: None, fees: None, ..fill() }.into(),
+            fill: fill().into(),
             reason: reason(),
         },
-        LedgerEvent::FillVoided { voids: 7, was: fill(), reason: reason() },
+        LedgerEvent::FillVoided { voids: 7, was: fill().into(), reason: reason() },
         LedgerEvent::FillDisputed { recorded: 7, fill: fill(), at: at() },
         LedgerEvent::OpeningPosition { book: book(), position: d("-1.5"), cost: d("-90000"), at: at() },
         LedgerEvent::FundingPaid {

@@ -66,10 +66,10 @@ impl Projection for Fills {
                 (event.seq, Row { fill: fill.clone(), corrected_by: None, voided_by: None })
             }
             LedgerEvent::FillCorrected { corrects, fill, .. } => {
-                (*corrects, Row { fill: fill.clone(), corrected_by: Some(event.seq), voided_by: None })
+                (*corrects, Row { fill: (**fill).clone(), corrected_by: Some(event.seq), voided_by: None })
             }
             LedgerEvent::FillVoided { voids, was, .. } => {
-                (*voids, Row { fill: was.clone(), corrected_by: None, voided_by: Some(event.seq) })
+                (*voids, Row { fill: (**was).clone(), corrected_by: None, voided_by: Some(event.seq) })
             }
             LedgerEvent::FillDisputed { .. }
             | LedgerEvent::OpeningPosition { .. }

@@ -50,23 +50,28 @@ pub enum ProjectError {
 impl ProjectError {
     /// Whether it is the connection's fault rather than the event's: trying again later is right, parking is not.
     pub fn is_transient(&self) -> bool {
-        let database = |cause: &sqlx::Error| match cause {
-            sqlx::Error::Database(error) => {
-                // Connection exceptions, transaction rollbacks, resources, operator's interventions, lost sessions.
-                error.code().is_some_and(|code| ["08", "40", "53", "57", "25"].iter().any(|class| code.starts_with(class)))
-            }
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => true,
-            _ => false,
-        };
         match self {
-            Self::Database(cause) | Self::Read(ReadError::Database { cause, .. }) => database(cause),
+            Self::Database(cause) | Self::Read(ReadError::Database { cause, .. }) => is_passing(cause),
             Self::Read(ReadError::Corrupt(_)) | Self::Unfoldable { .. } | Self::Panicked(_) => false,
         }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is sqlx's and open: what it adds must not be tried for ever")]
+fn is_passing(cause: &sqlx::Error) -> bool {
+    match cause {
+        // Connections, transaction state, rollbacks, resources, an operator's intervention.
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| ["08", "25", "40", "53", "57"].iter().any(|class| code.starts_with(class)))
+        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::BeginFailed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
     }
 }
 

@@ -420,10 +420,10 @@ fn a_corrected_fill_takes_the_others_place_and_a_voided_one_leaves_it_empty() {
     let was = fill("1 buy 1 @ 100");
     let right = Fill { price: Price(d("150")), ..was.clone() };
     let corrected =
-        LedgerEvent::FillCorrected { corrects: 4, was: was.clone(), fill: right.clone(), reason: "exact".into() };
+        LedgerEvent::FillCorrected { corrects: 4, was: was.into(), fill: right.clone().into(), reason: "exact".into() };
     let story = story.ledger(corrected);
     assert_eq!(story.figures("60").alternatives.fifo.realized_gross, d("150"));
-    let voided = story.ledger(LedgerEvent::FillVoided { voids: 4, was: right, reason: "never happened".into() });
+    let voided = story.ledger(LedgerEvent::FillVoided { voids: 4, was: right.into(), reason: "never happened".into() });
     let figures = voided.figures("60");
     assert_eq!((figures.fills, figures.alternatives.fifo.realized_gross), (2, d("100")));
 }

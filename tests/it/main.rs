@@ -1,1 +1,14 @@
-fn main(){}
+//! Everything end to end: real Postgres, real NATS, the real binary.
+
+mod append;
+mod audit;
+mod design;
+mod facts;
+mod figures;
+mod follow;
+mod import;
+mod kill;
+mod oracle;
+mod readme;
+mod walls;
+mod worker;

@@ -124,9 +124,7 @@ impl Fact {
 
 /// Judges an event against the one that is recorded under the same key as number `recorded`.
 pub fn judge(told: &LedgerEvent, known: &LedgerEvent, recorded: u64, now: Time) -> Verdict {
-    if let (LedgerEvent::FillRecorded(told), LedgerEvent::FillRecorded(known) | LedgerEvent::FillCorrected { fill: known, .. }) =
-        (told, known)
-    {
+    if let (LedgerEvent::FillRecorded(told), Some(known)) = (told, fill_of(known)) {
         if told.tells_the_same(known) {
             return Verdict::Duplicate;
         }
@@ -142,6 +140,19 @@ pub fn judge(told: &LedgerEvent, known: &LedgerEvent, recorded: u64, now: Time) 
     Verdict::Conflict { dispute: None, refusal }
 }
 
+fn fill_of(event: &LedgerEvent) -> Option<&Fill> {
+    match event {
+        LedgerEvent::FillRecorded(fill) => Some(fill),
+        LedgerEvent::FillCorrected { fill, .. } => Some(fill),
+        LedgerEvent::FillVoided { .. }
+        | LedgerEvent::FillDisputed { .. }
+        | LedgerEvent::OpeningPosition { .. }
+        | LedgerEvent::FundingPaid { .. }
+        | LedgerEvent::TransferRecorded { .. }
+        | LedgerEvent::FeeRateSupplied { .. } => None,
+    }
+}
+
 /// The fill recorded as number `recorded`, told last as `was`, was really this one. It keeps its time: where the source of
 /// the exact figures knows another one, the place in history is still the first's.
 pub fn correct(recorded: u64, was: &Fill, fill: Fill, reason: String) -> Result<LedgerEvent, LedgerRefusal> {
@@ -150,7 +161,7 @@ pub fn correct(recorded: u64, was: &Fill, fill: Fill, reason: String) -> Result<
     if fill.tells_the_same(was) && fill.identity() == was.identity() {
         return Err(LedgerRefusal::NothingNew { recorded });
     }
-    Ok(LedgerEvent::FillCorrected { corrects: recorded, was: was.clone(), fill, reason })
+    Ok(LedgerEvent::FillCorrected { corrects: recorded, was: Box::new(was.clone()), fill: Box::new(fill), reason })
 }
 
 fn differences(told: &Fill, known: &Fill) -> String {
@@ -314,7 +325,7 @@ mod tests {
         let exact = Fill { at: now().plus_micros(400), ..fill() };
         let corrected = correct(7, &provisional, exact.clone(), "exact figures".into()).unwrap();
         let LedgerEvent::FillCorrected { was, fill: kept, .. } = &corrected else { panic!("{corrected:?}") };
-        assert_eq!((was, kept), (&provisional, &fill()));
+        assert_eq!((&**was, &**kept), (&provisional, &fill()));
         assert_eq!(judge(&LedgerEvent::FillRecorded(fill()), &corrected, 9, now()), Verdict::Duplicate);
         assert_eq!(correct(7, &fill(), exact, "again".into()), Err(LedgerRefusal::NothingNew { recorded: 7 }));
     }

@@ -333,6 +333,7 @@ fn conflict(pending: &Pending, tips: &Tips) -> Option<AppendError> {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is sqlx's and open: what it adds is most likely passing")]
 fn trouble(cause: &sqlx::Error) -> Trouble {
     match cause {
         sqlx::Error::Database(error) => match error.code().as_deref() {

@@ -14,6 +14,7 @@ mod logins;
 mod migrate;
 pub mod read;
 mod rows;
+mod snapshots;
 mod streams;
 mod tips;
 mod waker;

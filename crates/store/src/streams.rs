@@ -4,7 +4,7 @@ use cqrs_es::{Aggregate, event_sink::EventSink};
 use events::{AggregateRef, ClientId, Event, Recorded};
 use sqlx::PgPool;
 
-use crate::{Append, AppendError, Cause, Committer, Corrupt, Draft, Expected, ReadError, Receipt, read::Row};
+use crate::{Append, AppendError, Cause, Committer, Draft, Expected, ReadError, Receipt, read::Row};
 
 /// How often a decision is made anew when another got in between.
 const TRIES_MAX: u32 = 16;
@@ -114,23 +114,9 @@ impl Streams {
         Ok(stored[0].zip(last.copied()).map(|(first, last)| Receipt { first, last, repeated: true }))
     }
 
-    /// An aggregate folded from its whole history, and its version.
-    pub async fn load<A>(&self, client: ClientId, id: &str) -> Result<(A, u64), ReadError>
-    where
-        A: Aggregate,
-    {
-        let mut aggregate = A::default();
-        let mut version = 0;
-        for row in self.history(client, A::TYPE, id, 0).await? {
-            version = row.aggregate_seq as u64;
-            let event = serde_json::from_str(&row.payload).map_err(|cause| Corrupt {
-                client,
-                seq: row.client_seq as u64,
-                cause: events::Unreadable::Payload { event_type: row.event_type, cause },
-            })?;
-            aggregate.apply(event);
-        }
-        Ok((aggregate, version))
+    /// Connections of login `writer`.
+    pub(crate) fn writer(&self) -> &PgPool {
+        &self.writer
     }
 
     /// Under which number a key is stored, if it is.
@@ -194,6 +180,33 @@ impl Streams {
             kind,
             id,
             after as i64
+        )
+        .fetch_all(&self.writer)
+        .await
+        .map_err(|cause| ReadError::Database { client, cause })
+    }
+
+    /// At most `most` events of one kind of aggregate after a number, in order.
+    pub(crate) async fn of_kind(
+        &self,
+        client: ClientId,
+        kind: &str,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Row>, ReadError> {
+        sqlx::query_as!(
+            Row,
+            r#"
+            select client_id as "client_id!", client_seq as "client_seq!", aggregate_type as "aggregate_type!",
+                   aggregate_id as "aggregate_id!", aggregate_seq as "aggregate_seq!", event_id as "event_id!",
+                   event_type as "event_type!", event_version as "event_version!", payload::text as "payload!",
+                   occurred_at as "occurred_at!", recorded_at as "recorded_at!"
+              from es.of_kind($1, $2, $3, $4)
+            "#,
+            client.0,
+            kind,
+            after as i64,
+            most as i32
         )
         .fetch_all(&self.writer)
         .await

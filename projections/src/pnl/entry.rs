@@ -80,7 +80,7 @@ fn ledger(fact: &LedgerEvent, seq: u64) -> Option<Change> {
     match fact {
         LedgerEvent::FillRecorded(fill) => here(fill.at, Entry::Fill(Box::new(fill.clone()))),
         LedgerEvent::FillCorrected { corrects, was, fill, .. } => {
-            Some(Change::Put(Place::fact(was.at, *corrects), Entry::Fill(Box::new(fill.clone()))))
+            Some(Change::Put(Place::fact(was.at, *corrects), Entry::Fill(fill.clone())))
         }
         LedgerEvent::FillVoided { voids, was, .. } => Some(Change::Remove(Place::fact(was.at, *voids))),
         LedgerEvent::FillDisputed { .. } => None,

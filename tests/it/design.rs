@@ -1,0 +1,48 @@
+//! The arrows: which member may use which.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What each member may use of ours.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("events", &[]),
+    ("domain", &["events"]),
+    ("store", &["events"]),
+    ("projections", &["events", "store"]),
+    ("access", &["events", "store"]),
+    ("pipelabs", &["events", "domain", "store", "projections", "access"]),
+    ("tests", &["events", "domain", "store", "projections", "access", "pipelabs"]),
+];
+
+#[test]
+fn every_member_uses_only_what_stands_before_it() {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo answers");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+    let packages = metadata["packages"].as_array().expect("there are packages");
+    let named = |value: &serde_json::Value| value["name"].as_str().expect("a package has a name").to_owned();
+    let ours: BTreeSet<String> = packages.iter().map(named).collect();
+    let allowed: BTreeMap<&str, &[&str]> = MAY_USE.iter().copied().collect();
+    assert_eq!(ours, allowed.keys().map(ToString::to_string).collect(), "the table lists every member");
+    for package in packages {
+        let member = named(package);
+        for dependency in package["dependencies"].as_array().expect("it has dependencies").iter().map(named) {
+            let fine = !ours.contains(&dependency) || allowed[member.as_str()].contains(&dependency.as_str());
+            assert!(fine, "{member} must not know {dependency}");
+        }
+    }
+}
+
+#[test]
+fn sql_stands_only_where_tables_are_owned() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    for member in ["events/src", "crates/domain/src"] {
+        for entry in std::fs::read_dir(root.join(member)).expect("it has sources") {
+            let path = entry.expect("it can be listed").path();
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(!text.contains("sqlx::"), "{} speaks SQL", path.display());
+        }
+    }
+}

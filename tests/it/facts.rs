@@ -1,0 +1,96 @@
+//! Facts for tests: clients, bots, fills and marks, made in one line each.
+
+use domain::{
+    bot::{Bot, BotCommand},
+    client::{Client, ClientCommand},
+};
+use events::{
+    AggregateRef, Amount, Asset, BotId, ClientId, Decimal, Exchange, Market, Price, Time, Uuid,
+    bot::BotConfig,
+    ledger::{Fee, FeeKind, Fill, LedgerEvent, Liquidity, Side},
+    market::MarketEvent,
+};
+use store::{Append, Cause, Draft, Expected, Receipt, Streams};
+
+/// 2024-08-08 23:50:00 UTC: ten minutes before a midnight.
+pub const START_MS: i64 = 1_723_161_000_000;
+
+pub fn at(ms: i64) -> Time {
+    Time::from_millis(START_MS + ms).unwrap()
+}
+
+pub fn d(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+/// Onboards a client with one bot.
+pub async fn client_with_bot(streams: &Streams, slug: &str) -> (ClientId, BotId) {
+    let cause = Cause::system("test");
+    let slug = slug.parse().unwrap();
+    let client = streams.register(&slug, at(0), &cause).await.unwrap();
+    let onboard = ClientCommand::Onboard { name: slug.to_string(), slug, reporting_currency: Asset::usdt(), at: at(0) };
+    streams.execute::<Client>(client, &client.to_string(), onboard, Some("onboard".into()), &cause).await.unwrap();
+    (client, bot(streams, client, "maker").await)
+}
+
+pub async fn bot(streams: &Streams, client: ClientId, name: &str) -> BotId {
+    let config = BotConfig { controller: Some("pmm_simple".into()), ..BotConfig::default() };
+    let id = BotId::new();
+    let create = BotCommand::Create { name: name.parse().unwrap(), config, at: at(0) };
+    streams.execute::<Bot>(client, &id.to_string(), create, None, &Cause::system("test")).await.unwrap();
+    id
+}
+
+/// The n-th fill of a bot, at so many milliseconds after the start.
+pub fn fill(client: ClientId, bot: BotId, n: u64, ms: i64) -> Fill {
+    let side = if n.is_multiple_of(3) { Side::Sell } else { Side::Buy };
+    Fill {
+        bot,
+        account: client.into(),
+        exchange: Exchange::Kucoin,
+        market: Market::Spot,
+        pair: "SOL-USDT".parse().unwrap(),
+        side,
+        price: Price(Decimal::new(170_000 + (n as i128 * 37) % 900, 3)),
+        amount: Amount(Decimal::new(1 + (n as i128 * 7) % 50, 2)),
+        fees: Some(vec![Fee { asset: "KCS".parse().unwrap(), amount: d("0.001"), kind: FeeKind::Fee }]),
+        liquidity: Liquidity::Maker,
+        order: Some(format!("o{}", n / 2).parse().unwrap()),
+        trade: format!("t{n}").parse().unwrap(),
+        at: at(ms),
+        mid_at_fill: None,
+        source: "test".into(),
+        raw_hash: None,
+    }
+}
+
+pub fn recorded(client: ClientId, fill: Fill) -> Append {
+    let key = fill.identity();
+    ledger(client, LedgerEvent::FillRecorded(fill), Some(key))
+}
+
+pub fn ledger(client: ClientId, event: LedgerEvent, key: Option<String>) -> Append {
+    append(client, AggregateRef::ledger(client), event.into(), key)
+}
+
+pub fn mark(client: ClientId, pair: &str, price: &str, ms: i64) -> Append {
+    let pair: events::Pair = pair.parse().unwrap();
+    let event = MarketEvent::MarkObserved { pair: pair.clone(), price: Price(d(price)), source: "test".into(), at: at(ms) };
+    append(client, AggregateRef::new("market", pair), event.into(), None)
+}
+
+pub fn append(client: ClientId, aggregate: AggregateRef, event: events::Event, key: Option<String>) -> Append {
+    let events = vec![Draft { event, key }];
+    Append { client, aggregate, expected: Expected::Any, events, cause: Cause::system("test") }
+}
+
+/// Appends all and expects every one to be written.
+pub async fn write(streams: &Streams, appends: Vec<Append>) -> Vec<Receipt> {
+    let outcomes = streams.committer().append_all(appends).await;
+    outcomes.into_iter().map(|outcome| outcome.expect("it is written")).collect()
+}
+
+/// An id that is the same in every run.
+pub fn client_id(n: u128) -> ClientId {
+    ClientId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + n))
+}

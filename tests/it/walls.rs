@@ -1,0 +1,116 @@
+//! The walls around the streams and read models: what each login may do, tried with that login.
+
+use sqlx::{PgPool, Row};
+use store::{Login, read};
+use tests::Database;
+
+use crate::facts::{client_with_bot, fill, recorded, write};
+
+/// Statements that no login of ours may carry out, in whose name ever.
+const FORBIDDEN: &[&str] = &[
+    "update es.events set payload = '{}'",
+    "delete from es.events",
+    "truncate es.events",
+    "truncate es.events_p0",
+    "select * from es.events_p0",
+    "update es.streams set head = 0",
+    "update es.signed_heads set seq = 0",
+    "insert into es.streams (client_id) values (gen_random_uuid())",
+    "alter table es.events disable row level security",
+    "set role pipelabs_owner",
+    "set role pipelabs_compat",
+    "drop schema es cascade",
+];
+
+async fn fails(pool: &PgPool, statement: &str) -> bool {
+    sqlx::raw_sql(statement).execute(pool).await.is_err()
+}
+
+#[tokio::test]
+async fn no_login_can_change_or_reach_around_what_was_recorded() {
+    let database = Database::new().await;
+    let streams = database.streams();
+    client_with_bot(&streams, "acme").await;
+    for login in Login::ALL {
+        let pool = database.pool(login);
+        for statement in FORBIDDEN {
+            assert!(fails(&pool, statement).await, "{login:?} may {statement}");
+        }
+        let off = "set row_security = off; select count(*) from es.events";
+        let passes = login != Login::Projector && !fails(&pool, off).await;
+        assert!(!passes || login == Login::AdminQuery, "{login:?} reads everything with row security off");
+    }
+}
+
+#[tokio::test]
+async fn not_even_the_owner_changes_an_event_without_taking_the_trigger_away() {
+    let database = Database::new().await;
+    client_with_bot(&database.streams(), "acme").await;
+    let superuser = database.superuser();
+    for statement in ["update es.events set payload = '{}'", "delete from es.events", "truncate es.events", "truncate es.events_p3"] {
+        let refused = sqlx::raw_sql(statement).execute(&superuser).await.unwrap_err();
+        assert!(refused.to_string().contains("append-only"), "{statement}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_sees_the_client_that_its_transaction_names_and_no_other() {
+    let database = Database::new().await;
+    let streams = database.streams();
+    let (one, bot) = client_with_bot(&streams, "one").await;
+    let (two, _) = client_with_bot(&streams, "two").await;
+    write(&streams, vec![recorded(one, fill(one, bot, 1, 0))]).await;
+    for login in [Login::Query, Login::Auditor] {
+        let pool = database.pool(login);
+        let count = "select count(*), count(distinct client_id) from es.events";
+        let none = sqlx::query(count).fetch_one(&pool).await.unwrap();
+        assert_eq!(none.get::<i64, _>(0), 0, "{login:?} sees rows without naming a client");
+        for (client, expected) in [(one, 3), (two, 2)] {
+            let mut tx = pool.begin().await.unwrap();
+            read::for_client(&mut tx, client).await.unwrap();
+            let own = sqlx::query(count).fetch_one(&mut *tx).await.unwrap();
+            assert_eq!((own.get::<i64, _>(0), own.get::<i64, _>(1)), (expected, 1));
+            tx.commit().await.unwrap();
+            let after = sqlx::query(count).fetch_one(&pool).await.unwrap();
+            assert_eq!(after.get::<i64, _>(0), 0, "a pooled connection remembers the last client");
+        }
+    }
+    let mut tx = database.pool(Login::Query).begin().await.unwrap();
+    read::for_client(&mut tx, events::ClientId::DESK).await.unwrap();
+    let desk = sqlx::query("select count(*) from es.events").fetch_one(&mut *tx).await.unwrap();
+    assert_eq!(desk.get::<i64, _>(0), 0, "the desk's own stream is shown to no client");
+}
+
+#[tokio::test]
+async fn every_table_with_a_client_forces_row_security_and_no_login_bypasses_it() {
+    let database = Database::new().await;
+    let superuser = database.superuser();
+    let open = "select c.oid::regclass::text
+                  from pg_class c
+                  join pg_attribute a on a.attrelid = c.oid and a.attname = 'client_id' and not a.attisdropped
+                 where c.relkind in ('r', 'p') and not c.relispartition
+                   and not (c.relrowsecurity and c.relforcerowsecurity)";
+    let open: Vec<String> = sqlx::query_scalar(open).fetch_all(&superuser).await.unwrap();
+    assert!(open.is_empty(), "without a wall: {open:?}");
+    let read_models = "select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                        where n.nspname like 'rm\\_%' and c.relkind = 'r'";
+    assert!(sqlx::query_scalar::<_, i64>(read_models).fetch_one(&superuser).await.unwrap() > 10);
+    let over = "select rolname::text from pg_roles where rolname like 'pipelabs\\_%' and (rolsuper or rolbypassrls)";
+    let over: Vec<String> = sqlx::query_scalar(over).fetch_all(&superuser).await.unwrap();
+    assert!(over.is_empty(), "past every wall: {over:?}");
+    let partitions = "select count(*) from information_schema.table_privileges
+                       where table_schema = 'es' and table_name like 'events\\_p%' and grantee <> 'pipelabs_owner'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(partitions).fetch_one(&superuser).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_append_takes_no_event_of_a_stream_whose_head_it_does_not_move() {
+    let database = Database::new().await;
+    let (client, _) = client_with_bot(&database.streams(), "acme").await;
+    let stray = "select es.append('{}', '{}', '{}', '{}', '{}', '{}', '{}', array[$1], array[777], array['bot'], array['x'],
+                                  array[9], array[gen_random_uuid()], array['BotStopped'], array['1'], array['{}'],
+                                  array['{}'], array[now()], array[now()], array['\\x00'::bytea], array['\\x00'::bytea],
+                                  array[null::uuid])";
+    let refused = sqlx::query(stray).bind(client.0).execute(&database.pool(Login::Writer)).await.unwrap_err();
+    assert!(refused.to_string().contains("heads move by 0 events, 1 were given"), "{refused}");
+}

@@ -1,0 +1,105 @@
+//! A database of one test's own, with everything that a user of it needs.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{ConnectOptions, Executor, PgPool, postgres::PgConnectOptions};
+use store::{Login, Streams};
+
+use crate::world::{Servers, TEMPLATE, binary};
+
+/// Obviously no real ones.
+pub const SECRET: &str = "0123456789-for-tests-only-abcdefgh";
+pub const SIGNING_KEY: &str = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20";
+
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+/// A fresh, migrated database.
+#[derive(Debug)]
+pub struct Database {
+    pub owner: PgConnectOptions,
+    pub secret: SecretString,
+    url: String,
+}
+
+/// Migrates a database and makes its read models.
+pub(crate) async fn prepare(owner: &PgConnectOptions, secret: &SecretString) {
+    store::migrate(owner, secret).await.expect("migrations apply");
+    let projector = Login::Projector.pool(owner, secret, 2);
+    projections::versions::prepare(&projector, &projections::all(&projector)).await.expect("read models can be made");
+    projector.close().await;
+}
+
+impl Database {
+    /// On the servers that all tests share.
+    pub async fn new() -> Self {
+        Self::on(Servers::shared()).await
+    }
+
+    pub async fn on(servers: &Servers) -> Self {
+        let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut db = servers.superuser.connect().await.expect("Postgres answers");
+        db.execute(format!("create database {name} template {TEMPLATE}").as_str()).await.expect("it can be copied");
+        let owner = servers.superuser.clone().database(&name);
+        let url = owner.to_url_lossy().to_string();
+        Self { owner, secret: SECRET.into(), url }
+    }
+
+    /// Connections of one login.
+    pub fn pool(&self, login: Login) -> PgPool {
+        login.pool(&self.owner, &self.secret, 8)
+    }
+
+    /// Connections of the superuser, for a look that no login has.
+    pub fn superuser(&self) -> PgPool {
+        sqlx::postgres::PgPoolOptions::new().max_connections(4).connect_lazy_with(self.owner.clone())
+    }
+
+    pub fn streams(&self) -> Streams {
+        Streams::new(self.pool(Login::Writer))
+    }
+
+    /// The real binary on this database.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .env("DATABASE_URL", &self.url)
+            .env("SECRET_KEY", self.secret.expose_secret())
+            .env("AUDIT_SIGNING_KEY", SIGNING_KEY)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the binary can be started")
+    }
+
+    /// Runs it and expects it to succeed; what it wrote to standard output.
+    pub fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?} failed: {said}{}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stdout).expect("it writes UTF-8")
+    }
+
+    /// Starts it and lets it run.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("the binary can be started")
+    }
+
+    /// Imports a folder; the last line that it says.
+    pub fn import(&self, dir: &Path) -> String {
+        let output = self.run(&["import", "--dir", &dir.to_string_lossy()]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr))).to_owned()
+    }
+}

@@ -1,0 +1,103 @@
+//! The servers that a test run needs, started when the first test asks and stopped when the process ends.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{LazyLock, Mutex},
+};
+
+use pipelabs::stack::Stack;
+use sqlx::{ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
+
+use crate::database::{SECRET, prepare};
+
+/// A Postgres with a migrated database to copy from.
+#[derive(Debug)]
+pub struct Servers {
+    pub stack: Stack,
+    /// As its superuser, to its maintenance database.
+    pub superuser: PgConnectOptions,
+}
+
+/// The database that every test's own is a copy of.
+pub(crate) const TEMPLATE: &str = "template_of_tests";
+
+static SHARED: LazyLock<Servers> = LazyLock::new(|| Servers::start(&target().join("test-stack")));
+static STARTED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+impl Servers {
+    /// The ones that all tests share.
+    pub fn shared() -> &'static Self {
+        &SHARED
+    }
+
+    /// Servers below a folder; started if they do not run yet, and then stopped with this process.
+    pub fn start(dir: &Path) -> Self {
+        let stack = Stack::at(dir);
+        let running = stack.up(&mut |text| eprintln!("{text}")).unwrap_or_else(|error| panic!("{error}"));
+        if running.started {
+            stop_with_the_process(dir);
+        }
+        let superuser = PgConnectOptions::from_str(&running.database_url).expect("the stack gives a url");
+        let servers = Self { stack, superuser };
+        // Tests run in runtimes of their own; this one lives as long as the preparation.
+        std::thread::scope(|scope| {
+            scope.spawn(|| block_on(servers.make_template())).join().expect("the template can be made");
+        });
+        servers
+    }
+
+    async fn make_template(&self) {
+        let mut db = self.superuser.connect().await.expect("Postgres answers");
+        let left: Vec<String> = sqlx::query_scalar("select datname::text from pg_database where datname like 'test\\_%'")
+            .fetch_all(&mut db)
+            .await
+            .expect("the databases can be listed");
+        for name in left.iter().map(String::as_str).chain([TEMPLATE]) {
+            db.execute(format!("drop database if exists {name} with (force)").as_str()).await.expect("it can be dropped");
+        }
+        db.execute(format!("create database {TEMPLATE}").as_str()).await.expect("it can be made");
+        prepare(&self.superuser.clone().database(TEMPLATE), &SECRET.into()).await;
+        db.close().await.expect("the connection closes");
+    }
+}
+
+fn block_on(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future);
+}
+
+/// A test binary has no end of its own, so a child watches this process and stops the servers after it.
+fn stop_with_the_process(dir: &Path) {
+    STARTED.lock().expect("nobody panics with it").push(dir.to_owned());
+    let watch = format!("while kill -0 {} 2>/dev/null; do sleep 0.2; done; exec \"$0\" stack --dir \"$1\" down", std::process::id());
+    let mut child = std::process::Command::new("sh");
+    child.args(["-c", &watch]).arg(binary()).arg(dir);
+    child.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    std::os::unix::process::CommandExt::process_group(&mut child, 0);
+    child.spawn().expect("sh can be started");
+}
+
+/// The build's output folder.
+pub(crate) fn target() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a file");
+    test.ancestors().nth(3).expect("a test's file is target/PROFILE/deps/NAME").to_owned()
+}
+
+/// The binary of the same build.
+pub(crate) fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a file");
+    let binary = test.ancestors().nth(2).expect("a test's file is target/PROFILE/deps/NAME").join("pipelabs");
+    assert!(binary.is_file(), "{} is missing: run `cargo build -p pipelabs` first, as `make test` does", binary.display());
+    binary
+}
+
+/// The data that lies beside the repository on the machines that check it; absent for everybody else.
+pub fn shared_data(path: &str) -> Option<PathBuf> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let path = root.parent()?.parent()?.join("shared").join(path);
+    if !path.exists() {
+        eprintln!("note: {} is not here, so the checks against it are left out", path.display());
+        return None;
+    }
+    Some(path)
+}
