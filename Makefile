@@ -1,8 +1,33 @@
-# The project's commands. `make test` is everything that is checked.
-.PHONY: check test
-test: check
-	cargo test --workspace
+# The project's commands. `make demo` shows it, `make test` is everything that is checked.
+PIPELABS := target/debug/pipelabs
+CHAOS_ROUNDS ?= 200
+
+.PHONY: demo test check setup build chaos queries
+
+# Private servers, a real tape, figures, a proof; leaves nothing running.
+demo: setup build
+	@exec $(PIPELABS) demo
+
+# Runs against servers of its own, which end with it.
+test: setup check build
+	cargo test --workspace --locked
+
 check:
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# Installs what is missing, and says what it does.
+setup:
+	@crates/pipelabs/install.sh
+
+build:
+	cargo build --locked -p pipelabs
+
+# kill -9 at random, in many seeded rounds: CHAOS_ROUNDS=200 CHAOS_SEED=0.
+chaos: setup build
+	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --locked -p tests kill:: -- --nocapture
+
+# Checks every query against a fresh database and writes .sqlx anew, so that a build needs none.
+queries: setup
+	crates/store/queries.sh

@@ -81,8 +81,9 @@ impl SignedHead {
         let bytes = self.signature.as_deref().and_then(lower_hex::<64>);
         let named = self.public_key.as_deref() == Some(hex::encode(key.as_bytes()).as_str());
         named
-            && bytes
-                .is_some_and(|bytes| key.verify_strict(&self.head.signed_bytes(), &Signature::from_bytes(&bytes)).is_ok())
+            && bytes.is_some_and(|bytes| {
+                key.verify_strict(&self.head.signed_bytes(), &Signature::from_bytes(&bytes)).is_ok()
+            })
     }
 }
 

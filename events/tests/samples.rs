@@ -6,8 +6,8 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use events::{
-    Actor, Amount, BotId, ClientId, CommandId, Decimal, Event, EventId, Exchange, Market, Metadata, Price, Time, UserId,
-    Uuid,
+    Actor, Amount, BotId, ClientId, CommandId, Decimal, Event, EventId, Exchange, Market, Metadata, Price, Time,
+    UserId, Uuid,
     bot::{BotConfig, BotEvent, ReportedState, Venue},
     chain::{BEFORE_FIRST, Content, Hash, canonical, link},
     client::ClientEvent,
@@ -160,12 +160,7 @@ fn desk_events() -> Vec<DeskEvent> {
     let projection = || "pnl".to_owned();
     vec![
         DeskEvent::ClientRegistered { client: client(), slug: "acme".parse().unwrap(), at: at() },
-        DeskEvent::UserAdded {
-            user: UserId(Uuid::from_u128(3)),
-            role: Role::Client,
-            client: Some(client()),
-            at: at(),
-        },
+        DeskEvent::UserAdded { user: UserId(Uuid::from_u128(3)), role: Role::Client, client: Some(client()), at: at() },
         DeskEvent::ParkedRetried { projection: projection(), client: client(), seq: 12, at: at() },
         DeskEvent::ParkedSkipped {
             projection: projection(),

@@ -122,7 +122,9 @@ impl Projection for Bots {
         )
         .execute(&mut *db)
         .await?;
-        sqlx::query!("insert into bots select * from jsonb_populate_recordset(null::bots, $1)", rows).execute(db).await?;
+        sqlx::query!("insert into bots select * from jsonb_populate_recordset(null::bots, $1)", rows)
+            .execute(db)
+            .await?;
         Ok(())
     }
 }

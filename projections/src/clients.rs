@@ -102,12 +102,10 @@ impl Client {
 
 /// One client; absent where it is not known (yet).
 pub async fn one(db: impl PgExecutor<'_>, client: ClientId) -> sqlx::Result<Option<Client>> {
-    let row = sqlx::query_scalar!(
-        r#"select to_jsonb(c)::text as "row!" from clients c where c.client_id = $1"#,
-        client.0
-    )
-    .fetch_optional(db)
-    .await?;
+    let row =
+        sqlx::query_scalar!(r#"select to_jsonb(c)::text as "row!" from clients c where c.client_id = $1"#, client.0)
+            .fetch_optional(db)
+            .await?;
     Ok(row.map(|row| rows::read(&row)))
 }
 

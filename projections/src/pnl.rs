@@ -90,7 +90,12 @@ impl Projection for Pnl {
                 })?;
                 self.names.push(Named::Bot(bot, name.clone()));
             }
-            Event::Client(_) | Event::Bot(_) | Event::Ledger(_) | Event::Market(_) | Event::Order(_) | Event::Desk(_) => {}
+            Event::Client(_)
+            | Event::Bot(_)
+            | Event::Ledger(_)
+            | Event::Market(_)
+            | Event::Order(_)
+            | Event::Desk(_) => {}
         }
         Ok(())
     }

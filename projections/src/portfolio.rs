@@ -153,7 +153,13 @@ impl Portfolio {
         Ok(())
     }
 
-    fn add(&mut self, exchange: Exchange, market: Market, asset: Asset, amount: Decimal) -> Result<(), ArithmeticError> {
+    fn add(
+        &mut self,
+        exchange: Exchange,
+        market: Market,
+        asset: Asset,
+        amount: Decimal,
+    ) -> Result<(), ArithmeticError> {
         let sum = self.moved.entry(Place { exchange, market, asset }).or_default();
         *sum = sum.plus(amount)?;
         Ok(())

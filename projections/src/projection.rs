@@ -57,7 +57,10 @@ impl ProjectError {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is sqlx's and open: what it adds must not be tried for ever")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enum is sqlx's and open: what it adds must not be tried for ever"
+)]
 fn is_passing(cause: &sqlx::Error) -> bool {
     match cause {
         // Connections, transaction state, rollbacks, resources, an operator's intervention.

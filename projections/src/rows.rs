@@ -5,8 +5,7 @@ use serde_json::Value;
 
 /// Rows for `jsonb_populate_recordset`; absent when there are none.
 pub(crate) fn written<R: Serialize>(rows: impl Iterator<Item = R>) -> Option<Value> {
-    let rows: Vec<Value> =
-        rows.map(|row| serde_json::to_value(row).expect("a row of ours has a JSON form")).collect();
+    let rows: Vec<Value> = rows.map(|row| serde_json::to_value(row).expect("a row of ours has a JSON form")).collect();
     (!rows.is_empty()).then_some(Value::Array(rows))
 }
 

@@ -99,9 +99,8 @@ pub async fn rebuild(
     for client in &clients {
         differences.extend(compare(db, model, live, *client, version).await?);
     }
-    let shape = sqlx::query_scalar!("select shape from rm.versions where projection = $1", model.name())
-        .fetch_one(db)
-        .await?;
+    let shape =
+        sqlx::query_scalar!("select shape from rm.versions where projection = $1", model.name()).fetch_one(db).await?;
     Ok(Comparison { version, clients: clients.len(), same_shape: shape == model.shape(), differences })
 }
 
@@ -173,9 +172,7 @@ async fn make_tables(tx: &mut PgConnection, model: &dyn ReadModel, version: i32)
 async fn fill(model: &mut dyn ReadModel, folded: &mut impl FnMut(u64)) -> Result<(), RebuildError> {
     let projection = model.name();
     match worker::catch_up(model, folded).await?.into_iter().next() {
-        Some(Step::Parked { client, seq, trouble }) => {
-            Err(RebuildError::Parked { projection, client, seq, trouble })
-        }
+        Some(Step::Parked { client, seq, trouble }) => Err(RebuildError::Parked { projection, client, seq, trouble }),
         Some(Step::Idle | Step::Folded { .. } | Step::Failed { .. }) | None => Ok(()),
     }
 }
@@ -252,7 +249,12 @@ async fn tables_that_differ(
 
 /// Every byte of a client's rows in a table, in 256 bits and a count, whatever order they lie in; none where the table is
 /// not there.
-async fn fingerprint(tx: &mut PgConnection, schema: &str, table: &str, client: ClientId) -> sqlx::Result<Option<String>> {
+async fn fingerprint(
+    tx: &mut PgConnection,
+    schema: &str,
+    table: &str,
+    client: ClientId,
+) -> sqlx::Result<Option<String>> {
     let there: bool = sqlx::query_scalar("select to_regclass($1) is not null")
         .bind(format!("{schema}.{table}"))
         .fetch_one(&mut *tx)

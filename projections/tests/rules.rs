@@ -185,7 +185,8 @@ fn r5_reducing_keeps_the_average_crossing_opens_at_the_fill_price_and_flat_has_n
 
 #[test]
 fn r5_thirds_leave_nothing_behind_when_the_position_is_closed() {
-    let story = Story::begin().fill("1 buy 3 @ 0.1").fill("2 buy 4 @ 0.2").fill("3 sell 1 @ 0.3").fill("4 sell 6 @ 0.3");
+    let story =
+        Story::begin().fill("1 buy 3 @ 0.1").fill("2 buy 4 @ 0.2").fill("3 sell 1 @ 0.3").fill("4 sell 6 @ 0.3");
     let closed = story.figures("60");
     // Bought for 1.1, sold for 2.1.
     assert_eq!((closed.position, closed.realized_gross), (d("0"), d("1")));
@@ -266,7 +267,8 @@ fn r8_without_a_mark_a_position_has_no_unrealised_and_a_flat_book_has_zero() {
     assert!(!unknown.complete);
     let flat = story.fill("2 sell 1 @ 171").figures("60");
     assert_eq!((flat.unrealized, flat.total_net, flat.complete), (some("0"), some("1"), true));
-    let marked = Story::begin().fill("1 buy 2 @ 170").rate("59.999", "SOL-USDT", "171.2").rate("60.001", "SOL-USDT", "1");
+    let marked =
+        Story::begin().fill("1 buy 2 @ 170").rate("59.999", "SOL-USDT", "171.2").rate("60.001", "SOL-USDT", "1");
     assert_eq!(marked.figures("60").unrealized, some("2.4"));
 }
 
@@ -430,12 +432,8 @@ fn a_corrected_fill_takes_the_others_place_and_a_voided_one_leaves_it_empty() {
 
 #[test]
 fn an_opening_position_is_held_at_its_cost_and_is_no_volume() {
-    let opening = LedgerEvent::OpeningPosition {
-        book: book(1, Market::Spot),
-        position: d("2"),
-        cost: d("300"),
-        at: at("0"),
-    };
+    let opening =
+        LedgerEvent::OpeningPosition { book: book(1, Market::Spot), position: d("2"), cost: d("300"), at: at("0") };
     let figures = Story::begin().ledger(opening).fill("10 sell 1 @ 170").rate("0", "SOL-USDT", "160").figures("20");
     assert_eq!((figures.position, figures.avg_cost, figures.realized_gross), (d("1"), some("150"), d("20")));
     assert_eq!((figures.fills, figures.volume_base, figures.tw_inventory), (1, d("1"), some("1.5")));

@@ -41,8 +41,7 @@ async fn numbers_have_no_gap_whoever_writes_and_whatever_is_refused() {
     let database = Database::new().await;
     // Three processes' worth of committers on the same five clients.
     let processes = [database.streams(), database.streams(), database.streams()];
-    let clients: Vec<(ClientId, events::BotId)> =
-        join_all((0..5).map(|n| client_with_bot_of(&processes[0], n))).await;
+    let clients: Vec<(ClientId, events::BotId)> = join_all((0..5).map(|n| client_with_bot_of(&processes[0], n))).await;
     let mut work = Vec::new();
     for (process, streams) in processes.iter().enumerate() {
         let (streams, clients) = (streams.clone(), clients.clone());
@@ -133,10 +132,7 @@ async fn a_decision_that_was_overtaken_is_refused_with_both_versions() {
     let expecting = |version| store::Append { expected: Expected::Version(version), ..stop() };
     assert_eq!(streams.committer().append(expecting(1)).await.map(|receipt| receipt.repeated).ok(), Some(false));
     let overtaken = streams.committer().append(expecting(1)).await.unwrap_err();
-    assert!(
-        matches!(&overtaken, AppendError::Conflict { expected: 1, actual: 2, .. }),
-        "{overtaken}"
-    );
+    assert!(matches!(&overtaken, AppendError::Conflict { expected: 1, actual: 2, .. }), "{overtaken}");
     // What this process remembers is no reason to refuse: another one wrote in between.
     let other = database.streams();
     write(&other, vec![stop()]).await;
@@ -166,7 +162,9 @@ async fn one_command_that_cannot_be_kept_fails_alone() {
         .await;
     let kept: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
     assert_eq!(kept, [true, false, false, false, true], "{outcomes:?}");
-    assert!(outcomes.iter().flat_map(|outcome| outcome.as_ref().err()).all(|e| matches!(e, AppendError::Refused { .. })));
+    assert!(
+        outcomes.iter().flat_map(|outcome| outcome.as_ref().err()).all(|e| matches!(e, AppendError::Refused { .. }))
+    );
     verified(&database, client).await;
 }
 
@@ -191,7 +189,11 @@ async fn a_stream_that_somebody_holds_does_not_hold_up_the_others() {
         (client_with_bot(&streams, "held").await, client_with_bot(&streams, "free").await);
     let mut other = database.superuser().acquire().await.unwrap();
     let mut tx = other.begin().await.unwrap();
-    sqlx::query("select 1 from es.streams where client_id = $1 for update").bind(held.0).execute(&mut *tx).await.unwrap();
+    sqlx::query("select 1 from es.streams where client_id = $1 for update")
+        .bind(held.0)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
     let waits = tokio::spawn({
         let streams = streams.clone();
         // Both in one group: the free one must not wait for the held one.
@@ -260,7 +262,10 @@ async fn a_snapshot_and_its_tail_are_the_full_replay() {
             streams.execute::<Bot>(client, &id, command, None, &cause).await.unwrap();
         }
         if round % 20 == 0 {
-            assert_eq!(streams.load::<Bot>(client, &id).await.unwrap(), streams.replay::<Bot>(client, &id).await.unwrap());
+            assert_eq!(
+                streams.load::<Bot>(client, &id).await.unwrap(),
+                streams.replay::<Bot>(client, &id).await.unwrap()
+            );
         }
     }
     assert_eq!(snapshots().await.unwrap(), 1, "a long history got one");

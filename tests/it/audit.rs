@@ -99,7 +99,9 @@ async fn whichever_value_is_changed_the_line_is_named() {
 fn leaves(at: &str, value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => members.iter().for_each(|(key, value)| leaves(&format!("{at}/{key}"), value, found)),
-        Value::Array(entries) => entries.iter().enumerate().for_each(|(n, value)| leaves(&format!("{at}/{n}"), value, found)),
+        Value::Array(entries) => {
+            entries.iter().enumerate().for_each(|(n, value)| leaves(&format!("{at}/{n}"), value, found))
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => found.push(at.to_owned()),
     }
 }
@@ -186,7 +188,8 @@ async fn spellings_that_mean_the_same_are_refused_because_each_fact_has_one() {
 async fn a_head_is_not_signed_when_the_stream_does_not_hold_what_was_signed_before() {
     let exported = exported().await;
     let superuser = exported.database.superuser();
-    let rewrite = "alter table es.events disable trigger user; update es.events set chain_hash = '\\x00' where client_seq = 10;
+    let rewrite =
+        "alter table es.events disable trigger user; update es.events set chain_hash = '\\x00' where client_seq = 10;
                    update es.streams set head_hash = '\\x00' where head = 10";
     sqlx::raw_sql(rewrite).execute(&superuser).await.unwrap();
     let output = exported.database.run(&["audit", "head", "--client", "acme"]);

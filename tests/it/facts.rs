@@ -75,7 +75,8 @@ pub fn ledger(client: ClientId, event: LedgerEvent, key: Option<String>) -> Appe
 
 pub fn mark(client: ClientId, pair: &str, price: &str, ms: i64) -> Append {
     let pair: events::Pair = pair.parse().unwrap();
-    let event = MarketEvent::MarkObserved { pair: pair.clone(), price: Price(d(price)), source: "test".into(), at: at(ms) };
+    let event =
+        MarketEvent::MarkObserved { pair: pair.clone(), price: Price(d(price)), source: "test".into(), at: at(ms) };
     append(client, AggregateRef::new("market", pair), event.into(), None)
 }
 

@@ -1,11 +1,6 @@
 //! kill -9 at random: of the importing process, of a worker, of Postgres itself. What was acknowledged is there, once.
 
-use std::{
-    fmt::Write,
-    path::Path,
-    process::Child,
-    time::Duration,
-};
+use std::{fmt::Write, path::Path, process::Child, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use store::{Login, read};

@@ -56,15 +56,17 @@ async fn the_same_commands_through_stock_postgres_es_and_through_ours_give_the_s
         let framework = CqrsFramework::<Bot, _>::new(store_of(&streams, ours), vec![], ());
         let stock_framework = postgres_cqrs::<Bot>(stock(&database, theirs), vec![], ());
         let mut random = StdRng::seed_from_u64(seed);
-        for n in 0..120 {
+        for n in 0..300 {
             let id = ["one", "two"][random.random_range(0..2)];
             let command = random_command(&mut random, n);
-            let (left, right) = (framework.execute(id, command.clone()).await, stock_framework.execute(id, command).await);
+            let (left, right) =
+                (framework.execute(id, command.clone()).await, stock_framework.execute(id, command).await);
             assert_eq!(left.map_err(|e| e.to_string()), right.map_err(|e| e.to_string()), "seed {seed}, command {n}");
         }
         same_rows(&database, ours, theirs).await;
         for id in ["one", "two"] {
-            let (left, right) = (streams.load::<Bot>(ours, id).await.unwrap(), streams.load::<Bot>(theirs, id).await.unwrap());
+            let (left, right) =
+                (streams.load::<Bot>(ours, id).await.unwrap(), streams.load::<Bot>(theirs, id).await.unwrap());
             assert_eq!(left, right);
         }
         verified(&database, ours).await;
@@ -83,7 +85,7 @@ async fn same_rows(database: &Database, ours: ClientId, theirs: ClientId) {
         let events = read::after(&projector, client, 2, 10_000).await.unwrap();
         told.push(events.into_iter().map(|e| (e.aggregate, e.aggregate_seq, e.event)).collect::<Vec<_>>());
     }
-    assert!(told[0].len() > 30);
+    assert!(told[0].len() > 15, "only {} events", told[0].len());
     assert_eq!(told[0], told[1]);
 }
 
@@ -99,7 +101,8 @@ async fn each_reads_what_the_other_wrote() {
     stock_framework.execute(&id, BotCommand::Deploy { at: at(1) }).await.unwrap();
     let confirm = BotCommand::ConfirmDeployed { instance: "i".into(), at: at(2) };
     streams.execute::<Bot>(client, &id, confirm, None, &cause).await.unwrap();
-    let stock_store = PersistedEventStore::<_, Bot>::new_event_store(PostgresEventRepository::new(stock(&database, client)));
+    let stock_store =
+        PersistedEventStore::<_, Bot>::new_event_store(PostgresEventRepository::new(stock(&database, client)));
     let theirs = stock_store.load_events(&id).await.unwrap();
     let ours = EventStore::<Bot>::load_events(&store_of(&streams, client), &id).await.unwrap();
     let told = |events: &[cqrs_es::EventEnvelope<Bot>]| {
@@ -115,15 +118,13 @@ async fn the_stores_of_cqrs_es_run_on_our_repository() {
     let streams = database.streams();
     let (client, bot) = client_with_bot(&streams, "acme").await;
     let id = bot.to_string();
-    let on_ours = CqrsFramework::new(
-        PersistedEventStore::<_, Bot>::new_event_store(store_of(&streams, client)),
-        vec![],
-        (),
-    );
+    let on_ours =
+        CqrsFramework::new(PersistedEventStore::<_, Bot>::new_event_store(store_of(&streams, client)), vec![], ());
     on_ours.execute(&id, BotCommand::Deploy { at: at(1) }).await.unwrap();
     let refused = on_ours.execute(&id, BotCommand::Deploy { at: at(2) }).await.unwrap_err();
     assert_eq!(refused.to_string(), "the bot is asked for or running already: stop it first");
-    let all = PersistedEventStore::<_, Bot>::new_event_store(store_of(&streams, client)).load_events(&id).await.unwrap();
+    let all =
+        PersistedEventStore::<_, Bot>::new_event_store(store_of(&streams, client)).load_events(&id).await.unwrap();
     assert_eq!(all.len(), 2);
     verified(&database, client).await;
 }
@@ -136,7 +137,8 @@ async fn of_two_writers_at_one_version_one_conflicts_whichever_repository_it_use
     let (id, ours) = (bot.to_string(), store_of(&streams, client));
     let theirs = PersistedEventStore::<_, Bot>::new_event_store(PostgresEventRepository::new(stock(&database, client)));
     let event = || vec![events::bot::BotEvent::BotDeployRequested { at: at(1) }];
-    let (mine, stale) = (EventStore::<Bot>::load_aggregate(&ours, &id).await.unwrap(), theirs.load_aggregate(&id).await.unwrap());
+    let (mine, stale) =
+        (EventStore::<Bot>::load_aggregate(&ours, &id).await.unwrap(), theirs.load_aggregate(&id).await.unwrap());
     let mine_too = EventStore::<Bot>::load_aggregate(&ours, &id).await.unwrap();
     assert!(EventStore::<Bot>::commit(&ours, event(), mine, HashMap::new()).await.is_ok());
     let refused = theirs.commit(event(), stale, HashMap::new()).await.unwrap_err();

@@ -47,7 +47,9 @@ async fn not_even_the_owner_changes_an_event_without_taking_the_trigger_away() {
     let database = Database::new().await;
     client_with_bot(&database.streams(), "acme").await;
     let superuser = database.superuser();
-    for statement in ["update es.events set payload = '{}'", "delete from es.events", "truncate es.events", "truncate es.events_p3"] {
+    for statement in
+        ["update es.events set payload = '{}'", "delete from es.events", "truncate es.events", "truncate es.events_p3"]
+    {
         let refused = sqlx::raw_sql(statement).execute(&superuser).await.unwrap_err();
         assert!(refused.to_string().contains("append-only"), "{statement}: {refused}");
     }
@@ -107,7 +109,8 @@ async fn every_table_with_a_client_forces_row_security_and_no_login_bypasses_it(
 async fn the_append_takes_no_event_of_a_stream_whose_head_it_does_not_move() {
     let database = Database::new().await;
     let (client, _) = client_with_bot(&database.streams(), "acme").await;
-    let stray = "select es.append('{}', '{}', '{}', '{}', '{}', '{}', '{}', array[$1], array[777], array['bot'], array['x'],
+    let stray =
+        "select es.append('{}', '{}', '{}', '{}', '{}', '{}', '{}', array[$1], array[777], array['bot'], array['x'],
                                   array[9], array[gen_random_uuid()], array['BotStopped'], array['1'], array['{}'],
                                   array['{}'], array[now()], array[now()], array['\\x00'::bytea], array['\\x00'::bytea],
                                   array[null::uuid])";

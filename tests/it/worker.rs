@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use events::{AggregateRef, BotId, ClientId, bot::BotEvent, ledger::{Fill, LedgerEvent}};
+use events::{
+    AggregateRef, BotId, ClientId,
+    bot::BotEvent,
+    ledger::{Fill, LedgerEvent},
+};
 use projections::{
     projection::{ReadModel, Step},
     versions,
@@ -34,9 +38,8 @@ pub async fn equal_to_a_rebuild(database: &Database) {
 
 /// Fills in time and late, marks, corrections and voids, in one hour around a midnight.
 fn story(client: ClientId, bot: BotId, random: &mut StdRng, from: u64) -> Vec<Append> {
-    let mut facts: Vec<Append> = (from..from + 60)
-        .map(|n| recorded(client, fill(client, bot, n, random.random_range(0..3_600_000))))
-        .collect();
+    let mut facts: Vec<Append> =
+        (from..from + 60).map(|n| recorded(client, fill(client, bot, n, random.random_range(0..3_600_000)))).collect();
     facts.extend((0..20).map(|n| {
         let pair = ["SOL-USDT", "KCS-USDT"][n % 2];
         mark(client, pair, &format!("{}.{}", 160 + n, n), random.random_range(0..3_600_000))
@@ -111,7 +114,8 @@ async fn an_event_that_cannot_be_folded_parks_its_client_and_no_other_until_a_pe
     let streams = database.streams();
     let (poisoned, bot) = client_with_bot(&streams, "poisoned").await;
     let (healthy, _) = client_with_bot(&streams, "healthy").await;
-    let nobody = append(poisoned, AggregateRef::new("bot", BotId::new()), BotEvent::BotStopped { at: at(1) }.into(), None);
+    let nobody =
+        append(poisoned, AggregateRef::new("bot", BotId::new()), BotEvent::BotStopped { at: at(1) }.into(), None);
     write(&streams, (0..20).map(|n| recorded(poisoned, fill(poisoned, bot, n, 0))).collect()).await;
     let seq = write(&streams, vec![nobody]).await[0].first;
     write(&streams, vec![recorded(poisoned, fill(poisoned, bot, 99, 50))]).await;
@@ -152,7 +156,8 @@ async fn an_event_of_a_newer_build_parks_and_withholds_nothing_that_stands_befor
     let streams = database.streams();
     let (client, bot) = client_with_bot(&streams, "acme").await;
     write(&streams, (0..5).map(|n| recorded(client, fill(client, bot, n, 0))).collect()).await;
-    let newer = "alter table es.events disable trigger user; update es.events set event_version = '99' where client_seq = 6";
+    let newer =
+        "alter table es.events disable trigger user; update es.events set event_version = '99' where client_seq = 6";
     sqlx::raw_sql(newer).execute(&database.superuser()).await.unwrap();
     let mut pnl = model(&database.pool(Login::Projector), "pnl");
     let parked = catch_up(&mut *pnl, |_| {}).await.unwrap();
@@ -258,11 +263,17 @@ async fn a_rebuild_that_differs_is_not_put_in_place_and_says_where() {
     write(&streams, vec![recorded(client, fill(client, bot, 1, 0))]).await;
     database.succeed(&["report", "pnl", "--catch-up"]);
     assert_eq!(database.succeed(&["rebuild", "pnl"]).lines().next(), Some("pnl: equal byte for byte, 1 clients"));
-    sqlx::raw_sql("update rm_pnl_v2.pnl_books set realized = realized + 1").execute(&database.superuser()).await.unwrap();
+    sqlx::raw_sql("update rm_pnl_v2.pnl_books set realized = realized + 1")
+        .execute(&database.superuser())
+        .await
+        .unwrap();
     let output = database.run(&["rebuild", "pnl"]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains(&format!("table pnl_books of client {client}")) && said.contains("the live version stays"), "{said}");
+    assert!(
+        said.contains(&format!("table pnl_books of client {client}")) && said.contains("the live version stays"),
+        "{said}"
+    );
     database.succeed(&["rebuild", "pnl", "--accept-differences"]);
     database.succeed(&["rebuild", "pnl", "--verify"]);
     let unknown = database.run(&["rebuild", "prices"]);

@@ -44,6 +44,9 @@ impl Database {
         let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let mut db = servers.superuser.connect().await.expect("Postgres answers");
         db.execute(format!("create database {name} template {TEMPLATE}").as_str()).await.expect("it can be copied");
+        // A copy has the rows' grants but not the database's own.
+        let grant = format!("grant create on database {name} to pipelabs_owner, pipelabs_projector");
+        db.execute(grant.as_str()).await.expect("it can be granted");
         let owner = servers.superuser.clone().database(&name);
         let url = owner.to_url_lossy().to_string();
         Self { owner, secret: SECRET.into(), url }

@@ -5,7 +5,16 @@ use serde_json::Value;
 
 /// Figures that are never rounded.
 const EXACT: [&str; 11] = [
-    "as_of", "fills", "buys", "sells", "volume_base", "volume_quote", "position", "mark", "fees_by_asset", "unconverted_fees",
+    "as_of",
+    "fills",
+    "buys",
+    "sells",
+    "volume_base",
+    "volume_quote",
+    "position",
+    "mark",
+    "fees_by_asset",
+    "unconverted_fees",
     "commissions",
 ];
 

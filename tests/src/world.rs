@@ -49,12 +49,15 @@ impl Servers {
 
     async fn make_template(&self) {
         let mut db = self.superuser.connect().await.expect("Postgres answers");
-        let left: Vec<String> = sqlx::query_scalar("select datname::text from pg_database where datname like 'test\\_%'")
-            .fetch_all(&mut db)
-            .await
-            .expect("the databases can be listed");
+        let left: Vec<String> =
+            sqlx::query_scalar("select datname::text from pg_database where datname like 'test\\_%'")
+                .fetch_all(&mut db)
+                .await
+                .expect("the databases can be listed");
         for name in left.iter().map(String::as_str).chain([TEMPLATE]) {
-            db.execute(format!("drop database if exists {name} with (force)").as_str()).await.expect("it can be dropped");
+            db.execute(format!("drop database if exists {name} with (force)").as_str())
+                .await
+                .expect("it can be dropped");
         }
         db.execute(format!("create database {TEMPLATE}").as_str()).await.expect("it can be made");
         prepare(&self.superuser.clone().database(TEMPLATE), &SECRET.into()).await;
@@ -69,7 +72,10 @@ fn block_on(future: impl Future<Output = ()>) {
 /// A test binary has no end of its own, so a child watches this process and stops the servers after it.
 fn stop_with_the_process(dir: &Path) {
     STARTED.lock().expect("nobody panics with it").push(dir.to_owned());
-    let watch = format!("while kill -0 {} 2>/dev/null; do sleep 0.2; done; exec \"$0\" stack --dir \"$1\" down", std::process::id());
+    let watch = format!(
+        "while kill -0 {} 2>/dev/null; do sleep 0.2; done; exec \"$0\" stack --dir \"$1\" down",
+        std::process::id()
+    );
     let mut child = std::process::Command::new("sh");
     child.args(["-c", &watch]).arg(binary()).arg(dir);
     child.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
@@ -87,7 +93,11 @@ pub(crate) fn target() -> PathBuf {
 pub(crate) fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a file");
     let binary = test.ancestors().nth(2).expect("a test's file is target/PROFILE/deps/NAME").join("pipelabs");
-    assert!(binary.is_file(), "{} is missing: run `cargo build -p pipelabs` first, as `make test` does", binary.display());
+    assert!(
+        binary.is_file(),
+        "{} is missing: run `cargo build -p pipelabs` first, as `make test` does",
+        binary.display()
+    );
     binary
 }
 

@@ -1,9 +1,6 @@
 //! Passwords: long enough, and kept as argon2id hashes only.
 
-use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::PasswordHasher,
-};
+use argon2::{Algorithm, Argon2, Params, Version, password_hash::PasswordHasher};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Why a password will not do.

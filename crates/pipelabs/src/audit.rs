@@ -155,7 +155,10 @@ impl Verify {
         match export::verify(open(&self.file)?, &expected, drop) {
             Ok(found) => {
                 let head = &found.head.head;
-                println!("ok: {} events of client {}, head {}:{}", found.events, head.client_id, head.seq, head.chain_hash);
+                println!(
+                    "ok: {} events of client {}, head {}:{}",
+                    found.events, head.client_id, head.seq, head.chain_hash
+                );
                 match found.signature_checked {
                     true => println!("the head is signed by the key that you gave"),
                     false => println!("the chain alone was checked: give --pubkey to check who vouches for it"),

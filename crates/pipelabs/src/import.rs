@@ -17,11 +17,7 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Args;
 use domain::ledger::{Fact, Verdict, above_zero, judge, possible};
-use events::{
-    AggregateRef, ClientId, Event, Pair, Time,
-    ledger::LedgerEvent,
-    market::MarketEvent,
-};
+use events::{AggregateRef, ClientId, Event, Pair, Time, ledger::LedgerEvent, market::MarketEvent};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use store::{Append, AppendError, Cause, Draft, Expected, Login, Streams};
@@ -125,6 +121,9 @@ fn open(path: &Path) -> anyhow::Result<Option<Lines>> {
 }
 
 fn parse<R: DeserializeOwned>(text: &str) -> Result<R, String> {
+    if !text.trim_start().starts_with('{') {
+        return Err("it is no JSON object".to_owned());
+    }
     serde_json::from_str(text).map_err(|cause| {
         // The line is named already; serde's own "at line 1" would only confuse.
         let told = cause.to_string();
@@ -197,7 +196,8 @@ impl Importer {
     /// Appends a page; each line's outcome is its own.
     async fn append(&mut self, page: &mut Page<'_>) -> anyhow::Result<()> {
         let lines = std::mem::take(&mut page.lines);
-        let outcomes = self.streams.committer().append_all(lines.iter().map(|(_, append)| append.clone()).collect()).await;
+        let outcomes =
+            self.streams.committer().append_all(lines.iter().map(|(_, append)| append.clone()).collect()).await;
         let mut repeated: HashMap<ClientId, Vec<(u64, u64, Append)>> = HashMap::new();
         for ((number, append), outcome) in lines.into_iter().zip(outcomes) {
             match outcome {
@@ -206,7 +206,9 @@ impl Importer {
                 }
                 Ok(_) => self.count.new += 1,
                 Err(refused @ AppendError::Refused { .. }) => self.refuse(page.file, number, &refused.to_string()),
-                Err(fault) => return Err(fault).context("the import was cut off; run it again, nothing is recorded twice"),
+                Err(fault) => {
+                    return Err(fault).context("the import was cut off; run it again, nothing is recorded twice");
+                }
             }
         }
         for (client, lines) in repeated {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use events::{ClientId, Decimal, Time};
 use projections::{
     pnl::{Pnl, Report},
@@ -46,7 +46,7 @@ impl ReportCommand {
         let Self::Pnl(report) = self;
         let as_of = moment(report.as_of)?;
         if report.catch_up {
-            fold_rest(platform, "pnl").await?;
+            fold_rest(platform).await?;
         }
         let db = platform.pool(Login::AdminQuery);
         warn_if_behind(&db).await?;
@@ -74,10 +74,10 @@ pub async fn pnl(db: &PgPool, as_of: Time) -> anyhow::Result<Report> {
 }
 
 /// Folds what the P&L has not reached, in this process.
-pub async fn fold_rest(platform: &Platform, what: &str) -> anyhow::Result<()> {
+async fn fold_rest(platform: &Platform) -> anyhow::Result<()> {
     let db = platform.pool(Login::Projector);
     let heads: u64 = read::heads_of_all(&db).await?.iter().map(|(_, head)| head).sum();
-    let mut progress = Progress::new(&format!("folding {what}"), heads);
+    let mut progress = Progress::new("folding pnl", heads);
     let mut worker = Worker::<Pnl>::boxed(&db);
     let parked = catch_up(&mut *worker, |events| progress.add(events)).await?;
     progress.end();
@@ -95,7 +95,11 @@ async fn warn_if_behind(db: &PgPool) -> anyhow::Result<()> {
         }
         let reach = projections::checkpoints::reach(db, "pnl", client).await?;
         if reach.reached < head {
-            let why = if reach.parked { "it is parked, see `pipelabs parked list`" } else { "run with --catch-up, or a projector" };
+            let why = if reach.parked {
+                "it is parked, see `pipelabs parked list`"
+            } else {
+                "run with --catch-up, or a projector"
+            };
             eprintln!("warning: stale: P&L of client {client} has reached event {} of {head}: {why}", reach.reached);
         }
     }
@@ -105,8 +109,18 @@ async fn warn_if_behind(db: &PgPool) -> anyhow::Result<()> {
 /// The report for a person: two decimals more than a price has would only be noise.
 pub fn table(report: &Report) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header([
-        "client", "bot", "exchange", "pair", "fills", "position", "realised", "fees", "unrealised", "total net", "complete",
+    table.load_style(UTF8_BORDERS_ONLY).set_header([
+        "client",
+        "bot",
+        "exchange",
+        "pair",
+        "fills",
+        "position",
+        "realised",
+        "fees",
+        "unrealised",
+        "total net",
+        "complete",
     ]);
     let shown = |figure: Option<Decimal>| figure.map_or("unknown".to_owned(), |figure| figure.rounded(4).to_string());
     for group in &report.groups {

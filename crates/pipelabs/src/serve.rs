@@ -56,16 +56,15 @@ impl Serve {
 }
 
 /// Starts a worker of every read model, and the signing of heads where there is a key.
-async fn projector(
-    platform: &Platform,
-    stop: &CancellationToken,
-    parts: &mut JoinSet<()>,
-) -> anyhow::Result<()> {
+async fn projector(platform: &Platform, stop: &CancellationToken, parts: &mut JoinSet<()>) -> anyhow::Result<()> {
     let db = platform.pool(Login::Projector);
     let models = projections::all(&db);
     let stale = versions::prepare(&db, &models).await.context("run `pipelabs migrate` first")?;
     if !stale.is_empty() {
-        bail!("this build folds {0} otherwise than the live tables were filled: run `pipelabs rebuild` for each of {0}", stale.join(", "));
+        bail!(
+            "this build folds {0} otherwise than the live tables were filled: run `pipelabs rebuild` for each of {0}",
+            stale.join(", ")
+        );
     }
     let wakes = Wakes::new(db.clone());
     for model in models {
@@ -93,7 +92,8 @@ fn tell_diverged(client: &ClientId) {
     error!(client.id = %client, "the stream of client {client} does not hold what was signed before: it is not signed");
 }
 
-async fn until_told_to_stop() -> anyhow::Result<()> {
+/// Resolves when the process is asked to end.
+pub async fn until_told_to_stop() -> anyhow::Result<()> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
     Ok(())

@@ -21,7 +21,7 @@ pub struct Settings {
     #[arg(long, env = "AUDIT_SIGNING_KEY", hide_env_values = true, global = true)]
     audit_signing_key: Option<SecretString>,
     /// Connections to Postgres of one login at most
-    #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = 16, global = true)]
+    #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = CONNECTIONS_MAX, global = true)]
     database_connections_max: u32,
 }
 
@@ -74,7 +74,8 @@ impl Settings {
         let secret = self.secret_key.clone().ok_or_else(|| format!("SECRET_KEY is missing: {hint}"))?;
         let text = secret.expose_secret();
         let lower = text.to_lowercase();
-        let guessable = ["changeme", "change-me", "change_me", "default", "example", "password", "secret", "your-", "xxxx"];
+        let guessable =
+            ["changeme", "change-me", "change_me", "default", "example", "password", "secret", "your-", "xxxx"];
         let kinds = text.chars().collect::<std::collections::BTreeSet<_>>().len();
         if text.chars().count() < 32 {
             Err(format!("SECRET_KEY is shorter than 32 characters: {hint}"))
@@ -98,7 +99,15 @@ impl Settings {
     }
 }
 
+/// Connections of one login, where nothing else is said.
+const CONNECTIONS_MAX: u32 = 16;
+
 impl Platform {
+    /// A platform whose settings come from elsewhere than the environment.
+    pub fn new(owner: PgConnectOptions, secret: SecretString, signing_key: Option<SigningKey>) -> Self {
+        Self { owner, secret, signing_key, connections_max: CONNECTIONS_MAX }
+    }
+
     /// Connections of one login.
     pub fn pool(&self, login: Login) -> PgPool {
         login.pool(&self.owner, &self.secret, self.connections_max)

@@ -49,6 +49,13 @@ pub struct Status {
     pub nats: Part,
 }
 
+impl Status {
+    /// Whether both servers run.
+    pub fn both_run(&self) -> bool {
+        self.postgres != Part::Stopped && self.nats != Part::Stopped
+    }
+}
+
 /// One of the two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {

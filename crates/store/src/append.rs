@@ -72,7 +72,9 @@ pub enum AppendError {
     },
     #[error("{aggregate} cannot take {event_type}: {reason}")]
     Refused { aggregate: AggregateRef, event_type: &'static str, reason: &'static str },
-    #[error("{aggregate} is to get {of} events, of which those numbered {stored:?} are stored already: send only the rest")]
+    #[error(
+        "{aggregate} is to get {of} events, of which those numbered {stored:?} are stored already: send only the rest"
+    )]
     PartlyStored { aggregate: AggregateRef, stored: Vec<u64>, of: usize },
     #[error("what became of {0} is not known; if its events carry keys, send the same command again")]
     Unknown(AggregateRef),
@@ -102,7 +104,8 @@ impl Append {
             if self.aggregate.kind != draft.event.aggregate_type() {
                 return refused("it belongs to another kind of aggregate");
             }
-            if payload.contains(r"\u0000") || [key, &self.aggregate.id, &self.actor()].iter().any(|t| t.contains('\0')) {
+            if payload.contains(r"\u0000") || [key, &self.aggregate.id, &self.actor()].iter().any(|t| t.contains('\0'))
+            {
                 return refused("it holds a NUL character, which Postgres cannot keep");
             }
             if payload.len() > PAYLOAD_MAX || self.aggregate.id.len() > NAME_MAX || key.len() > NAME_MAX {

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use cqrs_es::{
     Aggregate, AggregateContext, AggregateError, EventEnvelope, EventStore,
-    persist::{PersistedEventRepository, PersistenceError, ReplayFeed, ReplayStream, SerializedEvent, SerializedSnapshot},
+    persist::{
+        PersistedEventRepository, PersistenceError, ReplayFeed, ReplayStream, SerializedEvent, SerializedSnapshot,
+    },
 };
 use events::{AggregateRef, ClientId, Event};
 use serde_json::Value;
@@ -227,4 +229,3 @@ fn not_appended<E: std::error::Error>(error: AppendError) -> AggregateError<E> {
         | AppendError::Closed => AggregateError::UnexpectedError(Box::new(error)),
     }
 }
-

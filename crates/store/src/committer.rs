@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     append::{Append, AppendError, Receipt},
-    group::{Group, Pending},
+    group::{Done, Group, Pending},
     tips::Tips,
     waker::Waker,
 };
@@ -91,7 +91,9 @@ struct Lanes {
     waiting: VecDeque<Pending>,
     tips: Tips,
     busy: HashSet<ClientId>,
-    under_way: JoinSet<Tips>,
+    under_way: JoinSet<Done>,
+    /// Clients who share no group, because somebody else held one of theirs.
+    alone: HashSet<ClientId>,
     /// Whose streams each group writes, and since when.
     groups: HashMap<task::Id, (Vec<ClientId>, Instant)>,
 }
@@ -105,6 +107,7 @@ impl Lanes {
             tips: Tips::new(),
             busy: HashSet::new(),
             under_way: JoinSet::new(),
+            alone: HashSet::new(),
             groups: HashMap::new(),
         }
     }
@@ -172,13 +175,18 @@ impl Lanes {
         let mut keys: HashSet<(ClientId, Uuid)> = HashSet::new();
         let mut aggregates = HashSet::new();
         let (mut events, mut rest) = (0, VecDeque::new());
+        let mut only = None;
         for pending in self.waiting.drain(..) {
             let client = pending.append.client;
+            if self.alone.contains(&client) && group.waiting.is_empty() && !held_back.contains(&client) {
+                only = Some(client);
+            }
+            let elsewhere = only.map_or(self.alone.contains(&client), |only| only != client);
             let fits = events == 0 || events + pending.keys.len() <= EVENTS_MAX;
             let repeats = pending.keys.iter().flatten().any(|key| keys.contains(&(client, *key)));
             let decided_blind = matches!(pending.append.expected, crate::Expected::Version(_))
                 && aggregates.contains(&(client, pending.append.aggregate.clone()));
-            if !fits || repeats || decided_blind || held_back.contains(&client) {
+            if elsewhere || !fits || repeats || decided_blind || held_back.contains(&client) {
                 held_back.insert(client);
                 rest.push_back(pending);
                 continue;
@@ -196,21 +204,24 @@ impl Lanes {
     }
 
     /// A group that broke leaves its callers without an answer and its streams to be read again; the rest goes on.
-    fn finished(&mut self, done: Result<(task::Id, Tips), task::JoinError>) {
-        let (id, tips) = match done {
+    fn finished(&mut self, done: Result<(task::Id, Done), task::JoinError>) {
+        let (id, done) = match done {
             Ok(done) => done,
             Err(broken) => {
                 tracing::error!(error = %broken, "a group commit broke");
-                (broken.id(), Tips::new())
+                (broken.id(), Done { tips: Tips::new(), apart: Vec::new() })
             }
         };
         let (clients, _) = self.groups.remove(&id).expect("every group is noted when it starts");
         for client in clients {
             self.busy.remove(&client);
+            self.alone.remove(&client);
         }
+        self.alone.extend(done.apart.iter().map(|pending| pending.append.client));
+        done.apart.into_iter().rev().for_each(|pending| self.waiting.push_front(pending));
         if self.tips.len() > TIPS_MAX {
             self.tips.clear();
         }
-        self.tips.extend(tips.into_iter().filter(|(_, tip)| tip.versions.len() <= VERSIONS_MAX));
+        self.tips.extend(done.tips.into_iter().filter(|(_, tip)| tip.versions.len() <= VERSIONS_MAX));
     }
 }

@@ -44,7 +44,8 @@ impl Streams {
         cause: &Cause,
     ) -> Result<crate::Receipt, AppendError> {
         let events = vec![Draft { event: event.into(), key }];
-        let append = Append { client: ClientId::DESK, aggregate, expected: Expected::Any, events, cause: cause.clone() };
+        let append =
+            Append { client: ClientId::DESK, aggregate, expected: Expected::Any, events, cause: cause.clone() };
         self.committer().append(append).await
     }
 

@@ -74,6 +74,14 @@ pub(crate) struct Group {
     settled: Vec<(Pending, Answer)>,
 }
 
+/// What is left when a group is done.
+pub(crate) struct Done {
+    /// The tips as they stand now.
+    pub tips: Tips,
+    /// Commands of several clients, one of whose streams somebody holds: each client is to be tried by itself.
+    pub apart: Vec<Pending>,
+}
+
 /// What the next try must do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -98,8 +106,8 @@ impl Group {
         Self { waiting: Vec::new(), tips: Tips::new(), waker, settled: Vec::new() }
     }
 
-    /// Writes the group and answers every command. Returns the tips as they stand after.
-    pub async fn commit(mut self, db: &PgPool) -> Tips {
+    /// Writes the group and answers every command that it does not hand back.
+    pub async fn commit(mut self, db: &PgPool) -> Done {
         let mut next = Next::Trust;
         while !self.waiting.is_empty() {
             match self.try_once(db, next).await {
@@ -108,11 +116,15 @@ impl Group {
                     self.unsettle();
                     self.tips.clear();
                     next = Next::Lock;
-                    self.after_failure(db, cause).await;
+                    match trouble(&cause) {
+                        Trouble::Held if self.clients().len() > 1 => break,
+                        Trouble::Held | Trouble::Passing => self.wait_after(cause).await,
+                        Trouble::Deterministic => self.commit_apart(db, cause).await,
+                    }
                 }
             }
         }
-        self.tips
+        Done { tips: self.tips, apart: self.waiting }
     }
 
     async fn try_once(&mut self, db: &PgPool, next: Next) -> sqlx::Result<Next> {
@@ -280,35 +292,22 @@ impl Group {
         self.waiting.sort_by_key(|pending| pending.since);
     }
 
-    async fn after_failure(&mut self, db: &PgPool, cause: sqlx::Error) {
-        match (trouble(&cause), self.waiting.len()) {
-            (Trouble::Deterministic, 1) => self.fail(cause, |_| true),
-            // One of them is to blame; the others must not suffer for it.
-            (Trouble::Deterministic, _) => self.commit_apart(db, |pending| pending.ids[0].0).await,
-            (Trouble::Held, _) if self.clients().len() > 1 => {
-                self.commit_apart(db, |pending| pending.append.client.0).await;
-            }
-            (Trouble::Held | Trouble::Passing, _) => {
-                tracing::warn!(error = %cause, "append failed, trying again");
-                self.fail(cause, |pending| pending.since.elapsed() > GIVE_UP_AFTER);
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
+    async fn wait_after(&mut self, cause: sqlx::Error) {
+        tracing::warn!(error = %cause, "append failed, trying again");
+        self.fail(cause, |pending| pending.since.elapsed() > GIVE_UP_AFTER);
+        tokio::time::sleep(PAUSE).await;
     }
 
-    /// Tries parts of the group by themselves, one after the other.
-    async fn commit_apart(&mut self, db: &PgPool, part: impl Fn(&Pending) -> Uuid) {
-        let mut parts: Vec<(Uuid, Self)> = Vec::new();
-        for pending in self.waiting.drain(..) {
-            let of = part(&pending);
-            let at = parts.iter().position(|(part, _)| *part == of).unwrap_or_else(|| {
-                parts.push((of, Self::new(Arc::clone(&self.waker))));
-                parts.len() - 1
-            });
-            parts[at].1.waiting.push(pending);
+    /// One of the commands is to blame; the others must not suffer for it: each is tried by itself.
+    async fn commit_apart(&mut self, db: &PgPool, cause: sqlx::Error) {
+        if self.waiting.len() == 1 {
+            return self.fail(cause, |_| true);
         }
-        for (_, group) in parts {
-            self.tips.extend(Box::pin(group.commit(db)).await);
+        for pending in std::mem::take(&mut self.waiting) {
+            let mut alone = Self::new(Arc::clone(&self.waker));
+            alone.waiting.push(pending);
+            let done = Box::pin(alone.commit(db)).await;
+            self.tips.extend(done.tips);
         }
     }
 
@@ -339,7 +338,9 @@ fn trouble(cause: &sqlx::Error) -> Trouble {
         sqlx::Error::Database(error) => match error.code().as_deref() {
             Some("55P03") => Trouble::Held,
             // Connection, transaction state, rollback, resources, an operator's intervention.
-            Some(code) if ["08", "25", "40", "53", "57"].iter().any(|class| code.starts_with(class)) => Trouble::Passing,
+            Some(code) if ["08", "25", "40", "53", "57"].iter().any(|class| code.starts_with(class)) => {
+                Trouble::Passing
+            }
             Some(_) | None => Trouble::Deterministic,
         },
         sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Trouble::Deterministic,

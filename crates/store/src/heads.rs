@@ -42,7 +42,9 @@ pub async fn sign_head(
 /// Why a head is not signed.
 #[derive(Debug, thiserror::Error)]
 pub enum HeadError {
-    #[error("the stream of client {0} does not hold what was signed before: history was rewritten or a backup put back")]
+    #[error(
+        "the stream of client {0} does not hold what was signed before: history was rewritten or a backup put back"
+    )]
     Diverged(ClientId),
     #[error("could not read or keep signed heads")]
     Database(#[from] sqlx::Error),
@@ -131,7 +133,12 @@ pub async fn latest_signed(db: &PgPool, client: ClientId) -> sqlx::Result<Option
     .fetch_all(db)
     .await?;
     let heads = rows.into_iter().map(|row| SignedHead {
-        head: Head { client_id: client, seq: row.seq as u64, chain_hash: hex::encode(row.chain_hash), at: row.at.into() },
+        head: Head {
+            client_id: client,
+            seq: row.seq as u64,
+            chain_hash: hex::encode(row.chain_hash),
+            at: row.at.into(),
+        },
         signature: Some(hex::encode(row.signature)),
         public_key: Some(hex::encode(row.public_key)),
     });

@@ -69,7 +69,9 @@ impl Login {
             .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX)])
             .application_name(self.role());
         let options = match self {
-            Self::Writer => options.options([("lock_timeout", WRITER_LOCK_MAX), ("statement_timeout", WRITER_STATEMENT_MAX)]),
+            Self::Writer => {
+                options.options([("lock_timeout", WRITER_LOCK_MAX), ("statement_timeout", WRITER_STATEMENT_MAX)])
+            }
             Self::Projector | Self::Query | Self::AdminQuery | Self::Auditor | Self::Auth => options,
         };
         PgPoolOptions::new().max_connections(most).connect_lazy_with(options)

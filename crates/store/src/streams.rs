@@ -72,7 +72,9 @@ impl Streams {
                 Err(ExecuteError::Append(AppendError::Conflict { .. })) if tries < TRIES_MAX => {}
                 // The same command may have been carried out meanwhile: then its answer is the old one.
                 Ok(Some(receipt)) => return Ok(Some(receipt)),
-                other => return self.answered(client, key.as_deref()).await?.map_or(other, |receipt| Ok(Some(receipt))),
+                other => {
+                    return self.answered(client, key.as_deref()).await?.map_or(other, |receipt| Ok(Some(receipt)));
+                }
             }
         }
     }

@@ -418,7 +418,10 @@ impl Tally {
             ("LIFO", self.lifo_realized, self.lifo_cost),
         ] {
             let held = realized.minus(cost)?;
-            assert_eq!(held, moved, "{method} broke the identity: realised {realized}, cost {cost}, money moved {moved}");
+            assert_eq!(
+                held, moved,
+                "{method} broke the identity: realised {realized}, cost {cost}, money moved {moved}"
+            );
         }
         Ok(())
     }

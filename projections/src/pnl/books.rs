@@ -132,9 +132,7 @@ mod as_list {
         books.iter().collect::<Vec<_>>().serialize(serializer)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<BookKey, Arc<Book>>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<BookKey, Arc<Book>>, D::Error> {
         Ok(Vec::<(BookKey, Arc<Book>)>::deserialize(deserializer)?.into_iter().collect())
     }
 }

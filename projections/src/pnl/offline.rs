@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use events::{Event, Recorded, Slug, Time, bot::BotEvent, client::ClientEvent};
 
+use super::books::Books;
 use super::{
     books::Days,
     entry::{Change, Entry, Place},
     history::FoldError,
     report::{Names, Report},
 };
-use super::books::Books;
 
 /// A client's history, read event by event.
 #[derive(Debug, Default)]
@@ -35,7 +35,12 @@ impl Recomputed {
                     self.bots.insert(bot, name.clone());
                 }
             }
-            Event::Client(_) | Event::Bot(_) | Event::Ledger(_) | Event::Market(_) | Event::Order(_) | Event::Desk(_) => {}
+            Event::Client(_)
+            | Event::Bot(_)
+            | Event::Ledger(_)
+            | Event::Market(_)
+            | Event::Order(_)
+            | Event::Desk(_) => {}
         }
     }
 

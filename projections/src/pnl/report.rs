@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use events::{
-    Asset, Decimal, Exchange, Market, Pair, Slug, Time,
-    decimal::ArithmeticError,
-    ledger::BookKey,
-};
+use events::{Asset, Decimal, Exchange, Market, Pair, Slug, Time, decimal::ArithmeticError, ledger::BookKey};
 use serde::Serialize;
 
 use super::{
@@ -122,13 +118,7 @@ impl Report {
     }
 
     /// Adds a client: its books after the last entry at or before `as_of`, and the days that ended before.
-    pub fn add(
-        &mut self,
-        names: &Names,
-        mut books: Books,
-        mut days: Days,
-        as_of: Time,
-    ) -> Result<(), ArithmeticError> {
+    pub fn add(&mut self, names: &Names, mut books: Books, mut days: Days, as_of: Time) -> Result<(), ArithmeticError> {
         books.pass(as_of, &mut days)?;
         let mut totals = Totals { complete: true, ..Totals::default() };
         let mut groups = Vec::new();
@@ -187,9 +177,7 @@ fn group(
         false => part.divided_by(whole).map(Some),
     };
     let inventory = |unrealized: Decimal, captured: Decimal| tally.realized.plus(unrealized)?.minus(captured);
-    let by_lots = |realized_gross, cost| {
-        Ok(ByLots { realized_gross, cost, unrealized: tally.unrealized(cost, mark)? })
-    };
+    let by_lots = |realized_gross, cost| Ok(ByLots { realized_gross, cost, unrealized: tally.unrealized(cost, mark)? });
     Ok(Group {
         client: names.client.clone(),
         bot: names.bots.get(&key.bot).cloned().unwrap_or_else(|| unnamed(key)),

@@ -241,12 +241,7 @@ pub async fn save_blocks(
 }
 
 /// Days, closings, and how far event time has come.
-pub async fn save_history(
-    db: &mut PgConnection,
-    client: ClientId,
-    now: &Books,
-    unsaved: &Unsaved,
-) -> sqlx::Result<()> {
+pub async fn save_history(db: &mut PgConnection, client: ClientId, now: &Books, unsaved: &Unsaved) -> sqlx::Result<()> {
     let newest = now.reached.map(|place| DateTime::<Utc>::from(place.at));
     sqlx::query!(
         r#"
@@ -413,9 +408,10 @@ async fn ended_days(db: &mut PgConnection, client: ClientId, as_of: Time) -> Res
 
 /// What the table of books says, for queries of the present.
 pub async fn tallies(db: &mut PgConnection, client: ClientId) -> Result<BTreeMap<BookKey, Tally>, ProjectError> {
-    let rows = sqlx::query_scalar!(r#"select to_jsonb(b)::text as "row!" from pnl_books b where b.client_id = $1"#, client.0)
-        .fetch_all(db)
-        .await?;
+    let rows =
+        sqlx::query_scalar!(r#"select to_jsonb(b)::text as "row!" from pnl_books b where b.client_id = $1"#, client.0)
+            .fetch_all(db)
+            .await?;
     let tally = |text: String| {
         let Row { of, what }: Row<Tally> = rows::read(&text);
         (of.key(), what)

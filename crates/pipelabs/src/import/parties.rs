@@ -40,8 +40,7 @@ impl Parties {
         if let Some(client) = self.clients.get(slug) {
             return Ok(*client);
         }
-        let (client, _) =
-            client::onboard(&self.streams, slug, slug.as_str(), &Asset::usdt(), &self.cause).await?;
+        let (client, _) = client::onboard(&self.streams, slug, slug.as_str(), &Asset::usdt(), &self.cause).await?;
         self.clients.insert(slug.clone(), client);
         Ok(client)
     }
@@ -107,7 +106,12 @@ impl Parties {
             reached = last.seq;
             clients.extend(events.iter().filter_map(|event| match &event.event {
                 Event::Desk(DeskEvent::ClientRegistered { client, .. }) => Some(*client),
-                Event::Desk(_) | Event::Client(_) | Event::Bot(_) | Event::Ledger(_) | Event::Market(_) | Event::Order(_) => None,
+                Event::Desk(_)
+                | Event::Client(_)
+                | Event::Bot(_)
+                | Event::Ledger(_)
+                | Event::Market(_)
+                | Event::Order(_) => None,
             }));
         }
     }
