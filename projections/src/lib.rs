@@ -18,18 +18,31 @@ pub mod versions;
 pub mod worker;
 
 use projection::ReadModel;
-use sqlx::PgPool;
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use worker::Worker;
+
+/// Connections that count tries, of all read models together.
+const COUNTING_MAX: u32 = 2;
 
 /// A fresh worker of every read model, over connections of login `projector`.
 pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
+    let same = PgConnectOptions::clone(&db.connect_options());
+    let counting = PgPoolOptions::new().max_connections(COUNTING_MAX).connect_lazy_with(same);
     vec![
-        Worker::<pnl::Pnl>::boxed(db),
-        Worker::<portfolio::Portfolio>::boxed(db),
-        Worker::<fills::Fills>::boxed(db),
-        Worker::<orders::Orders>::boxed(db),
-        Worker::<bots::Bots>::boxed(db),
-        Worker::<clients::Clients>::boxed(db),
-        Worker::<overview::Overview>::boxed(db),
+        Worker::<pnl::Pnl>::boxed(db, &counting),
+        Worker::<portfolio::Portfolio>::boxed(db, &counting),
+        Worker::<fills::Fills>::boxed(db, &counting),
+        Worker::<orders::Orders>::boxed(db, &counting),
+        Worker::<bots::Bots>::boxed(db, &counting),
+        Worker::<clients::Clients>::boxed(db, &counting),
+        Worker::<overview::Overview>::boxed(db, &counting),
     ]
+}
+
+/// A fresh worker of the read model of this name; absent if there is none.
+pub fn named(db: &PgPool, name: &str) -> Option<Box<dyn ReadModel>> {
+    all(db).into_iter().find(|model| model.name() == name)
 }

@@ -39,6 +39,9 @@ const OPEN_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Worker<P> {
     db: PgPool,
+    /// For counting tries while a transaction of `db` is open: were both taken from one pool, workers that all hold one
+    /// connection and want another could wait for each other.
+    counting: PgPool,
     version: Option<i32>,
     /// Models as they stand after their checkpoint, so that the next batch need not read them again.
     open: HashMap<ClientId, Open<P>>,
@@ -57,14 +60,14 @@ struct Open<P> {
 
 impl<P: Projection> Worker<P> {
     /// Over connections of login `projector`.
-    pub fn new(db: PgPool) -> Self {
+    pub fn new(db: PgPool, counting: PgPool) -> Self {
         let last = ClientId::DESK;
-        Self { db, version: None, open: HashMap::new(), careful: HashMap::new(), last, batch: BATCH }
+        Self { db, counting, version: None, open: HashMap::new(), careful: HashMap::new(), last, batch: BATCH }
     }
 
     /// The same, its kind forgotten.
-    pub fn boxed(db: &PgPool) -> Box<dyn ReadModel> {
-        Box::new(Self::new(db.clone()))
+    pub fn boxed(db: &PgPool, counting: &PgPool) -> Box<dyn ReadModel> {
+        Box::new(Self::new(db.clone(), counting.clone()))
     }
 
     async fn attempt(&mut self) -> Result<Step, ProjectError> {
@@ -75,7 +78,7 @@ impl<P: Projection> Worker<P> {
             return if opened > 0 { Box::pin(self.attempt()).await } else { Ok(Step::Idle) };
         };
         self.last = lease.client;
-        let (attempts, trouble) = checkpoints::count_attempt(&self.db, P::NAME, &lease).await?;
+        let (attempts, trouble) = checkpoints::count_attempt(&self.counting, P::NAME, &lease).await?;
         if attempts > ATTEMPTS_MAX {
             let trouble = trouble.unwrap_or_else(|| "the process died each time it was folded".to_owned());
             checkpoints::park(&mut tx, P::NAME, &lease, &trouble).await?;
@@ -144,7 +147,7 @@ impl<P: Projection> Worker<P> {
         self.open.remove(&lease.client);
         self.careful.insert(lease.client, last);
         let trouble = chain(&fault);
-        checkpoints::keep_trouble(&self.db, P::NAME, lease, &trouble, !fault.is_transient()).await?;
+        checkpoints::keep_trouble(&self.counting, P::NAME, lease, &trouble, !fault.is_transient()).await?;
         if fault.is_transient() { Err(fault) } else { Ok(Step::Failed { client: lease.client, trouble }) }
     }
 }

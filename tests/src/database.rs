@@ -95,7 +95,7 @@ impl Database {
     /// Starts it and lets it run.
     pub fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdout(Stdio::null());
         command.spawn().expect("the binary can be started")
     }
 

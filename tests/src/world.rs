@@ -1,9 +1,11 @@
 //! The servers that a test run needs, started when the first test asks and stopped when the process ends.
 
 use std::{
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     str::FromStr,
-    sync::{LazyLock, Mutex},
+    sync::LazyLock,
 };
 
 use pipelabs::stack::Stack;
@@ -23,7 +25,6 @@ pub struct Servers {
 pub(crate) const TEMPLATE: &str = "template_of_tests";
 
 static SHARED: LazyLock<Servers> = LazyLock::new(|| Servers::start(&target().join("test-stack")));
-static STARTED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 impl Servers {
     /// The ones that all tests share.
@@ -69,18 +70,14 @@ fn block_on(future: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future);
 }
 
-/// A test binary has no end of its own, so a child watches this process and stops the servers after it.
+/// A test binary has no end of its own, so a process in the background watches this one and stops the servers after it.
 fn stop_with_the_process(dir: &Path) {
-    STARTED.lock().expect("nobody panics with it").push(dir.to_owned());
-    let watch = format!(
-        "while kill -0 {} 2>/dev/null; do sleep 0.2; done; exec \"$0\" stack --dir \"$1\" down",
-        std::process::id()
-    );
-    let mut child = std::process::Command::new("sh");
-    child.args(["-c", &watch]).arg(binary()).arg(dir);
-    child.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    std::os::unix::process::CommandExt::process_group(&mut child, 0);
-    child.spawn().expect("sh can be started");
+    let us = std::process::id();
+    let watch =
+        format!("(while kill -0 {us}; do sleep 0.2; done; exec \"$0\" stack --dir \"$1\" down) >/dev/null 2>&1 &");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &watch]).arg(binary()).arg(dir).stdin(Stdio::null()).process_group(0);
+    assert!(shell.status().expect("sh can be started").success(), "the watch over the servers does not start");
 }
 
 /// The build's output folder.

@@ -124,11 +124,20 @@ fn parse<R: DeserializeOwned>(text: &str) -> Result<R, String> {
     if !text.trim_start().starts_with('{') {
         return Err("it is no JSON object".to_owned());
     }
-    serde_json::from_str(text).map_err(|cause| {
-        // The line is named already; serde's own "at line 1" would only confuse.
-        let told = cause.to_string();
-        told.split(" at line 1 column").next().unwrap_or(&told).to_owned()
-    })
+    let mut json = serde_json::Deserializer::from_str(text);
+    let row = serde_path_to_error::deserialize(&mut json).map_err(|cause| {
+        let path = cause.path().to_string();
+        let at = if path == "." { String::new() } else { format!("{path}: ") };
+        format!("{at}{}", without_place(cause.inner()))
+    })?;
+    json.end().map_err(|cause| without_place(&cause))?;
+    Ok(row)
+}
+
+/// The line is named already; serde's own "at line 1" would only confuse.
+fn without_place(cause: &serde_json::Error) -> String {
+    let told = cause.to_string();
+    told.split(" at line 1 column").next().unwrap_or(&told).to_owned()
 }
 
 struct Importer {

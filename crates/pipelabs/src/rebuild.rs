@@ -24,7 +24,7 @@ pub struct Rebuild {
 impl Rebuild {
     pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
         let db = platform.pool(Login::Projector);
-        let model = || projections::all(&db).into_iter().find(|model| model.name() == self.projection);
+        let model = || projections::named(&db, &self.projection);
         let names: Vec<&str> = projections::all(&db).iter().map(|model| model.name()).collect();
         let unknown = || format!("there is no read model {:?}: use one of {}", self.projection, names.join(", "));
         let (mut new, mut live) = (model().with_context(unknown)?, model().with_context(unknown)?);

@@ -6,10 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use events::{ClientId, Decimal, Time};
-use projections::{
-    pnl::{Pnl, Report},
-    worker::{Worker, catch_up},
-};
+use projections::{pnl::Report, worker::catch_up};
 use sqlx::PgPool;
 use store::{Login, read};
 
@@ -78,7 +75,7 @@ async fn fold_rest(platform: &Platform) -> anyhow::Result<()> {
     let db = platform.pool(Login::Projector);
     let heads: u64 = read::heads_of_all(&db).await?.iter().map(|(_, head)| head).sum();
     let mut progress = Progress::new("folding pnl", heads);
-    let mut worker = Worker::<Pnl>::boxed(&db);
+    let mut worker = projections::named(&db, "pnl").context("there is a read model of P&L")?;
     let parked = catch_up(&mut *worker, |events| progress.add(events)).await?;
     progress.end();
     for step in parked {
