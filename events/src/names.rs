@@ -169,6 +169,16 @@ impl Pair {
         &self.text[self.dash + 1..]
     }
 
+    /// The asset that is bought and sold, as one of its own.
+    pub fn base_asset(&self) -> Asset {
+        Asset(self.base().into())
+    }
+
+    /// The asset that it is paid with, as one of its own.
+    pub fn quote_asset(&self) -> Asset {
+        Asset(self.quote().into())
+    }
+
     /// The pair as it is written, `BASE-QUOTE`.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -108,9 +108,8 @@ impl Line {
     }
 
     fn count(&mut self, fill: &Fill, times: i64) -> Result<(), ArithmeticError> {
-        let quote = fill.pair.quote().parse().expect("a pair is made of two assets");
         let notional = fill.price.times(fill.amount)?.times(Decimal::from_int(times))?;
-        let volume = self.volume.entry(quote).or_default();
+        let volume = self.volume.entry(fill.pair.quote_asset()).or_default();
         *volume = volume.plus(notional)?;
         self.fills += times;
         self.last_fill_at = self.last_fill_at.max(Some(fill.at));

@@ -11,6 +11,7 @@ mod lots;
 mod offline;
 mod report;
 mod tables;
+mod tally;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,10 +24,11 @@ use events::{
 use sqlx::PgConnection;
 
 pub use self::{
-    book::{Book, Day, Tally},
+    book::Book,
     offline::Recomputed,
     report::{Alternatives, ByLots, Group, Matched, Names, QuoteTotals, Report, Totals},
     tables::{report, tallies},
+    tally::{Day, Tally},
 };
 use self::{
     entry::Change,

@@ -17,7 +17,7 @@ use sqlx::PgConnection;
 
 use crate::{
     projection::{ProjectError, Projection},
-    rates::{Rates, convert},
+    rates::{Rates, convert, sum_known},
 };
 
 /// What a batch changes in a client's portfolio.
@@ -119,7 +119,7 @@ impl Portfolio {
             }
             LedgerEvent::FillVoided { was, .. } => self.trade(was, -Decimal::ONE),
             LedgerEvent::OpeningPosition { book, position, cost, .. } => {
-                let (base, quote) = assets(&book.pair);
+                let (base, quote) = (book.pair.base_asset(), book.pair.quote_asset());
                 self.add(book.exchange, book.market, base, *position)?;
                 // A spot position was paid for before history began; a perpetual's cost is still to be settled.
                 match book.market {
@@ -140,7 +140,7 @@ impl Portfolio {
 
     /// Base in, quote out, or the other way round; every fee leaves in its own asset. `times` is minus one to undo.
     fn trade(&mut self, fill: &Fill, times: Decimal) -> Result<(), ArithmeticError> {
-        let (base, quote) = assets(&fill.pair);
+        let (base, quote) = (fill.pair.base_asset(), fill.pair.quote_asset());
         let sign = match fill.side {
             Side::Buy => times,
             Side::Sell => -times,
@@ -164,11 +164,6 @@ impl Portfolio {
         *sum = sum.plus(amount)?;
         Ok(())
     }
-}
-
-fn assets(pair: &Pair) -> (Asset, Asset) {
-    let asset = |text: &str| text.parse().expect("a pair is made of two assets");
-    (asset(pair.base()), asset(pair.quote()))
 }
 
 async fn save_holdings(
@@ -342,16 +337,12 @@ pub async fn summary(db: &mut PgConnection, client: ClientId) -> Result<Summary,
     let mut equity = Some(Decimal::ZERO);
     for (place, amount) in held(db, client).await? {
         let worth = convert(amount, &place.asset, &Asset::usdt(), |pair| rates.of(pair)).map_err(exact)?;
-        equity = sum(equity, worth).map_err(exact)?;
+        equity = sum_known(equity, worth).map_err(exact)?;
         holdings.push(Holding { place, amount, worth_usdt: worth });
     }
     let flows = net_flows(db, client).await?;
-    let pnl_usdt = sum(equity, flows.map(|flows| -flows)).map_err(exact)?;
+    let pnl_usdt = sum_known(equity, flows.map(|flows| -flows)).map_err(exact)?;
     Ok(Summary { holdings, equity_usdt: equity, net_flows_usdt: flows, pnl_usdt })
-}
-
-fn sum(left: Option<Decimal>, right: Option<Decimal>) -> Result<Option<Decimal>, ArithmeticError> {
-    left.zip(right).map(|(left, right)| left.plus(right)).transpose()
 }
 
 async fn held(db: &mut PgConnection, client: ClientId) -> sqlx::Result<BTreeMap<Place, Decimal>> {

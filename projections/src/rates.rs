@@ -27,6 +27,39 @@ impl Rates {
     }
 }
 
+/// The rates that are known at the moment of a fact.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    pub observed: &'a Rates,
+    /// Rates that a person supplied, for fees that no observed one can value.
+    pub supplied: &'a Rates,
+}
+
+impl Known<'_> {
+    /// What this is worth in another asset at this moment; absent where no rate tells it.
+    pub fn worth(&self, amount: Decimal, from: &Asset, into: &Asset) -> Result<Option<Decimal>, ArithmeticError> {
+        match self.observed_worth(amount, from, into)? {
+            None => convert(amount, from, into, |pair| self.observed.of(pair).or_else(|| self.supplied.of(pair))),
+            some => Ok(some),
+        }
+    }
+
+    /// The same by observed rates alone: a supplied rate is for fees and never a mark.
+    pub fn observed_worth(
+        &self,
+        amount: Decimal,
+        from: &Asset,
+        into: &Asset,
+    ) -> Result<Option<Decimal>, ArithmeticError> {
+        convert(amount, from, into, |pair| self.observed.of(pair))
+    }
+}
+
+/// The sum, if both are known: unknown is never zero.
+pub fn sum_known(left: Option<Decimal>, right: Option<Decimal>) -> Result<Option<Decimal>, ArithmeticError> {
+    left.zip(right).map(|(left, right)| left.plus(right)).transpose()
+}
+
 /// What `amount` of an asset is worth in another; absent where no rate tells it. One asset is worth itself; otherwise the
 /// direct pair counts, else the inverse, else both legs over USDT, in that order. Rounded at most once, to 36 places.
 pub fn convert(

@@ -5,8 +5,10 @@ use std::{
     process::Command,
 };
 
+use projections::{clients, pnl, versions};
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde_json::Value;
+use store::Login;
 use tests::{Database, differences, shared_data};
 
 /// Data sets of the generator that `make test` goes through.
@@ -50,8 +52,33 @@ async fn hostile_data_sets_come_to_what_an_independent_program_says() {
         database.import(dir.path());
         assert_same(&expected, &report(&database, &as_of), &format!("seed {seed} as of {as_of}"));
         offline(&database, &expected, &as_of);
+        the_present_rows_say_what_the_report_says(&database).await;
         database.succeed(&["rebuild", "pnl", "--verify"]);
     }
+}
+
+/// `pnl_books` holds every book as it stands after the newest event.
+async fn the_present_rows_say_what_the_report_says(database: &Database) {
+    let report = report(database, "4102444800000");
+    let mut tx = database.pool(Login::AdminQuery).begin().await.unwrap();
+    versions::use_live(&mut tx).await.unwrap();
+    let mut rows = Vec::new();
+    for client in clients::every(&mut *tx).await.unwrap() {
+        let tallies = pnl::tallies(&mut tx, events::ClientId(client.client_id)).await.unwrap();
+        rows.extend(tallies.into_values().map(|tally| {
+            let texts = [tally.position, tally.realized, tally.fees_quote, tally.fifo_realized, tally.volume_quote];
+            texts.map(|figure| figure.to_string())
+        }));
+    }
+    let figures = |group: &Value| {
+        let fifo = &group["alternatives"]["fifo"]["realized_gross"];
+        let told = [&group["position"], &group["realized_gross"], &group["fees_quote"], fifo, &group["volume_quote"]];
+        told.map(|figure| figure.as_str().unwrap().to_owned())
+    };
+    let mut told: Vec<_> = report["groups"].as_array().unwrap().iter().map(figures).collect();
+    rows.sort();
+    told.sort();
+    assert_eq!(rows, told);
 }
 
 /// Every client's part of the report again, from its export alone.

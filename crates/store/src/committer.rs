@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use crate::{
     append::{Append, AppendError, Receipt},
-    group::{Done, Group, Pending},
+    group::{Done, Group},
+    pending::Pending,
     tips::Tips,
     waker::Waker,
 };

@@ -12,6 +12,7 @@ mod group;
 mod heads;
 mod logins;
 mod migrate;
+mod pending;
 pub mod read;
 mod rows;
 mod snapshots;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     append::Receipt,
-    group::Pending,
+    pending::Pending,
     tips::{Tip, Tips},
 };
 

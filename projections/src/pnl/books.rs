@@ -7,10 +7,11 @@ use events::{Asset, Decimal, Time, decimal::ArithmeticError, ledger::BookKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    book::{Book, Day, Known, quote},
+    book::Book,
     entry::{Entry, Place},
+    tally::Day,
 };
-use crate::rates::Rates;
+use crate::rates::{Known, Rates, sum_known};
 
 const MINUTE_US: i64 = 60_000_000;
 
@@ -105,13 +106,12 @@ impl Books {
                 open(&mut self.books, book, place.at).opening(*position, *cost, place.at)?
             }
             Entry::Funding { book, amount, asset } => {
-                open(&mut self.books, book, place.at).tally.fund(*amount, asset, &quote(&book.pair), known)?
+                open(&mut self.books, book, place.at).tally.fund(*amount, asset, &book.pair.quote_asset(), known)?
             }
             Entry::Flow { asset, amount } => {
                 let worth = known.observed_worth(*amount, asset, &Asset::usdt())?;
                 let before = self.net_flows.take().map_or(Some(Decimal::ZERO), |flows| flows.worth);
-                let worth = before.zip(worth).map(|(before, worth)| before.plus(worth)).transpose()?;
-                self.net_flows = Some(Flows { worth });
+                self.net_flows = Some(Flows { worth: sum_known(before, worth)? });
             }
         }
         self.reached = Some(place);

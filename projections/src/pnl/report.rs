@@ -6,9 +6,11 @@ use events::{Asset, Decimal, Exchange, Market, Pair, Slug, Time, decimal::Arithm
 use serde::Serialize;
 
 use super::{
-    book::{Book, Day, Known, quote},
+    book::Book,
     books::{Books, Days},
+    tally::Day,
 };
+use crate::rates::{Known, sum_known};
 
 /// P&L of any number of clients at `as_of`, late arrivals included.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -225,7 +227,7 @@ fn unnamed(key: &BookKey) -> Slug {
 
 impl Totals {
     fn add(&mut self, group: &Group) -> Result<(), ArithmeticError> {
-        let sums = self.by_quote.entry(quote(&group.pair)).or_default();
+        let sums = self.by_quote.entry(group.pair.quote_asset()).or_default();
         sums.realized_net = sums.realized_net.plus(group.realized_net)?;
         sums.unrealized = sums.unrealized.plus(group.unrealized.unwrap_or_default())?;
         sums.fees_quote = sums.fees_quote.plus(group.fees_quote)?;
@@ -244,15 +246,11 @@ impl Totals {
         let (mut total, mut volume) = (Some(Decimal::ZERO), Some(Decimal::ZERO));
         for (asset, sums) in &self.by_quote {
             let net = sums.realized_net.plus(sums.unrealized)?;
-            total = sum(total, known.observed_worth(net, asset, &Asset::usdt())?)?;
-            volume = sum(volume, known.observed_worth(sums.volume_quote, asset, &Asset::usdt())?)?;
+            total = sum_known(total, known.observed_worth(net, asset, &Asset::usdt())?)?;
+            volume = sum_known(volume, known.observed_worth(sums.volume_quote, asset, &Asset::usdt())?)?;
         }
         self.complete &= total.is_some() && volume.is_some();
         (self.total_usdt, self.volume_usdt) = (total, volume);
         Ok(())
     }
-}
-
-fn sum(left: Option<Decimal>, right: Option<Decimal>) -> Result<Option<Decimal>, ArithmeticError> {
-    left.zip(right).map(|(left, right)| left.plus(right)).transpose()
 }

@@ -11,11 +11,12 @@ use uuid::Uuid;
 
 use super::{
     BLOCK, Named,
-    book::{Book, Day, Tally},
+    book::Book,
     books::{Books, Days},
     entry::Change,
     history::{History, Unsaved},
     report::{Names, Report},
+    tally::{Day, Tally},
 };
 use crate::{checkpoints::reach, projection::ProjectError, rows, versions::use_live};
 
