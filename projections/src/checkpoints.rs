@@ -42,14 +42,19 @@ pub fn parked_item(projection: &str, client: ClientId) -> AggregateRef {
     AggregateRef::new("desk", format!("parked:{projection}:{client}"))
 }
 
+/// Whose checkpoints a worker looks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Work {
+    pub projection: &'static str,
+    /// A version that is being filled; absent for the live one.
+    pub version: Option<i32>,
+    /// What this build's tables and fold are known by: a live version that another build fills is left to that one.
+    pub shape: String,
+}
+
 /// Takes the lease of the next client after `last` that has something to read. Also points the search path of this
 /// transaction at the version's tables.
-pub(crate) async fn lease(
-    db: &mut PgConnection,
-    projection: &str,
-    version: Option<i32>,
-    last: ClientId,
-) -> sqlx::Result<Option<Lease>> {
+pub(crate) async fn lease(db: &mut PgConnection, work: &Work, last: ClientId) -> sqlx::Result<Option<Lease>> {
     let row = sqlx::query!(
         r#"
         select c.client_id, c.version, c.reached, s.head,
@@ -69,17 +74,18 @@ pub(crate) async fn lease(
                 where e.client_id = $3 and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
                   and e.aggregate_id = 'parked:' || c.projection || ':' || c.client_id) d on true
          where c.projection = $1
-           and c.version = coalesce($2, v.live)
+           and (c.version = $2 or ($2 is null and c.version = v.live and v.shape = $5))
            and s.head > c.reached
            and (c.parked_at is null or d.decisions > c.decisions)
          order by c.client_id > $4 desc, c.client_id
          limit 1
            for update of c skip locked
         "#,
-        projection,
-        version,
+        work.projection,
+        work.version,
         ClientId::DESK.0,
-        last.0
+        last.0,
+        work.shape
     )
     .fetch_optional(db)
     .await?;
@@ -94,7 +100,7 @@ pub(crate) async fn lease(
 }
 
 /// Opens a checkpoint for every client that has none yet. The desk's own stream is nobody's read model.
-pub(crate) async fn open(db: &PgPool, projection: &str, version: Option<i32>) -> sqlx::Result<u64> {
+pub(crate) async fn open(db: &PgPool, work: &Work) -> sqlx::Result<u64> {
     let opened = sqlx::query!(
         r#"
         insert into rm.checkpoints (client_id, projection, version)
@@ -106,8 +112,8 @@ pub(crate) async fn open(db: &PgPool, projection: &str, version: Option<i32>) ->
                             where c.client_id = s.client_id and c.projection = $1 and c.version = coalesce($2, v.live))
         on conflict do nothing
         "#,
-        projection,
-        version,
+        work.projection,
+        work.version,
         ClientId::DESK.0
     )
     .execute(db)

@@ -1,4 +1,4 @@
-//! Profit and loss of every book, exact, by the rules R1 to R14 of the README, at any moment of event time.
+//! Profit and loss of every book, exact, by the rules R1 to R14 of `projections/README.md`, at any moment of event time.
 //!
 //! No second copy of the fills is kept: a late fact rewinds to the last closing before it, and the events since then are
 //! read again from the stream. `pnl_blocks` tells in which part of the stream they can be.
@@ -18,15 +18,13 @@ use std::{
     sync::Arc,
 };
 
-use events::{
-    BotId, ClientId, Event, Pair, Price, Recorded, Slug, Time, bot::BotEvent, client::ClientEvent, ledger::BookKey,
-};
+use events::{ClientId, Pair, Price, Recorded, Time, ledger::BookKey};
 use sqlx::PgConnection;
 
 pub use self::{
     book::Book,
     offline::Recomputed,
-    report::{Alternatives, ByLots, Group, Matched, Names, QuoteTotals, Report, Totals},
+    report::{Alternatives, ByLots, Group, Matched, Named, Names, QuoteTotals, Report, Totals},
     tables::{report, tallies},
     tally::{Day, Tally},
 };
@@ -49,13 +47,6 @@ pub struct Pnl {
     /// What the tables hold, to write only what differs.
     books: BTreeMap<BookKey, Arc<Book>>,
     marks: BTreeMap<Pair, Price>,
-}
-
-/// A name to be kept.
-#[derive(Debug)]
-enum Named {
-    Client(Slug),
-    Bot(BotId, Slug),
 }
 
 impl Projection for Pnl {
@@ -83,22 +74,7 @@ impl Projection for Pnl {
             *block = (block.0.min(at), block.1.max(at));
             self.changes.push(change);
         }
-        match &event.event {
-            Event::Client(ClientEvent::ClientOnboarded { slug, .. }) => self.names.push(Named::Client(slug.clone())),
-            Event::Bot(BotEvent::BotCreated { name, .. }) => {
-                let bot = event.aggregate.id.parse().map_err(|_| ProjectError::Unfoldable {
-                    seq: event.seq,
-                    reason: format!("bot id {:?} is no id", event.aggregate.id),
-                })?;
-                self.names.push(Named::Bot(bot, name.clone()));
-            }
-            Event::Client(_)
-            | Event::Bot(_)
-            | Event::Ledger(_)
-            | Event::Market(_)
-            | Event::Order(_)
-            | Event::Desk(_) => {}
-        }
+        self.names.extend(Named::by(event));
         Ok(())
     }
 

@@ -83,7 +83,8 @@ pub async fn use_live(tx: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Fills a new version beside the live one and compares them, each client at the same event.
+/// Fills a new version beside the live one and compares them, each client at the same event. A live one that another
+/// fold filled is left as it is: to differ is what the rebuild is for.
 pub async fn rebuild(
     db: &PgPool,
     model: &mut dyn ReadModel,
@@ -93,15 +94,18 @@ pub async fn rebuild(
     let version = new_version(db, model).await?;
     model.on_version(version);
     fill(model, &mut folded).await?;
-    fill(live, &mut folded).await?;
-    let clients = clients_of(db, model.name()).await?;
-    let mut differences = Vec::new();
-    for client in &clients {
-        differences.extend(compare(db, model, live, *client, version).await?);
-    }
     let shape =
         sqlx::query_scalar!("select shape from rm.versions where projection = $1", model.name()).fetch_one(db).await?;
-    Ok(Comparison { version, clients: clients.len(), same_shape: shape == model.shape(), differences })
+    let clients = clients_of(db, model.name()).await?;
+    let mut found =
+        Comparison { version, clients: clients.len(), same_shape: shape == model.shape(), differences: Vec::new() };
+    if found.same_shape {
+        fill(live, &mut folded).await?;
+        for client in clients {
+            found.differences.extend(compare(db, model, live, client, version).await?);
+        }
+    }
+    Ok(found)
 }
 
 /// Puts a filled version in the live one's place. The old one stays, for a way back.

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    checkpoints::{self, Lease},
+    checkpoints::{self, Lease, Work},
     projection::{ProjectError, Projection, ReadModel, Step},
 };
 
@@ -42,7 +42,7 @@ pub struct Worker<P> {
     /// For counting tries while a transaction of `db` is open: were both taken from one pool, workers that all hold one
     /// connection and want another could wait for each other.
     counting: PgPool,
-    version: Option<i32>,
+    work: Work,
     /// Models as they stand after their checkpoint, so that the next batch need not read them again.
     open: HashMap<ClientId, Open<P>>,
     /// Up to here one event at a time: a batch failed, and only one of its events is to blame.
@@ -61,8 +61,15 @@ struct Open<P> {
 impl<P: Projection> Worker<P> {
     /// Over connections of login `projector`.
     pub fn new(db: PgPool, counting: PgPool) -> Self {
-        let last = ClientId::DESK;
-        Self { db, counting, version: None, open: HashMap::new(), careful: HashMap::new(), last, batch: BATCH }
+        Self {
+            db,
+            counting,
+            work: Work { projection: P::NAME, version: None, shape: shape::<P>() },
+            open: HashMap::new(),
+            careful: HashMap::new(),
+            last: ClientId::DESK,
+            batch: BATCH,
+        }
     }
 
     /// The same, its kind forgotten.
@@ -72,9 +79,9 @@ impl<P: Projection> Worker<P> {
 
     async fn attempt(&mut self) -> Result<Step, ProjectError> {
         let mut tx = self.db.begin().await?;
-        let Some(lease) = checkpoints::lease(&mut tx, P::NAME, self.version, self.last).await? else {
+        let Some(lease) = checkpoints::lease(&mut tx, &self.work, self.last).await? else {
             drop(tx);
-            let opened = checkpoints::open(&self.db, P::NAME, self.version).await?;
+            let opened = checkpoints::open(&self.db, &self.work).await?;
             return if opened > 0 { Box::pin(self.attempt()).await } else { Ok(Step::Idle) };
         };
         self.last = lease.client;
@@ -161,6 +168,12 @@ fn fold<P: Projection>(model: &mut P, events: &[Recorded], skips: &[i64]) -> Res
     Ok(())
 }
 
+/// A text that changes with the tables and with the fold.
+fn shape<P: Projection>() -> String {
+    let hash = Sha256::digest(format!("{}\n{}", P::FOLD, P::TABLES));
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("it panicked").to_owned()
@@ -183,12 +196,11 @@ impl<P: Projection> ReadModel for Worker<P> {
     }
 
     fn shape(&self) -> String {
-        let hash = Sha256::digest(format!("{}\n{}", P::FOLD, P::TABLES));
-        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        self.work.shape.clone()
     }
 
     fn on_version(&mut self, version: i32) {
-        self.version = Some(version);
+        self.work.version = Some(version);
     }
 
     async fn step(&mut self) -> Result<Step, ProjectError> {

@@ -5,10 +5,10 @@ use std::{
     process::Command,
 };
 
-use projections::{clients, pnl, versions};
+use projections::{pnl, versions};
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde_json::Value;
-use store::Login;
+use store::{Login, read};
 use tests::{Database, differences, shared_data};
 
 /// Data sets of the generator that `make test` goes through.
@@ -63,8 +63,8 @@ async fn the_present_rows_say_what_the_report_says(database: &Database) {
     let mut tx = database.pool(Login::AdminQuery).begin().await.unwrap();
     versions::use_live(&mut tx).await.unwrap();
     let mut rows = Vec::new();
-    for client in clients::every(&mut *tx).await.unwrap() {
-        let tallies = pnl::tallies(&mut tx, events::ClientId(client.client_id)).await.unwrap();
+    for (client, _) in read::heads_of_all(&mut *tx).await.unwrap() {
+        let tallies = pnl::tallies(&mut tx, client).await.unwrap();
         rows.extend(tallies.into_values().map(|tally| {
             let texts = [tally.position, tally.realized, tally.fees_quote, tally.fifo_realized, tally.volume_quote];
             texts.map(|figure| figure.to_string())

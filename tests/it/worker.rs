@@ -295,3 +295,23 @@ async fn a_rebuild_that_differs_is_not_put_in_place_and_says_where() {
     let unknown = database.run(&["rebuild", "prices"]);
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("there is no read model \"prices\": use one of pnl, "));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_another_build_fills_are_left_to_it_until_a_rebuild_takes_over() {
+    let database = Database::new().await;
+    let streams = database.streams();
+    let (client, bot) = client_with_bot(&streams, "acme").await;
+    write(&streams, vec![recorded(client, fill(client, bot, 1, 0))]).await;
+    let db = database.pool(Login::Projector);
+    let other = "update rm.versions set shape = 'of another build' where projection = 'pnl'";
+    sqlx::query(other).execute(&database.superuser()).await.unwrap();
+    let reached = || projections::checkpoints::reach(&db, "pnl", client);
+    assert!(catch_up(&mut *model(&db, "pnl"), |_| {}).await.unwrap().is_empty());
+    assert_eq!(reached().await.unwrap().reached, 0, "it was folded into another build's tables");
+    let serving = database.run(&["serve"]);
+    let said = String::from_utf8(serving.stderr).unwrap();
+    assert!(!serving.status.success() && said.contains("run `pipelabs rebuild` for each of pnl"), "{said}");
+    let rebuilt = database.succeed(&["rebuild", "pnl"]);
+    assert!(rebuilt.contains("filled by this build's fold") && rebuilt.contains("version 2 is live now"), "{rebuilt}");
+    assert_eq!(reached().await.unwrap().reached, 3);
+}

@@ -52,6 +52,12 @@ impl Database {
         Self { owner, secret: SECRET.into(), url }
     }
 
+    /// Another database of the same servers.
+    pub fn move_to(&mut self, name: &str) {
+        self.owner = self.owner.clone().database(name);
+        self.url = self.owner.to_url_lossy().to_string();
+    }
+
     /// Connections of one login.
     pub fn pool(&self, login: Login) -> PgPool {
         login.pool(&self.owner, &self.secret, 8)

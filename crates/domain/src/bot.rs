@@ -136,6 +136,8 @@ crate::aggregate!(Bot, "bot", BotCommand, BotEvent, BotRefusal);
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(given: impl IntoIterator<Item = BotEvent>, when: BotCommand, then: Result<Vec<BotEvent>, BotRefusal>) {
@@ -199,5 +201,60 @@ mod tests {
         let again = BotCommand::ReportState { state: ReportedState::Running, at: AT };
         check([created()], again.clone(), Ok(vec![said.clone()]));
         check([created(), said], again, Ok(vec![]));
+    }
+
+    fn any_command() -> impl Strategy<Value = BotCommand> {
+        let reason = || "reason".to_owned();
+        prop_oneof![
+            Just(BotCommand::Create { name: "maker".parse().unwrap(), config: config(), at: AT }),
+            any::<bool>().prop_map(|same| BotCommand::ChangeConfig {
+                config: if same { config() } else { BotConfig::default() },
+                at: AT
+            }),
+            Just(BotCommand::Deploy { at: AT }),
+            Just(BotCommand::ConfirmDeployed { instance: "i".into(), at: AT }),
+            Just(BotCommand::ReportDeployFailed { reason: reason(), at: AT }),
+            Just(BotCommand::Stop { reason: reason(), at: AT }),
+            Just(BotCommand::ConfirmStopped { at: AT }),
+            Just(BotCommand::ReportStopFailed { reason: reason(), at: AT }),
+            Just(BotCommand::ReportState { state: ReportedState::Failing, at: AT }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_commanded_every_deed_was_asked_for_first(commands in proptest::collection::vec(any_command(), 0..60)) {
+            let (mut bot, mut told) = (Bot::default(), Vec::new());
+            for command in commands {
+                for event in bot.decide(command).unwrap_or_default() {
+                    bot.remember(event.clone());
+                    told.push(event);
+                }
+            }
+            let mut replayed = Bot::default();
+            told.iter().cloned().for_each(|event| replayed.remember(event));
+            prop_assert_eq!(&replayed, &bot);
+            // Between any two askings to deploy the bot failed to start or stopped.
+            let mut wanted = false;
+            for event in &told {
+                match event {
+                    BotEvent::BotDeployRequested { .. } => {
+                        prop_assert!(!wanted);
+                        wanted = true;
+                    }
+                    BotEvent::BotDeployed { .. } | BotEvent::BotStopRequested { .. } => prop_assert!(wanted),
+                    BotEvent::BotDeployFailed { .. } | BotEvent::BotStopped { .. } => {
+                        prop_assert!(wanted);
+                        wanted = false;
+                    }
+                    BotEvent::BotCreated { .. }
+                    | BotEvent::BotConfigChanged { .. }
+                    | BotEvent::BotStopFailed { .. }
+                    | BotEvent::BotStateReported { .. }
+                    | BotEvent::BotSeenAlive { .. }
+                    | BotEvent::BotSilent { .. } => {}
+                }
+            }
+        }
     }
 }

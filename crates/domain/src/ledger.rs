@@ -230,6 +230,8 @@ pub fn possible(at: Time, now: Time) -> Result<(), LedgerRefusal> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use events::{
         BotId, Market,
@@ -334,5 +336,36 @@ mod tests {
     fn two_fills_whose_ids_only_look_alike_have_two_identities() {
         let other = Fill { order: Some("o".parse().unwrap()), trade: "1:t1".parse().unwrap(), ..fill() };
         assert_ne!(fill().identity(), other.identity());
+    }
+
+    fn any_number() -> impl Strategy<Value = Decimal> {
+        (any::<i128>(), 0_u32..40, 0_u32..127).prop_map(|(digits, places, shift)| Decimal::new(digits >> shift, places))
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_can_be_counted_exactly(price in any_number(), amount in any_number(), fee in any_number()) {
+            let fees = Some(vec![Fee { asset: "BNB".parse().unwrap(), amount: fee, kind: FeeKind::Fee }]);
+            let told = Fill { price: Price(price), amount: Amount(amount), fees, ..fill() };
+            match Fact::Fill(Box::new(told.clone())).decide(now()) {
+                Ok(event) => {
+                    prop_assert_eq!(event, LedgerEvent::FillRecorded(told));
+                    prop_assert!(price.is_positive() && amount.is_positive());
+                    // A million of them still have an exact sum.
+                    let product = price.times(amount).unwrap();
+                    prop_assert!(product.times(Decimal::from_int(1_000_000)).is_ok());
+                }
+                Err(refusal) => prop_assert!(!refusal.to_string().is_empty()),
+            }
+        }
+
+        #[test]
+        fn two_fills_have_one_identity_only_if_order_and_trade_are_the_same(
+            ids in proptest::collection::vec("[a-c:%23A]{1,4}", 4)
+        ) {
+            let one = Fill { order: Some(ids[0].parse().unwrap()), trade: ids[1].parse().unwrap(), ..fill() };
+            let other = Fill { order: Some(ids[2].parse().unwrap()), trade: ids[3].parse().unwrap(), ..fill() };
+            prop_assert_eq!(one.identity() == other.identity(), ids[0] == ids[2] && ids[1] == ids[3]);
+        }
     }
 }

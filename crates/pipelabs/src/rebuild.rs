@@ -32,7 +32,7 @@ impl Rebuild {
         let mut progress = Progress::new(&format!("filling {}", self.projection), heads);
         let found = versions::rebuild(&db, &mut *new, &mut *live, |events| progress.add(events)).await?;
         progress.end();
-        let in_place = !self.verify && (found.differences.is_empty() || self.accept_differences || !found.same_shape);
+        let in_place = !self.verify && (found.differences.is_empty() || self.accept_differences);
         if in_place {
             versions::switch(&db, &*new, found.version).await?;
         } else {
@@ -46,6 +46,9 @@ impl Rebuild {
 
 fn said(projection: &str, found: &Comparison, in_place: bool) -> String {
     let mut text = match found.differences.as_slice() {
+        _ if !found.same_shape => {
+            format!("{projection}: filled by this build's fold; the live one was filled by another")
+        }
         [] => format!("{projection}: equal byte for byte, {} clients", found.clients),
         some => some.iter().fold(format!("{projection}: rows differ"), |text, (client, table)| {
             format!("{text}\n  table {table} of client {client}")

@@ -25,7 +25,9 @@ const ONE_AT_A_TIME: i64 = 0x7069_7065_6c61_6273;
 
 /// Applies what is missing. Safe to repeat and to run from several processes at once.
 pub async fn migrate(owner: &PgConnectOptions, secret: &SecretString) -> Result<(), MigrateError> {
-    let mut db = owner.connect().await.map_err(MigrateError::Connect)?;
+    // The logins' passwords stand in its statements.
+    let quiet = owner.clone().disable_statement_logging();
+    let mut db = quiet.connect().await.map_err(MigrateError::Connect)?;
     sqlx::query("select pg_advisory_lock($1)")
         .bind(ONE_AT_A_TIME)
         .execute(&mut db)

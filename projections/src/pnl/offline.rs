@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use events::{Event, Recorded, Slug, Time, bot::BotEvent, client::ClientEvent};
+use events::{BotId, Recorded, Slug, Time};
 
-use super::books::Books;
 use super::{
-    books::Days,
+    books::{Books, Days},
     entry::{Change, Entry, Place},
     history::FoldError,
-    report::{Names, Report},
+    report::{Named, Names, Report},
 };
 
 /// A client's history, read event by event.
 #[derive(Debug, Default)]
 pub struct Recomputed {
     client: Option<Slug>,
-    bots: BTreeMap<events::BotId, Slug>,
+    bots: BTreeMap<BotId, Slug>,
     entries: BTreeMap<Place, Entry>,
 }
 
@@ -28,19 +27,10 @@ impl Recomputed {
             Some(Change::Remove(place)) => drop(self.entries.remove(&place)),
             None => {}
         }
-        match &event.event {
-            Event::Client(ClientEvent::ClientOnboarded { slug, .. }) => self.client = Some(slug.clone()),
-            Event::Bot(BotEvent::BotCreated { name, .. }) => {
-                if let Ok(bot) = event.aggregate.id.parse() {
-                    self.bots.insert(bot, name.clone());
-                }
-            }
-            Event::Client(_)
-            | Event::Bot(_)
-            | Event::Ledger(_)
-            | Event::Market(_)
-            | Event::Order(_)
-            | Event::Desk(_) => {}
+        match Named::by(event) {
+            Some(Named::Client(slug)) => self.client = Some(slug),
+            Some(Named::Bot(bot, name)) => drop(self.bots.insert(bot, name)),
+            None => {}
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use events::{Asset, Decimal, Exchange, Market, Pair, Slug, Time, decimal::ArithmeticError, ledger::BookKey};
+use events::{
+    Asset, BotId, Decimal, Event, Exchange, Market, Pair, Recorded, Slug, Time, bot::BotEvent, client::ClientEvent,
+    decimal::ArithmeticError, ledger::BookKey,
+};
 use serde::Serialize;
 
 use super::{
@@ -110,7 +113,33 @@ pub struct QuoteTotals {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
     pub client: Slug,
-    pub bots: BTreeMap<events::BotId, Slug>,
+    pub bots: BTreeMap<BotId, Slug>,
+}
+
+/// A name that an event gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    Client(Slug),
+    Bot(BotId, Slug),
+}
+
+impl Named {
+    /// The name that this event gives, if it gives one.
+    pub fn by(event: &Recorded) -> Option<Self> {
+        match &event.event {
+            Event::Client(ClientEvent::ClientOnboarded { slug, .. }) => Some(Self::Client(slug.clone())),
+            // A bot whose id is none of ours has no fills either.
+            Event::Bot(BotEvent::BotCreated { name, .. }) => {
+                Some(Self::Bot(event.aggregate.id.parse().ok()?, name.clone()))
+            }
+            Event::Client(_)
+            | Event::Bot(_)
+            | Event::Ledger(_)
+            | Event::Market(_)
+            | Event::Order(_)
+            | Event::Desk(_) => None,
+        }
+    }
 }
 
 impl Report {

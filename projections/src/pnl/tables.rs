@@ -10,12 +10,12 @@ use store::read;
 use uuid::Uuid;
 
 use super::{
-    BLOCK, Named,
+    BLOCK,
     book::Book,
     books::{Books, Days},
     entry::Change,
     history::{History, Unsaved},
-    report::{Names, Report},
+    report::{Named, Names, Report},
     tally::{Day, Tally},
 };
 use crate::{checkpoints::reach, projection::ProjectError, rows, versions::use_live};
