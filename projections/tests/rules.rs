@@ -191,6 +191,11 @@ fn r5_thirds_leave_nothing_behind_when_the_position_is_closed() {
     // Bought for 1.1, sold for 2.1.
     assert_eq!((closed.position, closed.realized_gross), (d("0"), d("1")));
     assert_eq!(closed.alternatives.fifo.cost, d("0"));
+    // A cost finer than a quotient is released whole, too.
+    let fine = Story::begin()
+        .fill("1 buy 0.00000000000000000003 @ 0.000000000000000000000007")
+        .fill("2 sell 0.00000000000000000003 @ 0.000000000000000000000008");
+    assert_eq!(fine.figures("60").realized_gross, d("3e-44"));
 }
 
 #[test]
@@ -343,9 +348,11 @@ fn r11_totals_are_sums_of_the_books_at_the_rates_of_as_of() {
     // 1 - 0.1 in USDT, 0.01 - 0.001 in ETH at 2000.
     assert_eq!((totals.total_usdt, totals.volume_usdt), (some("18.9"), some("270")));
     assert_eq!((totals.fills, totals.complete), (2, true));
-    let usdc = story.fill("3 buy 1 @ 170 pair SOL-USDC").report("60");
+    let usdc = story.fill("3 buy 1 @ 170 pair SOL-USDC").fill("4 sell 1 @ 171 pair SOL-USDC").report("60");
+    assert!(usdc.groups.iter().all(|group| group.complete));
     let totals = &usdc.clients[&"acme".parse().unwrap()];
-    assert_eq!((totals.volume_usdt, totals.complete), (None, false), "USDC is not USDT");
+    let unknown = (totals.total_usdt, totals.volume_usdt, totals.complete);
+    assert_eq!(unknown, (None, None, false), "USDC is not USDT");
 }
 
 #[test]
@@ -393,6 +400,10 @@ fn r14_the_drawdown_is_looked_at_on_whole_minutes_and_once_more_at_as_of() {
     assert_eq!(story.figures("130").max_drawdown_1m, some("30"));
     assert_eq!(story.figures("59").max_drawdown_1m, some("50"), "as of is looked at, too, from a peak of zero");
     assert_eq!(Story::begin().fill("1 buy 1 @ 100").figures("61").max_drawdown_1m, None);
+    let on_the_minute =
+        Story::begin().fill("60 buy 1 @ 100").rate("60", "SOL-USDT", "90").rate("61", "SOL-USDT", "120");
+    assert_eq!(on_the_minute.figures("70").max_drawdown_1m, some("0"), "the first look comes after the first fill");
+    assert_eq!(on_the_minute.rate("119", "SOL-USDT", "80").figures("130").max_drawdown_1m, some("20"));
 }
 
 #[test]

@@ -100,14 +100,15 @@ async fn one_round(servers: &Servers, database: &Database, random: &mut StdRng) 
 /// Fills appended one by one while everything is killed around them: what was acknowledged, and as which number.
 async fn appending(streams: store::Streams) -> Vec<(store::Append, u64)> {
     let mut receipts = Vec::new();
-    let Ok((client, bot)) = tokio::spawn({
-        let streams = streams.clone();
-        async move { client_with_bot(&streams, "direct").await }
-    })
-    .await
-    else {
-        // Killed before it began; then nothing was acknowledged.
-        return receipts;
+    let (client, bot) = loop {
+        let begun = tokio::spawn({
+            let streams = streams.clone();
+            async move { client_with_bot(&streams, "direct").await }
+        });
+        if let Ok(begun) = begun.await {
+            break begun;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     };
     for n in 0..150 {
         let append = recorded(client, fill(client, bot, n, n as i64));
