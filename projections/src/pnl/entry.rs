@@ -1,5 +1,7 @@
 //! From events to entries in canonical order: event time first, rates before what they price, then the stream's order.
 
+use std::sync::Arc;
+
 use events::{
     Asset, Decimal, Event, Pair, Price, Recorded, Time,
     ledger::{BookKey, Fill, LedgerEvent},
@@ -25,12 +27,30 @@ enum Rank {
 /// What P&L is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    Fill(Box<Fill>),
-    Opening { book: BookKey, position: Decimal, cost: Decimal },
-    Funding { book: BookKey, amount: Decimal, asset: Asset },
-    Flow { asset: Asset, amount: Decimal },
-    Mark { pair: Pair, price: Price },
-    FeeRate { pair: Pair, price: Price },
+    /// Shared, because the recent past is kept and folded again.
+    Fill(Arc<Fill>),
+    Opening {
+        book: BookKey,
+        position: Decimal,
+        cost: Decimal,
+    },
+    Funding {
+        book: BookKey,
+        amount: Decimal,
+        asset: Asset,
+    },
+    Flow {
+        asset: Asset,
+        amount: Decimal,
+    },
+    Mark {
+        pair: Pair,
+        price: Price,
+    },
+    FeeRate {
+        pair: Pair,
+        price: Price,
+    },
 }
 
 /// What an event does to the entries.
@@ -78,9 +98,9 @@ impl Change {
 fn ledger(fact: &LedgerEvent, seq: u64) -> Option<Change> {
     let here = |at: Time, entry| Some(Change::Put(Place::fact(at, seq), entry));
     match fact {
-        LedgerEvent::FillRecorded(fill) => here(fill.at, Entry::Fill(Box::new(fill.clone()))),
+        LedgerEvent::FillRecorded(fill) => here(fill.at, Entry::Fill(Arc::new(fill.clone()))),
         LedgerEvent::FillCorrected { corrects, was, fill, .. } => {
-            Some(Change::Put(Place::fact(was.at, *corrects), Entry::Fill(fill.clone())))
+            Some(Change::Put(Place::fact(was.at, *corrects), Entry::Fill(Arc::new((**fill).clone()))))
         }
         LedgerEvent::FillVoided { voids, was, .. } => Some(Change::Remove(Place::fact(was.at, *voids))),
         LedgerEvent::FillDisputed { .. } => None,
