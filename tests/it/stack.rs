@@ -8,6 +8,7 @@ use tests::{Database, Servers};
 async fn a_stack_comes_up_is_found_again_survives_kill_9_and_goes() {
     let given = Database::new().await.command(&[]);
     let dir = tempfile::tempdir().unwrap();
+    tests::stop_with_the_process(dir.path());
     let stack = |what: &str| {
         let mut command = Command::new(given.get_program());
         let output = command.args(["stack", "--dir"]).arg(dir.path()).arg(what).output().unwrap();

@@ -70,8 +70,9 @@ fn block_on(future: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future);
 }
 
-/// A test binary has no end of its own, so a process in the background watches this one and stops the servers after it.
-fn stop_with_the_process(dir: &Path) {
+/// A test binary has no end of its own, so a process in the background watches this one and stops the servers below this
+/// folder after it.
+pub fn stop_with_the_process(dir: &Path) {
     let us = std::process::id();
     let watch =
         format!("(while kill -0 {us}; do sleep 0.2; done; exec \"$0\" stack --dir \"$1\" down) >/dev/null 2>&1 &");
