@@ -28,8 +28,11 @@ pub struct BotConfig {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Venue {
+    /// Where.
     pub exchange: Exchange,
+    /// Spot or perpetual.
     pub market: Market,
+    /// What for what.
     pub pair: Pair,
 }
 

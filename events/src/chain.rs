@@ -15,14 +15,23 @@ pub const BEFORE_FIRST: Hash = [0; 32];
 /// What the content hash covers. Payload and metadata are RFC 8785 texts already.
 #[derive(Debug, Clone, Copy)]
 pub struct Content<'a> {
+    /// Whose stream.
     pub client: ClientId,
+    /// The kind of thing that it is about.
     pub aggregate_type: &'a str,
+    /// Which one of its kind.
     pub aggregate_id: &'a str,
+    /// The event's own id.
     pub event: EventId,
+    /// The variant's name.
     pub event_type: &'a str,
+    /// Of which version of it.
     pub event_version: &'a str,
+    /// When the world says it happened.
     pub occurred_at: Time,
+    /// Who, why and by which build, as its RFC 8785 text.
     pub metadata: &'a str,
+    /// What it says, as its RFC 8785 text.
     pub payload: &'a str,
 }
 

@@ -76,6 +76,7 @@ impl<'de> Deserialize<'de> for Actor {
 /// Why an event is there. Every value is a text, so that any tool can carry it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
+    /// Who caused it.
     pub actor: Actor,
     /// The wish that this event is part of the answer to.
     pub correlation: CommandId,
@@ -92,13 +93,17 @@ pub struct Metadata {
 /// An event in its place in a client's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
+    /// Whose stream.
     pub client: ClientId,
     /// Its place in the client's stream: 1, 2, 3, no gaps.
     pub seq: u64,
+    /// What it is about.
     pub aggregate: AggregateRef,
     /// Its place in the aggregate's own history: 1, 2, 3.
     pub aggregate_seq: u64,
+    /// The event's own id.
     pub id: EventId,
+    /// What happened.
     pub event: Event,
     /// When the venue says it happened.
     pub occurred_at: Time,

@@ -20,17 +20,29 @@ const SIGNED_AS: &[u8] = b"pipelabs-head-v1\n";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventLine {
+    /// Whose stream; the same on each line.
     pub client_id: ClientId,
+    /// 1, 2, 3 from line to line.
     pub client_seq: u64,
+    /// The kind of thing that it is about.
     pub aggregate_type: String,
+    /// Which one of its kind.
     pub aggregate_id: String,
+    /// 1, 2, 3 for each thing.
     pub aggregate_seq: u64,
+    /// The event's own id.
     pub event_id: EventId,
+    /// The variant's name.
     pub event_type: String,
+    /// Of which version of it.
     pub event_version: String,
+    /// What it says.
     pub payload: Value,
+    /// Who, why and by which build.
     pub metadata: Value,
+    /// When the world says it happened.
     pub occurred_at: Time,
+    /// When it entered the stream; never earlier than the line before.
     pub recorded_at: Time,
     /// Lower-case hex.
     pub content_hash: String,
@@ -42,10 +54,13 @@ pub struct EventLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
+    /// Whose stream.
     pub client_id: ClientId,
+    /// The number of its last event then.
     pub seq: u64,
     /// Lower-case hex.
     pub chain_hash: String,
+    /// When that was.
     pub at: Time,
 }
 
@@ -53,8 +68,11 @@ pub struct Head {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedHead {
+    /// What is vouched for.
     pub head: Head,
+    /// Ed25519 over the head.
     pub signature: Option<String>,
+    /// Of whoever signed; whose it is must be known from elsewhere.
     pub public_key: Option<String>,
 }
 
@@ -105,7 +123,9 @@ pub struct Expected {
 /// What a verified file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
+    /// How many there are.
     pub events: u64,
+    /// Where they end.
     pub head: SignedHead,
     /// Whether the signature was checked against a key that was given.
     pub signature_checked: bool,
@@ -115,7 +135,9 @@ pub struct Verified {
 #[derive(Debug, thiserror::Error)]
 #[error("bad line {line}: {reason}")]
 pub struct BadLine {
+    /// Counted from 1.
     pub line: u64,
+    /// What is wrong with it.
     pub reason: String,
 }
 

@@ -39,8 +39,11 @@ pub enum FeeKind {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fee {
+    /// What it was charged in.
     pub asset: Asset,
+    /// In that asset; above zero was paid, below zero was received.
     pub amount: Decimal,
+    /// What it is for.
     #[serde(default)]
     pub kind: FeeKind,
 }
@@ -49,9 +52,13 @@ pub struct Fee {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BookKey {
+    /// Whose trading it is.
     pub bot: BotId,
+    /// Where.
     pub exchange: Exchange,
+    /// Spot or perpetual: the two never net.
     pub market: Market,
+    /// What for what.
     pub pair: Pair,
 }
 
@@ -59,18 +66,26 @@ pub struct BookKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fill {
+    /// Whose order it was.
     pub bot: BotId,
+    /// The client's account there.
     pub account: AccountName,
+    /// Where it was executed.
     pub exchange: Exchange,
+    /// On which of its markets.
     pub market: Market,
+    /// What was traded for what.
     pub pair: Pair,
+    /// Which way the base asset went.
     pub side: Side,
+    /// What one unit of the base asset cost, in the quote asset.
     pub price: Price,
     /// In the base asset; contracts are already multiplied by their size.
     pub amount: Amount,
     /// Every charge. Absent when nobody knows it: an unknown fee is not a zero fee.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fees: Option<Vec<Fee>>,
+    /// Whether our order rested in the book.
     pub liquidity: Liquidity,
     /// Absent while the fill is known only from a source without order ids; corrected when the exact one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

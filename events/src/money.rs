@@ -22,7 +22,9 @@ pub struct Price(pub Decimal);
 /// So much of an asset.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Money {
+    /// How much.
     pub amount: Decimal,
+    /// Of what.
     pub asset: Asset,
 }
 

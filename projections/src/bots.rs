@@ -26,10 +26,15 @@ pub struct Bots {
 /// One bot as it is known now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bot {
+    /// Whose it is.
     pub client_id: Uuid,
+    /// Which.
     pub bot_id: BotId,
+    /// What people call it.
     pub name: String,
+    /// What it is told to do.
     pub config: BotConfig,
+    /// Since when it exists.
     pub created_at: Time,
     /// What we want of it, and since when.
     pub desired: Desired,

@@ -22,12 +22,17 @@ pub struct Clients {
 /// A client as it is known now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
+    /// Which.
     pub client_id: Uuid,
+    /// The short name that never changes.
     pub slug: Slug,
+    /// The name that people read.
     pub name: String,
+    /// What its totals are told in.
     pub reporting_currency: Asset,
     /// The account's name on each exchange where one is open.
     pub accounts: BTreeMap<Exchange, AccountName>,
+    /// When it came.
     pub onboarded_at: Time,
     /// When it left; absent while it is with us.
     pub offboarded_at: Option<Time>,

@@ -20,7 +20,9 @@ use crate::rates::{Known, sum_known};
 pub struct Report {
     /// Milliseconds since 1970, inclusive.
     pub as_of: i64,
+    /// One for each book.
     pub groups: Vec<Group>,
+    /// Each client's sums.
     pub clients: BTreeMap<Slug, Totals>,
     /// Deposits less withdrawals of the clients that had any, each valued when it happened; null where one could not be.
     pub net_flows_usdt: BTreeMap<Slug, Option<Decimal>>,
@@ -29,90 +31,139 @@ pub struct Report {
 /// The figures of one book. Null is unknown, never zero.
 #[derive(Debug, Clone, Serialize)]
 pub struct Group {
+    /// By its slug.
     pub client: Slug,
+    /// By its name.
     pub bot: Slug,
+    /// Where the book is.
     pub exchange: Exchange,
+    /// Spot or perpetual.
     pub market: Market,
+    /// What for what.
     pub pair: Pair,
+    /// How many.
     pub fills: i64,
+    /// How many of them bought.
     pub buys: i64,
+    /// How many of them sold.
     pub sells: i64,
+    /// Sum of raw amounts, in the base asset.
     pub volume_base: Decimal,
+    /// Sum of price x raw amount.
     pub volume_quote: Decimal,
+    /// The makers' share of `volume_quote`; null without volume.
     pub maker_ratio: Option<Decimal>,
+    /// Held, in the base asset; below zero when short.
     pub position: Decimal,
+    /// Cost of one unit held, by moving average; null when flat.
     pub avg_cost: Option<Decimal>,
+    /// Realised by moving average, before fees and funding.
     pub realized_gross: Decimal,
+    /// Every fee in its own asset; below zero was received.
     pub fees_by_asset: BTreeMap<Asset, Decimal>,
+    /// Fees valued when they were charged.
     pub fees_quote: Decimal,
+    /// Fees that no rate could value, in their own assets.
     pub unconverted_fees: BTreeMap<Asset, Decimal>,
+    /// Funding that no rate could value, in its own assets.
     pub unconverted_funding: BTreeMap<Asset, Decimal>,
+    /// Fills whose fees nobody knows.
     pub unknown_fees: i64,
+    /// Valued when it was paid; below zero was paid.
     pub funding: Decimal,
+    /// `realized_gross` less fees, with funding.
     pub realized_net: Decimal,
+    /// The pair's rate; null where none is known.
     pub mark: Option<Decimal>,
+    /// Position at the mark less its cost; null without a mark, 0 when flat.
     pub unrealized: Option<Decimal>,
+    /// `realized_net` and `unrealized`; null without a mark.
     pub total_net: Option<Decimal>,
+    /// Whether everything was known and could be valued.
     pub complete: bool,
+    /// Sum of delta x (mid - price); null where a fill had no mid.
     pub spread_capture: Option<Decimal>,
+    /// What is left of gross and unrealised P&L without the captured spread.
     pub inventory_pnl: Option<Decimal>,
+    /// The deepest fall of equity, looked at each minute; null where a position had no mark.
     pub max_drawdown_1m: Option<Decimal>,
+    /// Position, averaged over time from the first fill.
     pub tw_inventory: Option<Decimal>,
+    /// The same of its distance from zero.
     pub tw_abs_inventory: Option<Decimal>,
+    /// Each UTC day from the first fill on.
     pub daily: Vec<Day>,
+    /// The same fills by other methods.
     pub alternatives: Alternatives,
 }
 
 /// The same fills by the other methods; `realized_gross` above is moving average cost.
 #[derive(Debug, Clone, Serialize)]
 pub struct Alternatives {
+    /// The oldest lot is closed first.
     pub fifo: ByLots,
+    /// The newest lot is closed first.
     pub lifo: ByLots,
+    /// By the averages of all bought and all sold.
     pub matched_average: Matched,
 }
 
 /// Figures of a method that keeps lots.
 #[derive(Debug, Clone, Serialize)]
 pub struct ByLots {
+    /// Before fees and funding.
     pub realized_gross: Decimal,
+    /// Of the lots that are still open.
     pub cost: Decimal,
+    /// Null without a mark.
     pub unrealized: Option<Decimal>,
 }
 
 /// min(bought, sold) x (average sold - average bought).
 #[derive(Debug, Clone, Serialize)]
 pub struct Matched {
+    /// Before fees and funding.
     pub realized_gross: Decimal,
 }
 
 /// A client's sums (R11).
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Totals {
+    /// Sums of the books by their quote asset.
     pub by_quote: BTreeMap<Asset, QuoteTotals>,
     /// Every fee in its own asset.
     pub commissions: BTreeMap<Asset, Decimal>,
+    /// How many.
     pub fills: i64,
     /// Realised net and unrealised at the rates of `as_of`; null where a quote asset has no rate.
     pub total_usdt: Option<Decimal>,
+    /// At the rates of `as_of`; null where a quote asset has no rate.
     pub volume_usdt: Option<Decimal>,
+    /// Whether every book is, and every quote asset has a rate.
     pub complete: bool,
 }
 
 /// Sums over the books that share a quote asset.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct QuoteTotals {
+    /// Realised after fees and funding.
     pub realized_net: Decimal,
     /// An unknown one counts zero here and makes the client incomplete.
     pub unrealized: Decimal,
+    /// Fees valued when they were charged.
     pub fees_quote: Decimal,
+    /// Below zero was paid.
     pub funding: Decimal,
+    /// Sum of price x raw amount.
     pub volume_quote: Decimal,
 }
 
 /// Who is who in a client's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
+    /// Its slug.
     pub client: Slug,
+    /// Their names.
     pub bots: BTreeMap<BotId, Slug>,
 }
 

@@ -18,8 +18,11 @@ use crate::rates::Known;
 pub struct Tally {
     /// The first fill's time, or the opening position's; absent while there was only funding.
     pub opened: Option<Time>,
+    /// How many.
     pub fills: i64,
+    /// How many of them bought.
     pub buys: i64,
+    /// How many of them sold.
     pub sells: i64,
     /// Sum of raw amounts.
     pub volume_base: Decimal,
@@ -33,9 +36,13 @@ pub struct Tally {
     pub cost: Decimal,
     /// Realised by moving average, before fees and funding.
     pub realized: Decimal,
+    /// What the open lots cost, oldest closed first.
     pub fifo_cost: Decimal,
+    /// Realised so, before fees and funding.
     pub fifo_realized: Decimal,
+    /// What the open lots cost, newest closed first.
     pub lifo_cost: Decimal,
+    /// Realised so, before fees and funding.
     pub lifo_realized: Decimal,
     /// Base bought and sold, net of base fees, and what was paid and received for it: the matched average's parts.
     pub bought: Decimal,
@@ -76,11 +83,15 @@ pub struct Tally {
 /// One UTC day of a book (R10).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Day {
+    /// Which.
     pub date: NaiveDate,
     /// Realised on that day by moving average, before fees and funding.
     pub realized: Decimal,
+    /// Charged on that day.
     pub fees_quote: Decimal,
+    /// Of that day.
     pub funding: Decimal,
+    /// Of that day.
     pub volume_quote: Decimal,
     /// At the day's end.
     pub position: Decimal,
