@@ -70,7 +70,9 @@ impl Group {
 
     /// Writes the group and answers every command that it does not hand back.
     pub async fn commit(mut self, db: &PgPool) -> Done {
-        let mut next = Next::Trust;
+        // One that was tried before may stand there already; only under the lock can that be told.
+        let tried = self.waiting.iter().any(|pending| pending.tried_at.is_some());
+        let mut next = if tried { Next::Lock } else { Next::Trust };
         while !self.waiting.is_empty() {
             match self.try_once(db, next).await {
                 Ok(then) => next = then,
