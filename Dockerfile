@@ -6,13 +6,11 @@ WORKDIR /src
 COPY . .
 # Queries are checked against what `cargo sqlx prepare` wrote into .sqlx: there is no database while building.
 ENV SQLX_OFFLINE=true
-# The commit; recorded with each event, so that one can tell which code wrote it. Left out, the version stands there,
-# but an empty one would be taken for a commit.
+# The commit; recorded with each event, so that one can tell which code wrote it. Left out, the version stands there.
 ARG PIPELABS_BUILD=""
 # The caches outlive the build, so the binary is copied out of them within the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    if [ -z "$PIPELABS_BUILD" ]; then unset PIPELABS_BUILD; fi && \
     cargo build --release --locked -p pipelabs && \
     install -D target/release/pipelabs /out/pipelabs
 

@@ -1,6 +1,8 @@
 # The project's commands. `make demo` shows it, `make test` is everything that is checked.
 PIPELABS := target/debug/pipelabs
 CHAOS_ROUNDS ?= 200
+# Stands in every event that the build writes.
+export PIPELABS_BUILD ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
 .PHONY: demo test check setup build chaos queries
 

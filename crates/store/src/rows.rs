@@ -173,8 +173,8 @@ impl Rows {
     }
 }
 
-/// Which build wrote an event: the crate's version and, where the build knew it, the commit.
+/// Which build wrote an event: the commit where the build was told it, else the crate's version.
 const BUILD: &str = match option_env!("PIPELABS_BUILD") {
-    Some(build) => build,
-    None => env!("CARGO_PKG_VERSION"),
+    Some(build) if !build.is_empty() => build,
+    Some(_) | None => env!("CARGO_PKG_VERSION"),
 };

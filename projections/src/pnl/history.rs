@@ -66,7 +66,8 @@ impl History {
     /// Goes on from a closing, or from nothing. What was saved after it is void.
     pub fn from_closing(closing: Option<(Time, Books)>) -> Self {
         let (at, books) = closing.unwrap_or((Time::BEGINNING, Books::default()));
-        let unsaved = Unsaved { void_after: Some(at), ..Unsaved::default() };
+        let mut unsaved = Unsaved::default();
+        unsaved.void_after(&books);
         let states = vec![(Place::before(at), books.clone())];
         Self { states, entries: BTreeMap::new(), now: books, since_state: 0, unsaved }
     }
@@ -104,7 +105,7 @@ impl History {
         let (from, books) = self.states.last().expect("the oldest state is before the place");
         self.now = books.clone();
         self.since_state = 0;
-        self.unsaved.void(from.at);
+        self.unsaved.void_after(books);
         *from
     }
 
@@ -161,8 +162,10 @@ fn boundaries(reached: Option<Place>, next: Place) -> impl Iterator<Item = Time>
 }
 
 impl Unsaved {
-    /// Everything after this moment is folded anew.
-    fn void(&mut self, moment: Time) {
+    /// Everything after these books is folded anew. That there is a closing between their last entry and the next one
+    /// depends on the next one, so it is void, too.
+    fn void_after(&mut self, books: &Books) {
+        let moment = books.reached.map_or(Time::BEGINNING, |place| place.at);
         self.void_after = Some(self.void_after.map_or(moment, |before| before.min(moment)));
         self.closings.retain(|at, _| *at <= moment);
         self.days.retain(|(date, _), _| *date < moment.day());
@@ -174,4 +177,57 @@ pub fn is_kept(closing: Time, newest: Time) -> bool {
     let within = |length: i64| closing.micros().div_euclid(length) == newest.micros().div_euclid(length);
     let on = |length: i64| closing.micros().rem_euclid(length) == 0;
     on(DAY_US) || (on(HOUR_US) && within(DAY_US)) || (on(TEN_MINUTES_US) && within(HOUR_US))
+}
+
+#[cfg(test)]
+mod tests {
+    use events::Price;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Marks of one pair at odd moments within some hours, some of them taken back.
+    fn changes() -> impl Strategy<Value = Vec<(i64, Option<u32>)>> {
+        proptest::collection::vec((0..30_000_i64, proptest::option::weighted(0.8, 1..9_u32)), 1..400)
+    }
+
+    fn change((seconds, price): (i64, Option<u32>)) -> Change {
+        let at = Time::from_millis(1_723_140_000_000 + seconds * 1_000).unwrap();
+        let place = Place::before(at);
+        match price {
+            Some(price) => {
+                let (pair, price) = ("SOL-USDT".parse().unwrap(), Price(events::Decimal::from_int(i64::from(price))));
+                Change::Put(place, Entry::Mark { pair, price })
+            }
+            None => Change::Remove(place),
+        }
+    }
+
+    /// The saved closings after each batch is taken and saved, as the tables would hold them.
+    fn in_batches(changes: &[Change], size: usize) -> (Books, BTreeMap<Time, Books>) {
+        let (mut history, mut saved) = (History::from_closing(None), BTreeMap::new());
+        let mut all: Vec<Change> = Vec::new();
+        for batch in changes.chunks(size) {
+            all.extend(batch.iter().cloned());
+            if history.take(batch).unwrap().is_err() {
+                history = History::from_closing(None);
+                history.take(&all).unwrap().expect("nothing lies before the beginning");
+            }
+            let unsaved = history.unsaved();
+            saved.retain(|at, _| unsaved.void_after.is_none_or(|moment| *at <= moment));
+            saved.extend(unsaved.closings.clone());
+            let newest = history.now().reached.map(|place| place.at);
+            saved.retain(|at, _| newest.is_some_and(|newest| is_kept(*at, newest)));
+            history.saved();
+        }
+        (history.now().clone(), saved)
+    }
+
+    proptest! {
+        #[test]
+        fn however_facts_are_batched_the_books_and_the_closings_are_the_same(told in changes(), size in 1..60_usize) {
+            let changes: Vec<Change> = told.into_iter().map(change).collect();
+            prop_assert_eq!(in_batches(&changes, size), in_batches(&changes, changes.len()));
+        }
+    }
 }
