@@ -221,7 +221,7 @@ async fn compare(
         {
             return tables_that_differ(&mut tx, model.name(), client, old.version, new.version).await;
         }
-        drop(tx);
+        tx.rollback().await?;
         // A worker was faster than we were: both go on to the head.
         fill(model, &mut |_| {}).await?;
         fill(live, &mut |_| {}).await?;

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use events::{ClientId, Recorded};
 use futures::FutureExt;
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use store::{Wakes, read};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -80,7 +80,7 @@ impl<P: Projection> Worker<P> {
     async fn attempt(&mut self) -> Result<Step, ProjectError> {
         let mut tx = self.db.begin().await?;
         let Some(lease) = checkpoints::lease(&mut tx, &self.work, self.last).await? else {
-            drop(tx);
+            tx.rollback().await?;
             let opened = checkpoints::open(&self.db, &self.work).await?;
             return if opened > 0 { Box::pin(self.attempt()).await } else { Ok(Step::Idle) };
         };
@@ -93,16 +93,32 @@ impl<P: Projection> Worker<P> {
             return Ok(Step::Parked { client: lease.client, seq: lease.reached + 1, trouble });
         }
         let last = self.last_of_batch(&lease);
-        let folded = async {
-            let step = self.batch(&mut tx, &lease, last).await?;
-            tx.commit().await?;
-            Ok(step)
-        };
-        // A fold that panics is an event that cannot be folded, not the end of this process.
-        let outcome = AssertUnwindSafe(folded).catch_unwind().await;
-        match outcome.unwrap_or_else(|panic| Err(ProjectError::Panicked(said(&*panic)))) {
+        match self.carry_out(tx, &lease, last).await {
             Ok(step) => Ok(step),
             Err(fault) => self.failed(&lease, last, fault).await,
+        }
+    }
+
+    /// One batch, whole or not at all.
+    async fn carry_out(
+        &mut self,
+        mut tx: Transaction<'static, Postgres>,
+        lease: &Lease,
+        last: u64,
+    ) -> Result<Step, ProjectError> {
+        // A fold that panics is an event that cannot be folded, not the end of this process.
+        let outcome = AssertUnwindSafe(self.batch(&mut tx, lease, last)).catch_unwind().await;
+        match outcome.unwrap_or_else(|panic| Err(ProjectError::Panicked(said(&*panic)))) {
+            Ok(step) => {
+                tx.commit().await?;
+                Ok(step)
+            }
+            Err(fault) => {
+                // At once: a transaction that is only dropped holds its lease until its connection is used again, and
+                // the next step would find the client in somebody's hands. One whose connection is gone holds none.
+                let _ = tx.rollback().await;
+                Err(fault)
+            }
         }
     }
 
