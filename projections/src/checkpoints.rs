@@ -99,6 +99,22 @@ pub(crate) async fn lease(db: &mut PgConnection, work: &Work, last: ClientId) ->
     }))
 }
 
+/// Events of a client that a person decided to leave out of a projection.
+pub(crate) async fn skips(db: &mut PgConnection, projection: &str, client: ClientId) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        r#"
+        select (payload #>> '{ParkedSkipped,seq}')::bigint as "seq!"
+          from es.events
+         where client_id = $1 and aggregate_type = 'desk' and aggregate_type <> 'ledger' and aggregate_id = $2
+           and event_type = 'ParkedSkipped'
+        "#,
+        ClientId::DESK.0,
+        parked_item(projection, client).id
+    )
+    .fetch_all(db)
+    .await
+}
+
 /// Opens a checkpoint for every client that has none yet. The desk's own stream is nobody's read model.
 pub(crate) async fn open(db: &PgPool, work: &Work) -> sqlx::Result<u64> {
     let opened = sqlx::query!(

@@ -25,7 +25,7 @@ pub use self::{
     book::Book,
     offline::Recomputed,
     report::{Alternatives, ByLots, Group, Matched, Named, Names, QuoteTotals, Report, Totals},
-    tables::{report, tallies},
+    tables::{Missing, report, tallies},
     tally::{Day, Tally},
 };
 use self::{

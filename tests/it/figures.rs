@@ -59,7 +59,7 @@ async fn hostile_data_sets_come_to_what_an_independent_program_says() {
 
 /// `pnl_books` holds every book as it stands after the newest event.
 async fn the_present_rows_say_what_the_report_says(database: &Database) {
-    let report = report(database, "4102444800000");
+    let report = json(database.succeed(&["report", "pnl", "--format", "json"]).as_bytes());
     let mut tx = database.pool(Login::AdminQuery).begin().await.unwrap();
     versions::use_live(&mut tx).await.unwrap();
     let mut rows = Vec::new();
@@ -190,4 +190,27 @@ async fn recorded_sets_come_to_their_recorded_answers_twice_and_in_another_order
         assert_same(&expected, &report(&other, as_of), "in another order");
         other.succeed(&["rebuild", "pnl", "--verify"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_that_nobody_needs_yet_is_kept_for_whoever_comes_to_need_it() {
+    let (database, dir) = (Database::new().await, tempfile::tempdir().unwrap());
+    let (as_of, expected) = case(4, dir.path());
+    let only = tempfile::tempdir().unwrap();
+    let rates = "rates.jsonl";
+    std::fs::copy(dir.path().join(rates), only.path().join(rates)).unwrap();
+    let first = database.import(only.path());
+    assert!(first.contains(" 0 duplicates"), "{first}");
+    // Half of the fills, then all: each half needs rates that the other did not.
+    std::fs::remove_file(only.path().join(rates)).unwrap();
+    let fills = std::fs::read_to_string(dir.path().join("fills.jsonl")).unwrap();
+    let half: Vec<&str> = fills.lines().take(fills.lines().count() / 2).collect();
+    std::fs::write(only.path().join("fills.jsonl"), half.join("\n")).unwrap();
+    database.import(only.path());
+    report(&database, &as_of);
+    std::fs::remove_file(dir.path().join(rates)).unwrap();
+    database.import(dir.path());
+    assert_same(&expected, &report(&database, &as_of), "rates first");
+    assert!(database.import(dir.path()).starts_with("imported: 0 new, "));
+    database.succeed(&["rebuild", "pnl", "--verify"]);
 }

@@ -80,3 +80,29 @@ async fn every_problem_with_the_settings_is_told_at_once_before_anything_starts(
     }
     assert!(!told.contains("changeme"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_reached_or_written_is_said_at_once_and_spoils_nothing() {
+    let database = Database::new().await;
+    let mut away = database.command(&["client", "list"]);
+    away.env("DATABASE_URL", "postgres://nobody:nothing@127.0.0.1:1/none");
+    let told = said(&away.output().unwrap());
+    assert!(told.contains("127.0.0.1:1") && told.contains("refused"), "{told}");
+    let mut blank = database.command(&["report", "pnl"]);
+    blank.env("SECRET_KEY", "another-0123456789-abcdefghijklmnop");
+    let told = said(&blank.output().unwrap());
+    assert!(told.contains("was `pipelabs migrate` run, and with this SECRET_KEY?"), "{told}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kept");
+    std::fs::write(&file, "what was there").unwrap();
+    let failed = database.run(&["audit", "export", "--client", "nobody", "--output", &file.to_string_lossy()]);
+    assert_eq!(failed.status.code(), Some(2));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "what was there");
+    let ahead = database.run(&["report", "pnl", "--as-of", "253402300799999"]);
+    assert!(said(&ahead).contains("is it in milliseconds?"), "{}", said(&ahead));
+    let refused = database.run(&["client", "add", "--slug", "half", "--name", ""]);
+    assert!(said(&refused).contains("1 to 200 characters"), "{}", said(&refused));
+    let unknown = database.run(&["audit", "head", "--client", "half"]);
+    assert!(said(&unknown).contains("there is no client half"), "{}", said(&unknown));
+}

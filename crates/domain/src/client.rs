@@ -27,6 +27,8 @@ pub enum ClientRefusal {
     AccountOpen(Exchange),
     #[error("a client's name has 1 to 200 characters, this one {0}")]
     NameLength(usize),
+    #[error("a client's name is one line that can be read: {0:?} is not")]
+    Unreadable(String),
 }
 
 /// What a decision about a client must know.
@@ -92,6 +94,7 @@ impl Client {
 
 fn readable(name: String) -> Result<String, ClientRefusal> {
     match name.chars().count() {
+        1..=200 if name.trim().is_empty() || name.contains(char::is_control) => Err(ClientRefusal::Unreadable(name)),
         1..=200 => Ok(name),
         length => Err(ClientRefusal::NameLength(length)),
     }
@@ -152,5 +155,9 @@ mod tests {
     #[test]
     fn a_name_without_a_character_is_refused() {
         check([onboarded()], ClientCommand::Rename { name: String::new(), at: AT }, Err(ClientRefusal::NameLength(0)));
+        for name in ["  ", "two\nlines"] {
+            let rename = ClientCommand::Rename { name: name.into(), at: AT };
+            check([onboarded()], rename, Err(ClientRefusal::Unreadable(name.into())));
+        }
     }
 }

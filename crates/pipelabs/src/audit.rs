@@ -3,11 +3,11 @@
 use std::{
     fs::File,
     io::{BufReader, BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use ed25519_dalek::VerifyingKey;
 use events::{
@@ -20,8 +20,8 @@ use sqlx::Connection;
 use store::{Login, read};
 
 use crate::{
-    client,
-    report::{moment, table},
+    client, reached,
+    report::{moment, print, table},
     settings::{Platform, Settings},
 };
 
@@ -72,6 +72,9 @@ pub struct Recompute {
     /// Event time in milliseconds since 1970, inclusive
     #[arg(long, allow_negative_numbers = true)]
     as_of: Option<i64>,
+    /// Events to leave out, by number: what the desk decided to skip stands in its own stream, not in the client's
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<u64>,
     /// A table for a person in place of exact JSON
     #[arg(long)]
     table: bool,
@@ -80,16 +83,13 @@ pub struct Recompute {
 impl AuditCommand {
     pub async fn run(self, settings: &Settings) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Head(head) => show_head(&settings.platform()?, &head.client).await,
+            Self::Head(head) => show_head(&reached(settings).await?, &head.client).await,
             Self::Export(export) => {
-                let platform = settings.platform()?;
+                let platform = reached(settings).await?;
                 match &export.output {
-                    Some(path) => {
-                        let file = File::create(path).with_context(|| format!("could not write {}", path.display()))?;
-                        self::export(&platform, &export.client, BufWriter::new(file)).await
-                    }
-                    None => self::export(&platform, &export.client, std::io::stdout().lock()).await,
-                }?;
+                    Some(path) => export_to_file(&platform, &export.client, path).await?,
+                    None => drop(self::export(&platform, &export.client, std::io::stdout().lock()).await?),
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Self::Verify(verify) => verify.run(),
@@ -110,6 +110,22 @@ async fn show_head(platform: &Platform, slug: &Slug) -> anyhow::Result<ExitCode>
     let head = head.with_context(|| format!("no head of {slug} was ever signed: set AUDIT_SIGNING_KEY"))?;
     println!("{}", canonical(&head));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whole or not at all: what stood there before stays until the new one is complete.
+async fn export_to_file(platform: &Platform, slug: &Slug, path: &Path) -> anyhow::Result<()> {
+    let could_not = || format!("could not write {}", path.display());
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let file = File::create(&part).with_context(could_not)?;
+    let written = export(platform, slug, BufWriter::new(file)).await;
+    match written {
+        Ok(_) => std::fs::rename(&part, path).with_context(could_not),
+        Err(error) => {
+            std::fs::remove_file(&part).with_context(could_not)?;
+            Err(error)
+        }
+    }
 }
 
 /// Writes a client's history: every event up to a signed head, and that head.
@@ -177,15 +193,19 @@ impl Recompute {
     fn run(self) -> anyhow::Result<ExitCode> {
         let as_of = moment(self.as_of)?;
         let mut recomputed = Recomputed::default();
-        let verified = export::verify(open(&self.file)?, &Expected::default(), |event| recomputed.read(&event));
+        let verified = export::verify(open(&self.file)?, &Expected::default(), |event| {
+            if !self.without.contains(&event.seq) {
+                recomputed.read(&event);
+            }
+        });
         if let Err(bad) = verified {
             println!("{bad}");
             return Ok(ExitCode::FAILURE);
         }
         let report = recomputed.report(as_of)?;
         match self.table {
-            true => println!("{}", table(&report)),
-            false => println!("{}", serde_json::to_string_pretty(&report)?),
+            true => print(&table(&report).to_string())?,
+            false => print(&serde_json::to_string_pretty(&report)?)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -206,5 +226,7 @@ pub fn public_key(text: &str) -> anyhow::Result<VerifyingKey> {
 fn pinned(text: &str) -> anyhow::Result<(u64, [u8; 32])> {
     let (seq, hash) = text.split_once(':').context("--head is written SEQ:HASH")?;
     let hash = hex::decode(hash).ok().and_then(|bytes| bytes.try_into().ok());
-    Ok((seq.parse().context("--head is written SEQ:HASH")?, hash.context("the hash of --head is 64 hex digits")?))
+    let seq: u64 = seq.parse().context("--head is written SEQ:HASH")?;
+    ensure!(seq > 0, "the first event is number 1: --head 0 pins nothing");
+    Ok((seq, hash.context("the hash of --head is 64 hex digits")?))
 }

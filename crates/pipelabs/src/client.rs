@@ -8,7 +8,7 @@ use domain::client::{Client, ClientCommand as Command};
 use events::{Asset, ClientId, Slug, Time};
 use store::{Cause, Login, Streams};
 
-use crate::settings::Platform;
+use crate::{report::print, settings::Platform};
 
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
@@ -40,7 +40,7 @@ impl ClientCommand {
                 let (client, new) =
                     onboard(&platform.streams(), &add.slug, &name, &add.reporting_currency, &cause).await?;
                 eprintln!("{} {}", if new { "onboarded" } else { "was there already:" }, add.slug);
-                println!("{client}");
+                print(&client.to_string())?;
             }
             Self::List => list(platform).await?,
         }
@@ -58,13 +58,15 @@ pub async fn onboard(
     cause: &Cause,
 ) -> anyhow::Result<(ClientId, bool)> {
     let at = Time::now();
-    let client = streams.register(slug, at, cause).await.with_context(|| format!("could not register {slug}"))?;
     let command = Command::Onboard {
         slug: slug.clone(),
         name: name.to_owned(),
         reporting_currency: reporting_currency.clone(),
         at,
     };
+    // A slug is given for ever, so it is not given to a client that would be refused.
+    Client::default().decide(command.clone()).with_context(|| format!("could not onboard {slug}"))?;
+    let client = streams.register(slug, at, cause).await.with_context(|| format!("could not register {slug}"))?;
     let receipt = streams
         .execute::<Client>(client, &client.to_string(), command, Some("onboard".to_owned()), cause)
         .await
@@ -82,7 +84,7 @@ async fn list(platform: &Platform) -> anyhow::Result<()> {
     let mut tx = platform.pool(Login::AdminQuery).begin().await?;
     projections::versions::use_live(&mut tx).await?;
     for client in projections::clients::every(&mut *tx).await? {
-        println!("{}", serde_json::to_string(&client)?);
+        print(&serde_json::to_string(&client)?)?;
     }
     Ok(())
 }

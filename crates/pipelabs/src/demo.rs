@@ -67,7 +67,8 @@ async fn show(stack: &Stack) -> anyhow::Result<()> {
     fold(&platform).await?;
     println!("4. profit and loss at the end of the tape, and what is held");
     let as_of = Time::from_millis(tape::AS_OF_MS)?;
-    let figures = report::pnl(&platform.pool(Login::AdminQuery), as_of).await?;
+    let (figures, missing) = report::pnl(&platform.pool(Login::AdminQuery), as_of).await?;
+    ensure!(missing.is_empty(), "figures are missing: {missing:?}");
     println!("{}", report::table(&figures));
     println!("{}", holdings(&platform).await?);
     println!("5. an auditor verifies one client's history and recomputes it, offline");

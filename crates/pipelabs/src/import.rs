@@ -4,6 +4,7 @@
 //! recorded once is never recorded again, so an import that was cut off is simply repeated.
 
 mod lines;
+mod marks;
 mod parties;
 mod rows;
 
@@ -17,20 +18,22 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Args;
 use domain::ledger::{Fact, Verdict, above_zero, judge, possible};
-use events::{AggregateRef, ClientId, Event, Pair, Time, ledger::LedgerEvent, market::MarketEvent};
+use events::{AggregateRef, ClientId, Event, Pair, Time, ledger::LedgerEvent};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use store::{Append, AppendError, Cause, Draft, Expected, Login, Streams};
 
 use self::{
     lines::{Line, Lines},
-    parties::Parties,
+    marks::{Mark, Told},
+    parties::{Needs, Parties},
     rows::{FillRow, FundingRow, OpeningRow, RateRow, TransferRow, assets_of, book},
 };
 use crate::{progress::Progress, settings::Platform};
 
 /// Lines appended together.
 const PAGE: usize = 500;
+const AGAIN: &str = "the import was cut off; run it again, nothing is recorded twice";
 
 #[derive(Debug, Args)]
 pub struct Import {
@@ -64,7 +67,12 @@ impl Import {
 /// Imports a folder.
 pub async fn import(platform: &Platform, dir: &Path) -> anyhow::Result<Count> {
     let files = FILES.map(|name| dir.join(name));
-    ensure!(files.iter().any(|file| file.is_file()), "{} holds none of {}", dir.display(), FILES.join(", "));
+    ensure!(
+        files.iter().any(|file| file.symlink_metadata().is_ok()),
+        "{} holds none of {}",
+        dir.display(),
+        FILES.join(", ")
+    );
     let [rates, opening, fills, funding, transfers] = files;
     let needed = needed_assets(&opening, &fills, &funding, &transfers)?;
     let streams = platform.streams();
@@ -82,7 +90,7 @@ pub async fn import(platform: &Platform, dir: &Path) -> anyhow::Result<Count> {
 const FILES: [&str; 5] = ["rates.jsonl", "opening.jsonl", "fills.jsonl", "funding.jsonl", "transfers.jsonl"];
 
 /// A row that tells a fact of a client's ledger.
-trait Told: DeserializeOwned + Send {
+trait Row: DeserializeOwned + Send {
     /// The fact, its client and account found or made.
     async fn fact(self, parties: &mut Parties, raw: &str) -> anyhow::Result<Result<(ClientId, Fact), String>>;
     /// Its client's slug and every asset that its figures need a rate of.
@@ -104,7 +112,7 @@ fn needed_assets(
     Ok(needed)
 }
 
-fn gather<R: Told>(path: &Path, needed: &mut BTreeMap<String, BTreeSet<String>>) -> anyhow::Result<()> {
+fn gather<R: Row>(path: &Path, needed: &mut BTreeMap<String, BTreeSet<String>>) -> anyhow::Result<()> {
     for line in open(path)?.into_iter().flatten() {
         let text = line.with_context(|| format!("could not read {}", path.display()))?.text;
         // What cannot be read is reported when its turn comes.
@@ -121,6 +129,9 @@ fn open(path: &Path) -> anyhow::Result<Option<Lines>> {
 }
 
 fn parse<R: DeserializeOwned>(text: &str) -> Result<R, String> {
+    if text.starts_with('\u{feff}') {
+        return Err("it begins with a byte order mark: save the file without one".to_owned());
+    }
     if !text.trim_start().starts_with('{') {
         return Err("it is no JSON object".to_owned());
     }
@@ -159,7 +170,7 @@ impl Importer {
     }
 
     /// Every line of a file of facts.
-    async fn facts<R: Told>(&mut self, path: &Path) -> anyhow::Result<()> {
+    async fn facts<R: Row>(&mut self, path: &Path) -> anyhow::Result<()> {
         let Some(lines) = open(path)? else { return Ok(()) };
         let mut progress = progress(path)?;
         let mut page = Page { file: path, lines: Vec::with_capacity(PAGE) };
@@ -179,7 +190,7 @@ impl Importer {
         Ok(())
     }
 
-    async fn judge<R: Told>(&mut self, text: Result<String, String>) -> anyhow::Result<Result<Append, String>> {
+    async fn judge<R: Row>(&mut self, text: Result<String, String>) -> anyhow::Result<Result<Append, String>> {
         let read = text.and_then(|text| parse::<R>(&text).map(|row| (row, text)));
         let (row, text) = match read {
             Ok(read) => read,
@@ -256,66 +267,76 @@ impl Importer {
         Ok(())
     }
 
-    /// Rates go to every client whose figures need them, so that each stream explains itself.
+    /// Every rate is kept once, in the desk's stream, and goes to each client whose figures need it, so that each stream
+    /// explains itself: now, or when the client comes to need it.
     async fn rates(&mut self, path: &Path, needed: BTreeMap<String, BTreeSet<String>>) -> anyhow::Result<()> {
-        let Some(lines) = open(path)? else { return Ok(()) };
         let needs = self.parties.needs(needed).await?;
-        let mut progress = progress(path)?;
-        let mut seen: HashMap<(Pair, Time, String), u64> = HashMap::new();
-        let mut page = Vec::new();
-        for line in lines {
-            let Line { number, text, bytes } = line.with_context(|| format!("could not read {}", path.display()))?;
-            match text.and_then(|text| rate(&text)) {
-                Ok(row) => {
-                    let told = seen.entry((row.pair.clone(), row.ts.0, row.price.to_string())).or_default();
-                    *told += 1;
-                    page.push((row, *told));
+        if let Some(lines) = open(path)? {
+            let mut progress = progress(path)?;
+            let mut told = Told::default();
+            let mut page = Vec::new();
+            for line in lines {
+                let Line { number, text, bytes } =
+                    line.with_context(|| format!("could not read {}", path.display()))?;
+                match text.and_then(|text| rate(&text)) {
+                    Ok(row) => page.push(told.mark(row.pair, row.price, row.ts.0)),
+                    Err(reason) => self.refuse(path, number, &reason),
                 }
-                Err(reason) => self.refuse(path, number, &reason),
+                if page.len() == PAGE {
+                    self.keep_marks(std::mem::take(&mut page), &needs).await?;
+                }
+                progress.add(bytes);
             }
-            if page.len() == PAGE {
-                self.observe(&mut page, &needs).await?;
-            }
-            progress.add(bytes);
+            self.keep_marks(page, &needs).await?;
+            progress.end();
         }
-        self.observe(&mut page, &needs).await?;
-        progress.end();
+        self.hand_out_older_marks(&needs).await
+    }
+
+    /// A page of marks into the desk's stream, and to the clients who have marks of these pairs already.
+    async fn keep_marks(&mut self, page: Vec<Mark>, needs: &[Needs]) -> anyhow::Result<()> {
+        let kept = page.iter().map(|mark| mark.to(ClientId::DESK, &self.cause)).collect();
+        for outcome in self.streams.committer().append_all(kept).await {
+            match outcome.context(AGAIN)?.repeated {
+                true => self.count.duplicates += 1,
+                false => self.count.new += 1,
+            }
+        }
+        let wanted = |mark: &Mark, client: &Needs| client.has(&mark.pair) && client.needs(&mark.pair);
+        self.hand_out(&page, needs, wanted).await
+    }
+
+    /// Clients who come to need a pair get all that the desk knows of it, in its order.
+    async fn hand_out_older_marks(&self, needs: &[Needs]) -> anyhow::Result<()> {
+        let desk = self.parties.marked_pairs(ClientId::DESK).await?;
+        let newly = |pair: &Pair, client: &Needs| client.needs(pair) && !client.has(pair);
+        if !desk.iter().any(|pair| needs.iter().any(|client| newly(pair, client))) {
+            return Ok(());
+        }
+        let (mut told, mut reached) = (Told::default(), 0);
+        while let Some((last, marks)) = self.parties.marks_of_the_desk(reached).await? {
+            reached = last;
+            let page: Vec<Mark> = marks.into_iter().map(|(pair, price, at)| told.mark(pair, price, at)).collect();
+            self.hand_out(&page, needs, |mark, client| newly(&mark.pair, client)).await?;
+        }
         Ok(())
     }
 
-    async fn observe(
-        &mut self,
-        page: &mut Vec<(RateRow, u64)>,
-        needs: &[(ClientId, BTreeSet<String>)],
+    async fn hand_out(
+        &self,
+        page: &[Mark],
+        needs: &[Needs],
+        wanted: impl Fn(&Mark, &Needs) -> bool,
     ) -> anyhow::Result<()> {
-        let rows = std::mem::take(page);
-        let (mut of, mut appends) = (Vec::new(), Vec::new());
-        for (at, row) in rows.iter().enumerate() {
-            for (client, assets) in needs {
-                if assets_of(&row.0.pair).all(|asset| assets.contains(&asset)) {
-                    of.push(at);
-                    appends.push(self.mark(*client, row));
-                }
-            }
+        let mut appends = Vec::new();
+        for mark in page {
+            let to = needs.iter().filter(|client| wanted(mark, client));
+            appends.extend(to.map(|client| mark.to(client.client, &self.cause)));
         }
-        let mut new = vec![false; rows.len()];
-        for (at, outcome) in of.into_iter().zip(self.streams.committer().append_all(appends).await) {
-            new[at] |= !outcome.context("the import was cut off; run it again, nothing is recorded twice")?.repeated;
+        for outcome in self.streams.committer().append_all(appends).await {
+            outcome.context(AGAIN)?;
         }
-        let new = new.into_iter().filter(|new| *new).count() as u64;
-        self.count.new += new;
-        self.count.duplicates += rows.len() as u64 - new;
         Ok(())
-    }
-
-    /// The n-th telling of one price of one pair at one time is one fact, however often the file is read.
-    fn mark(&self, client: ClientId, (row, told): &(RateRow, u64)) -> Append {
-        let RateRow { pair, price, ts } = row.clone();
-        let key = format!("mark:{pair}:{}:{price}:{told}", ts.0);
-        let aggregate = AggregateRef::new("market", &pair);
-        let event = MarketEvent::MarkObserved { pair, price, source: "import".to_owned(), at: ts.0 };
-        let events = vec![Draft { event: event.into(), key: Some(key) }];
-        Append { client, aggregate, expected: Expected::Any, events, cause: self.cause.clone() }
     }
 
     fn refuse(&mut self, file: &Path, number: u64, reason: &str) {
@@ -338,7 +359,7 @@ fn progress(path: &Path) -> anyhow::Result<Progress> {
     Ok(Progress::new(&format!("{name}, bytes"), length))
 }
 
-impl Told for FillRow {
+impl Row for FillRow {
     async fn fact(self, parties: &mut Parties, raw: &str) -> anyhow::Result<Result<(ClientId, Fact), String>> {
         let client = parties.client(&self.client).await?;
         parties.account(client, self.exchange).await?;
@@ -352,7 +373,7 @@ impl Told for FillRow {
     }
 }
 
-impl Told for FundingRow {
+impl Row for FundingRow {
     async fn fact(self, parties: &mut Parties, _: &str) -> anyhow::Result<Result<(ClientId, Fact), String>> {
         let client = parties.client(&self.client).await?;
         parties.account(client, self.exchange).await?;
@@ -367,7 +388,7 @@ impl Told for FundingRow {
     }
 }
 
-impl Told for TransferRow {
+impl Row for TransferRow {
     async fn fact(self, parties: &mut Parties, _: &str) -> anyhow::Result<Result<(ClientId, Fact), String>> {
         let client = parties.client(&self.client).await?;
         parties.account(client, self.exchange).await?;
@@ -381,7 +402,7 @@ impl Told for TransferRow {
     }
 }
 
-impl Told for OpeningRow {
+impl Row for OpeningRow {
     async fn fact(self, parties: &mut Parties, _: &str) -> anyhow::Result<Result<(ClientId, Fact), String>> {
         let client = parties.client(&self.client).await?;
         parties.account(client, self.exchange).await?;

@@ -17,7 +17,7 @@ mod user;
 use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use settings::Settings;
+use settings::{Platform, Settings};
 
 /// Event-sourced back office for market making.
 #[derive(Debug, Parser)]
@@ -76,18 +76,25 @@ pub fn run(cli: Cli) -> ExitCode {
 async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = cli.settings;
     match cli.command {
-        Command::Serve(serve) => serve.run(&settings).await,
+        Command::Serve(serve) => serve.run(&reached(&settings).await?).await,
         Command::Migrate => serve::migrate(&settings.platform()?).await.map(|()| ExitCode::SUCCESS),
         Command::Stack(stack) => stack.run(),
         Command::Demo(demo) => demo.run().await,
-        Command::Client(client) => client.run(&settings.platform()?).await,
-        Command::User(user) => user.run(&settings.platform()?).await,
-        Command::Import(import) => import.run(&settings.platform()?).await,
-        Command::Report(report) => report.run(&settings.platform()?).await,
-        Command::Rebuild(rebuild) => rebuild.run(&settings.platform()?).await,
-        Command::Parked(parked) => parked.run(&settings.platform()?).await,
+        Command::Client(client) => client.run(&reached(&settings).await?).await,
+        Command::User(user) => user.run(&reached(&settings).await?).await,
+        Command::Import(import) => import.run(&reached(&settings).await?).await,
+        Command::Report(report) => report.run(&reached(&settings).await?).await,
+        Command::Rebuild(rebuild) => rebuild.run(&reached(&settings).await?).await,
+        Command::Parked(parked) => parked.run(&reached(&settings).await?).await,
         Command::Audit(audit) => audit.run(&settings).await,
     }
+}
+
+/// The platform, whose database answers.
+async fn reached(settings: &Settings) -> anyhow::Result<Platform> {
+    let platform = settings.platform()?;
+    platform.check().await?;
+    Ok(platform)
 }
 
 fn log_to_stderr() {

@@ -9,7 +9,7 @@ use events::{Slug, Time, desk::DeskEvent};
 use projections::checkpoints::{parked, parked_item, reach};
 use store::{Cause, Login};
 
-use crate::{client, settings::Platform};
+use crate::{client, report::print, settings::Platform};
 
 #[derive(Debug, Subcommand)]
 pub enum ParkedCommand {
@@ -46,7 +46,7 @@ impl ParkedCommand {
         match self {
             Self::List => {
                 for item in parked(&platform.pool(Login::AdminQuery)).await? {
-                    println!("{}", serde_json::to_string(&item)?);
+                    print(&serde_json::to_string(&item)?)?;
                 }
             }
             Self::Retry(item) => decide(platform, item, None).await?,
@@ -59,7 +59,9 @@ impl ParkedCommand {
 async fn decide(platform: &Platform, item: Item, skip: Option<(u64, String)>) -> anyhow::Result<()> {
     let streams = platform.streams();
     let client = client::find(&streams, &item.client).await?;
-    let reach = reach(&platform.pool(Login::AdminQuery), &item.projection, client).await?;
+    let db = platform.pool(Login::AdminQuery);
+    ensure!(projections::named(&db, &item.projection).is_some(), "there is no read model {:?}", item.projection);
+    let reach = reach(&db, &item.projection, client).await?;
     ensure!(reach.parked, "{} of {} is not parked: nothing to decide", item.projection, item.client);
     let (projection, at, waits_at) = (item.projection, Time::now(), reach.reached + 1);
     let aggregate = parked_item(&projection, client);
@@ -72,6 +74,5 @@ async fn decide(platform: &Platform, item: Item, skip: Option<(u64, String)>) ->
         }
     };
     let receipt = streams.note(aggregate, event, None, &Cause::system("cli")).await?;
-    println!("recorded as event {} of the desk", receipt.first);
-    Ok(())
+    print(&format!("recorded as event {} of the desk; the next projector acts on it", receipt.first))
 }

@@ -1,16 +1,27 @@
 //! `report pnl`: the figures of every book and client at a moment, from the read models.
 
-use std::process::ExitCode;
+use std::{
+    io::Write,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use events::{ClientId, Decimal, Time};
-use projections::{pnl::Report, worker::catch_up};
+use projections::{
+    pnl::{Missing, Report},
+    worker::catch_up,
+};
 use sqlx::PgPool;
 use store::{Login, read};
 
 use crate::{progress::Progress, settings::Platform};
+
+const DAY_US: i64 = 86_400_000_000;
+/// How long a client may be in another worker's hands without going on.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Subcommand)]
 pub enum ReportCommand {
@@ -47,55 +58,79 @@ impl ReportCommand {
         }
         let db = platform.pool(Login::AdminQuery);
         warn_if_behind(&db).await?;
-        let figures = pnl(&db, as_of).await?;
+        let (figures, missing) = pnl(&db, as_of).await?;
         match report.format {
-            Format::Json => println!("{}", serde_json::to_string_pretty(&figures)?),
-            Format::Table => println!("{}", table(&figures)),
+            Format::Json => print(&serde_json::to_string_pretty(&figures)?)?,
+            Format::Table => print(&table(&figures).to_string())?,
         }
-        Ok(ExitCode::SUCCESS)
+        for client in &missing {
+            eprintln!("warning: client {} is missing: {}", client.client, client.cause);
+        }
+        Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-/// A moment from the command line.
+/// A moment from the command line; one in the wrong unit would have years of empty days.
 pub fn moment(ms: Option<i64>) -> anyhow::Result<Time> {
-    match ms {
-        Some(ms) => Time::from_millis(ms).context("--as-of is in milliseconds since 1970"),
-        None => Ok(Time::now()),
-    }
+    let now = Time::now();
+    let Some(ms) = ms else { return Ok(now) };
+    let at = Time::from_millis(ms).context("--as-of is in milliseconds since 1970")?;
+    ensure!(at <= now.plus_micros(DAY_US), "--as-of {at} lies more than a day ahead: is it in milliseconds?");
+    Ok(at)
 }
 
-/// P&L of every client at a moment.
-pub async fn pnl(db: &PgPool, as_of: Time) -> anyhow::Result<Report> {
+/// To standard output, which may be full or gone.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}").context("could not write to standard output")
+}
+
+/// P&L of every client at a moment, and the clients whose figures could not be made.
+pub async fn pnl(db: &PgPool, as_of: Time) -> anyhow::Result<(Report, Vec<Missing>)> {
     let mut connection = db.acquire().await.context("could not reach the database")?;
     Ok(projections::pnl::report(&mut connection, as_of).await?)
 }
 
-/// Folds what the P&L has not reached, in this process.
+/// Folds what the P&L has not reached of today's heads, or waits for the worker that has a client in its hands.
 async fn fold_rest(platform: &Platform) -> anyhow::Result<()> {
     let db = platform.pool(Login::Projector);
-    let heads: u64 = read::heads_of_all(&db).await?.iter().map(|(_, head)| head).sum();
-    let mut progress = Progress::new("folding pnl", heads);
+    let heads = read::heads_of_all(&db).await?;
+    let mut progress = Progress::new("folding pnl", heads.iter().map(|(_, head)| head).sum());
     let mut worker = projections::named(&db, "pnl").context("there is a read model of P&L")?;
-    let parked = catch_up(&mut *worker, |events| progress.add(events)).await?;
-    progress.end();
-    for step in parked {
-        eprintln!("warning: {step:?}: see `pipelabs parked list`");
+    let mut moved = Instant::now();
+    loop {
+        catch_up(&mut *worker, |events| {
+            moved = Instant::now();
+            progress.add(events);
+        })
+        .await?;
+        if !is_behind(&db, &heads).await? {
+            break;
+        }
+        ensure!(moved.elapsed() < PATIENCE, "another worker holds a client and does not go on: look at it, or stop it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    progress.end();
     Ok(())
+}
+
+async fn is_behind(db: &PgPool, heads: &[(ClientId, u64)]) -> anyhow::Result<bool> {
+    for (client, head) in heads.iter().filter(|(client, _)| *client != ClientId::DESK) {
+        let reach = projections::checkpoints::reach(db, "pnl", *client).await?;
+        if reach.reached < *head && !reach.parked {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A figure that is not up to date says so.
 async fn warn_if_behind(db: &PgPool) -> anyhow::Result<()> {
     for (client, head) in read::heads_of_all(db).await? {
-        if client == ClientId::DESK {
-            continue;
-        }
         let reach = projections::checkpoints::reach(db, "pnl", client).await?;
-        if reach.reached < head {
-            let why = if reach.parked {
-                "it is parked, see `pipelabs parked list`"
-            } else {
-                "run with --catch-up, or a projector"
+        if client != ClientId::DESK && reach.reached < head {
+            let why = match reach.parked {
+                true => "it is parked, see `pipelabs parked list`",
+                false => "run with --catch-up, or a projector",
             };
             eprintln!("warning: stale: P&L of client {client} has reached event {} of {head}: {why}", reach.reached);
         }

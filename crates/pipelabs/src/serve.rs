@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::settings::{Platform, Settings};
+use crate::settings::Platform;
 
 /// How often moved heads are signed.
 const SIGN_EVERY: Duration = Duration::from_secs(60);
@@ -33,8 +33,7 @@ enum Role {
 }
 
 impl Serve {
-    pub async fn run(self, settings: &Settings) -> anyhow::Result<ExitCode> {
-        let platform = settings.platform()?;
+    pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
         let roles: BTreeSet<Role> = match self.roles.as_slice() {
             [] => Role::value_variants().iter().copied().collect(),
             some => some.iter().copied().collect(),
@@ -43,7 +42,7 @@ impl Serve {
         let mut parts = JoinSet::new();
         for role in roles {
             match role {
-                Role::Projector => projector(&platform, &stop, &mut parts).await?,
+                Role::Projector => projector(platform, &stop, &mut parts).await?,
             }
         }
         println!("ready");

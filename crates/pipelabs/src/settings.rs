@@ -1,11 +1,12 @@
 //! What the surroundings must say before anything starts; every problem is reported at once.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
+use anyhow::{Context, ensure};
 use clap::Args;
 use ed25519_dalek::SigningKey;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, Connection, PgPool, postgres::PgConnectOptions};
 use store::{Login, Streams};
 
 /// Settings, each from the environment or a flag.
@@ -21,7 +22,8 @@ pub struct Settings {
     #[arg(long, env = "AUDIT_SIGNING_KEY", hide_env_values = true, global = true)]
     audit_signing_key: Option<SecretString>,
     /// Connections to Postgres of one login at most
-    #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = CONNECTIONS_MAX, global = true)]
+    #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = CONNECTIONS_MAX, global = true,
+          value_parser = clap::value_parser!(u32).range(2..=1_000))]
     database_connections_max: u32,
 }
 
@@ -99,6 +101,8 @@ impl Settings {
     }
 }
 
+/// How long a first connection may take.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Connections of one login, where nothing else is said.
 const CONNECTIONS_MAX: u32 = 16;
 
@@ -106,6 +110,23 @@ impl Platform {
     /// A platform whose settings come from elsewhere than the environment.
     pub fn new(owner: PgConnectOptions, secret: SecretString, signing_key: Option<SigningKey>) -> Self {
         Self { owner, secret, signing_key, connections_max: CONNECTIONS_MAX }
+    }
+
+    /// Whether the database answers and is migrated: told at once and in words, not after a pool has waited.
+    pub async fn check(&self) -> anyhow::Result<()> {
+        let place = format!("{}:{}", self.owner.get_host(), self.owner.get_port());
+        let connect = Login::Writer.options(&self.owner, &self.secret);
+        let connected = tokio::time::timeout(CONNECT_MAX, connect.connect()).await;
+        let mut db = connected
+            .with_context(|| format!("the database at {place} does not answer"))?
+            .with_context(|| format!("could not log in to the database at {place}: is it running, was `pipelabs migrate` run, and with this SECRET_KEY?"))?;
+        let migrated: bool =
+            sqlx::query_scalar("select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = 'es'")
+                .fetch_optional(&mut db)
+                .await?
+                .unwrap_or(false);
+        ensure!(migrated, "the database at {place} is empty: run `pipelabs migrate` first");
+        Ok(db.close().await?)
     }
 
     /// Connections of one login.

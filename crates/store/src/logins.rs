@@ -62,19 +62,23 @@ impl Login {
 
     /// A pool of connections under this login, to the database that `owner` names.
     pub fn pool(self, owner: &PgConnectOptions, secret: &SecretString, most: u32) -> PgPool {
+        PgPoolOptions::new().max_connections(most).connect_lazy_with(self.options(owner, secret))
+    }
+
+    /// How to connect under this login, to the database that `owner` names.
+    pub fn options(self, owner: &PgConnectOptions, secret: &SecretString) -> PgConnectOptions {
         let options = owner
             .clone()
             .username(self.role())
             .password(self.password(secret).expose_secret())
             .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX)])
             .application_name(self.role());
-        let options = match self {
+        match self {
             Self::Writer => {
                 options.options([("lock_timeout", WRITER_LOCK_MAX), ("statement_timeout", WRITER_STATEMENT_MAX)])
             }
             Self::Projector | Self::Query | Self::AdminQuery | Self::Auditor | Self::Auth => options,
-        };
-        PgPoolOptions::new().max_connections(most).connect_lazy_with(options)
+        }
     }
 }
 

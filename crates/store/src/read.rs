@@ -145,6 +145,20 @@ pub async fn assets_of_ledger(db: impl PgExecutor<'_>, client: ClientId) -> sqlx
     .await
 }
 
+/// Every pair that a stream holds marks of.
+pub async fn marked_pairs(db: impl PgExecutor<'_>, client: ClientId) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"
+        select distinct aggregate_id
+          from es.events
+         where client_id = $1 and aggregate_type = 'market' and aggregate_type <> 'ledger'
+        "#,
+        client.0
+    )
+    .fetch_all(db)
+    .await
+}
+
 /// Where each stream stands.
 pub async fn heads_of_all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<(ClientId, u64)>> {
     let rows =

@@ -326,8 +326,12 @@ impl Totals {
         let (mut total, mut volume) = (Some(Decimal::ZERO), Some(Decimal::ZERO));
         for (asset, sums) in &self.by_quote {
             let net = sums.realized_net.plus(sums.unrealized)?;
-            total = sum_known(total, known.observed_worth(net, asset, &Asset::usdt())?)?;
-            volume = sum_known(volume, known.observed_worth(sums.volume_quote, asset, &Asset::usdt())?)?;
+            // Without a rate even a sum of zero has no worth: the total would change its meaning with the next fill.
+            let usdt = Asset::usdt();
+            let has_rate = known.observed_worth(Decimal::ONE, asset, &usdt)?.is_some();
+            let worth = |sum| if has_rate { known.observed_worth(sum, asset, &usdt) } else { Ok(None) };
+            total = sum_known(total, worth(net)?)?;
+            volume = sum_known(volume, worth(sums.volume_quote)?)?;
         }
         self.complete &= total.is_some() && volume.is_some();
         (self.total_usdt, self.volume_usdt) = (total, volume);

@@ -10,7 +10,7 @@ use store::read;
 use uuid::Uuid;
 
 use super::{
-    BLOCK,
+    BLOCK, Pnl,
     book::Book,
     books::{Books, Days},
     entry::Change,
@@ -18,7 +18,12 @@ use super::{
     report::{Named, Names, Report},
     tally::{Day, Tally},
 };
-use crate::{checkpoints::reach, projection::ProjectError, rows, versions::use_live};
+use crate::{
+    checkpoints::{reach, skips},
+    projection::{ProjectError, Projection},
+    rows,
+    versions::use_live,
+};
 
 /// Where a row belongs.
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,12 +106,14 @@ async fn changes(
     )
     .fetch_all(&mut *db)
     .await?;
+    let skips = skips(db, Pnl::NAME, client).await?;
     let mut changes = Vec::new();
     for run in blocks.chunk_by(|a, b| a + 1 == *b).flat_map(|run| run.chunks(16)) {
         let first = (run[0] as u64 * BLOCK).max(1);
         let last = (run[run.len() - 1] as u64 * BLOCK + BLOCK - 1).min(reached);
         let events = read::between(&mut *db, client, first, last).await?;
-        changes.extend(events.iter().filter_map(Change::of));
+        let kept = events.iter().filter(|event| !skips.contains(&(event.seq as i64)));
+        changes.extend(kept.filter_map(Change::of));
     }
     Ok(changes)
 }
@@ -334,8 +341,18 @@ async fn save_closings(
     Ok(())
 }
 
-/// P&L of every client at `as_of`, as far as the live tables have read. For the desk alone.
-pub async fn report(db: &mut PgConnection, as_of: Time) -> Result<Report, ProjectError> {
+/// A client whose figures could not be made.
+#[derive(Debug)]
+pub struct Missing {
+    /// Which.
+    pub client: ClientId,
+    /// Why.
+    pub cause: ProjectError,
+}
+
+/// P&L of every client at `as_of`, as far as the live tables have read, and the clients that are missing from it. For the
+/// desk alone.
+pub async fn report(db: &mut PgConnection, as_of: Time) -> Result<(Report, Vec<Missing>), ProjectError> {
     let clients = sqlx::query_scalar!(
         r#"
         select c.client_id
@@ -347,11 +364,16 @@ pub async fn report(db: &mut PgConnection, as_of: Time) -> Result<Report, Projec
     )
     .fetch_all(&mut *db)
     .await?;
-    let mut report = Report::new(as_of);
-    for client in clients {
-        add_client(db, ClientId(client), as_of, &mut report).await?;
+    let (mut report, mut missing) = (Report::new(as_of), Vec::new());
+    for client in clients.into_iter().map(ClientId) {
+        match add_client(db, client, as_of, &mut report).await {
+            Ok(()) => {}
+            Err(cause) if cause.is_transient() => return Err(cause),
+            // One client's trouble must not hide the others' figures.
+            Err(cause) => missing.push(Missing { client, cause }),
+        }
     }
-    Ok(report)
+    Ok((report, missing))
 }
 
 /// One client in one snapshot: its tables and its checkpoint belong together.
@@ -363,7 +385,7 @@ async fn add_client(
 ) -> Result<(), ProjectError> {
     let mut tx = db.begin_with("begin isolation level repeatable read, read only").await?;
     use_live(&mut tx).await?;
-    let reached = reach(&mut *tx, "pnl", client).await?.reached;
+    let reached = reach(&mut *tx, Pnl::NAME, client).await?.reached;
     let Some(names) = names(&mut tx, client).await? else { return Ok(()) };
     let mut days = ended_days(&mut tx, client, as_of).await?;
     let history = history(&mut tx, client, reached, as_of..=as_of, &[]).await?;

@@ -28,7 +28,8 @@ impl Lines {
     pub fn open(path: &Path) -> std::io::Result<Option<Self>> {
         match File::open(path) {
             Ok(file) => Ok(Some(Self { file: BufReader::with_capacity(1 << 16, file), number: 0 })),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            // A link that leads nowhere is there, and cannot be read.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.symlink_metadata().is_err() => Ok(None),
             Err(error) => Err(error),
         }
     }

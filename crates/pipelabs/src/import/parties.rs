@@ -7,7 +7,10 @@ use domain::{
     bot::{Bot, BotCommand},
     client::{Client, ClientCommand, ClientRefusal},
 };
-use events::{Asset, BotId, ClientId, Event, Exchange, Slug, Time, bot::BotConfig, desk::DeskEvent};
+use events::{
+    Asset, BotId, ClientId, Event, Exchange, Pair, Price, Slug, Time, bot::BotConfig, desk::DeskEvent,
+    market::MarketEvent,
+};
 use sqlx::PgPool;
 use store::{Cause, ExecuteError, Streams, read};
 
@@ -21,6 +24,25 @@ pub struct Parties {
     clients: HashMap<Slug, ClientId>,
     accounts: HashSet<(ClientId, Exchange)>,
     bots: HashMap<(ClientId, Slug), BotId>,
+}
+
+/// What a client needs rates of.
+pub struct Needs {
+    pub client: ClientId,
+    assets: BTreeSet<String>,
+    marked: BTreeSet<Pair>,
+}
+
+impl Needs {
+    /// Whether its figures can need the pair's rate.
+    pub fn needs(&self, pair: &Pair) -> bool {
+        [pair.base(), pair.quote()].iter().all(|asset| self.assets.contains(*asset))
+    }
+
+    /// Whether its stream held marks of the pair before this import.
+    pub fn has(&self, pair: &Pair) -> bool {
+        self.marked.contains(pair)
+    }
 }
 
 impl Parties {
@@ -74,26 +96,47 @@ impl Parties {
         Ok(bot)
     }
 
-    /// For every client of the desk, the assets that its figures need rates of: those of the files and those that its
-    /// ledger speaks of already.
-    pub async fn needs(
-        &mut self,
-        told: BTreeMap<String, BTreeSet<String>>,
-    ) -> anyhow::Result<Vec<(ClientId, BTreeSet<String>)>> {
-        let mut needs: BTreeMap<ClientId, BTreeSet<String>> = BTreeMap::new();
-        for (slug, assets) in told {
+    /// What every client of the desk needs rates of, by the files and by what its ledger speaks of already.
+    pub async fn needs(&mut self, told: BTreeMap<String, BTreeSet<String>>) -> anyhow::Result<Vec<Needs>> {
+        let mut assets: BTreeMap<ClientId, BTreeSet<String>> = BTreeMap::new();
+        for (slug, told) in told {
             let client = self.client(&slug.parse()?).await?;
-            needs.entry(client).or_default().extend(assets);
+            assets.entry(client).or_default().extend(told);
         }
+        let mut needs = Vec::new();
         for client in self.registered().await? {
+            let mut assets = assets.remove(&client).unwrap_or_default();
             let mut tx = self.auditor.begin().await?;
             read::for_client(&mut tx, client).await?;
-            needs.entry(client).or_default().extend(read::assets_of_ledger(&mut *tx, client).await?);
+            assets.extend(read::assets_of_ledger(&mut *tx, client).await?);
+            if !assets.is_empty() {
+                assets.insert("USDT".to_owned());
+            }
+            drop(tx);
+            needs.push(Needs { client, assets, marked: self.marked_pairs(client).await? });
         }
-        for assets in needs.values_mut().filter(|assets| !assets.is_empty()) {
-            assets.insert("USDT".to_owned());
-        }
-        Ok(needs.into_iter().collect())
+        Ok(needs)
+    }
+
+    /// The pairs that a stream holds marks of.
+    pub async fn marked_pairs(&self, client: ClientId) -> anyhow::Result<BTreeSet<Pair>> {
+        let mut tx = self.auditor.begin().await?;
+        read::for_client(&mut tx, client).await?;
+        let pairs = read::marked_pairs(&mut *tx, client).await?;
+        Ok(pairs.iter().map(|pair| pair.parse()).collect::<Result<_, _>>()?)
+    }
+
+    /// Some marks of the desk's stream after a number, and how far they go; absent at its end.
+    pub async fn marks_of_the_desk(&self, reached: u64) -> anyhow::Result<Option<(u64, Vec<(Pair, Price, Time)>)>> {
+        let mut tx = self.auditor.begin().await?;
+        read::for_client(&mut tx, ClientId::DESK).await?;
+        let events = read::after(&mut *tx, ClientId::DESK, reached, 1_000).await?;
+        let Some(last) = events.last().map(|event| event.seq) else { return Ok(None) };
+        let marks = events.into_iter().filter_map(|event| match event.event {
+            Event::Market(MarketEvent::MarkObserved { pair, price, at, .. }) => Some((pair, price, at)),
+            Event::Desk(_) | Event::Client(_) | Event::Bot(_) | Event::Ledger(_) | Event::Order(_) => None,
+        });
+        Ok(Some((last, marks.collect())))
     }
 
     async fn registered(&self) -> anyhow::Result<Vec<ClientId>> {
