@@ -448,4 +448,11 @@ fn an_opening_position_is_held_at_its_cost_and_is_no_volume() {
     let figures = Story::begin().ledger(opening).fill("10 sell 1 @ 170").rate("0", "SOL-USDT", "160").figures("20");
     assert_eq!((figures.position, figures.avg_cost, figures.realized_gross), (d("1"), some("150"), d("20")));
     assert_eq!((figures.fills, figures.volume_base, figures.tw_inventory), (1, d("1"), some("1.5")));
+    let late = Story::begin().fill("0 sell 1 @ 170").ledger(LedgerEvent::OpeningPosition {
+        book: book(1, Market::Spot),
+        position: d("2"),
+        cost: d("300"),
+        at: at("0"),
+    });
+    assert_eq!(late.figures("20").realized_gross, d("20"), "it was held before the fill of the same moment");
 }

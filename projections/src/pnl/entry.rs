@@ -17,10 +17,12 @@ pub struct Place {
     pub seq: u64,
 }
 
-/// At one moment rates come first: a fill is priced by what was known at its time, that time included.
+/// At one moment rates come first: a fill is priced by what was known at its time, that time included. Then what a book
+/// held before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Rank {
     Rate,
+    Opening,
     Fact,
 }
 
@@ -105,7 +107,8 @@ fn ledger(fact: &LedgerEvent, seq: u64) -> Option<Change> {
         LedgerEvent::FillVoided { voids, was, .. } => Some(Change::Remove(Place::fact(was.at, *voids))),
         LedgerEvent::FillDisputed { .. } => None,
         LedgerEvent::OpeningPosition { book, position, cost, at } => {
-            here(*at, Entry::Opening { book: book.clone(), position: *position, cost: *cost })
+            let place = Place { at: *at, rank: Rank::Opening, seq };
+            Some(Change::Put(place, Entry::Opening { book: book.clone(), position: *position, cost: *cost }))
         }
         LedgerEvent::FundingPaid { book, amount, asset, at, .. } => {
             here(*at, Entry::Funding { book: book.clone(), amount: *amount, asset: asset.clone() })
