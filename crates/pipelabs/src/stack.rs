@@ -66,6 +66,8 @@ pub enum Part {
 /// Why the stack is not as it was asked to be.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
+    #[error("{} holds a quote, a backslash or a dollar sign, which a shell of pg_ctl would read: choose another", path.display())]
+    OddPath { path: PathBuf },
     #[error("could not read or write {}", path.display())]
     Files {
         path: PathBuf,
@@ -118,6 +120,11 @@ impl Stack {
 
     /// Both servers running and answering; those that run already are left as they are.
     pub fn up(&self, say: Say<'_>) -> Result<Running, StackError> {
+        if self.dir.to_string_lossy().contains(['\'', '"', '\\', '$', '`']) {
+            return Err(StackError::OddPath { path: self.dir.clone() });
+        }
+        // Neither server is started where one of them cannot be.
+        programs::nats()?;
         fs::create_dir_all(&self.dir).map_err(files(&self.dir))?;
         let _lock = self.lock(say)?;
         secrets::make(&self.real_dir())?;
