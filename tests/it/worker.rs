@@ -216,6 +216,11 @@ async fn a_worker_that_was_stopped_in_the_middle_wakes_late_and_writes_nothing()
                      and application_name = 'pipelabs_projector' and state = 'idle in transaction'";
         sqlx::query_scalar::<_, i64>(held).fetch_one(&superuser)
     };
+    // One that is stopped while it still starts gives up and is started again; this is about one that works.
+    let db = database.pool(Login::Projector);
+    while projections::checkpoints::reach(&db, "pnl", client).await.unwrap().reached == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     // Stop it again and again until it is caught with a lease in its hands.
     let mut n = 0;
     let caught = Instant::now() + Duration::from_secs(60);
@@ -232,7 +237,6 @@ async fn a_worker_that_was_stopped_in_the_middle_wakes_late_and_writes_nothing()
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // The idle timeout takes its lease; others go on to the head.
-    let db = database.pool(Login::Projector);
     while holding().await.unwrap() > 0 {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
