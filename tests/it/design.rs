@@ -9,8 +9,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["events"]),
     ("projections", &["events", "store"]),
     ("access", &["events", "store"]),
-    ("pipelabs", &["events", "domain", "store", "projections", "access"]),
-    ("tests", &["events", "domain", "store", "projections", "access", "pipelabs"]),
+    ("relay", &["events", "store"]),
+    ("api", &["events", "domain", "store", "projections", "access"]),
+    ("pipelabs", &["events", "domain", "store", "projections", "access", "relay", "api"]),
+    ("tests", &["events", "domain", "store", "projections", "access", "relay", "api", "pipelabs"]),
+    ("benches", &["events", "domain", "store", "projections", "access", "relay", "api", "pipelabs", "tests"]),
 ];
 
 #[test]
