@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Exchange, Market, Pair, Slug, Time};
 
 /// What a bot is told to do.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BotConfig {
     /// The Hummingbot controller, e.g. `pmm_simple`; absent for a bot known only from its history.
@@ -25,7 +25,7 @@ pub struct BotConfig {
 }
 
 /// One market of one exchange.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Venue {
     /// Where.
@@ -37,7 +37,7 @@ pub struct Venue {
 }
 
 /// What Hummingbot says of a bot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportedState {
     Running,

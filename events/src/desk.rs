@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ClientId, Slug, Time, UserId};
 
 /// What a user may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Sees and does everything on the desk.

@@ -17,7 +17,7 @@ use crate::{
 const SIGNED_AS: &[u8] = b"pipelabs-head-v1\n";
 
 /// One event with every field that is hashed, and the two hashes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventLine {
     /// Whose stream; the same on each line.

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::Slug;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -67,6 +69,13 @@ id!(
     /// One wish to change something. Sending the same one again changes nothing and gets the same answer.
     CommandId
 );
+
+impl BotId {
+    /// The one bot of this name that a client can have: whoever creates it twice names the same one.
+    pub fn named(client: ClientId, name: &Slug) -> Self {
+        Self(Uuid::new_v5(&client.0, name.as_str().as_bytes()))
+    }
+}
 
 impl ClientId {
     /// The desk itself: its stream holds users, grants, onboarding and operations, and no client ever sees it.

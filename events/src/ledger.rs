@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AccountName, Amount, Asset, BotId, Decimal, Exchange, Market, OrderId, Pair, Price, Time, TradeId};
 
 /// Which way the base asset went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     Buy,
@@ -15,7 +15,7 @@ pub enum Side {
 }
 
 /// Whether our order rested in the book. Unknown is not maker.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Liquidity {
     Maker,
@@ -25,7 +25,7 @@ pub enum Liquidity {
 }
 
 /// What a charge is for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FeeKind {
     #[default]
@@ -36,7 +36,7 @@ pub enum FeeKind {
 }
 
 /// One charge of a fill: above zero was paid, below zero was received.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fee {
     /// What it was charged in.

@@ -18,6 +18,7 @@ pub mod market;
 pub mod money;
 mod names;
 pub mod order;
+mod schema;
 mod time;
 
 pub use decimal::Decimal;

@@ -20,7 +20,7 @@ pub struct Amount(pub Decimal);
 pub struct Price(pub Decimal);
 
 /// So much of an asset.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Money {
     /// How much.
     pub amount: Decimal,

@@ -24,7 +24,7 @@ pub struct Bots {
 }
 
 /// One bot as it is known now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Bot {
     /// Whose it is.
     pub client_id: Uuid,
@@ -55,7 +55,7 @@ pub struct Bot {
 }
 
 /// What we want of a bot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Desired {
     Running,
@@ -63,7 +63,7 @@ pub enum Desired {
 }
 
 /// What came of a deploy or a stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     Deployed,
@@ -221,4 +221,31 @@ pub async fn of_client(db: &mut PgConnection, client: ClientId) -> sqlx::Result<
     .fetch_all(db)
     .await?;
     Ok(rows.iter().map(|row| rows::read(row)).collect())
+}
+
+/// One bot of a client; absent where it is not known (yet).
+pub async fn one(db: &mut PgConnection, client: ClientId, bot: BotId) -> sqlx::Result<Option<Bot>> {
+    let row = sqlx::query_scalar!(
+        r#"select to_jsonb(b)::text as "row!" from bots b where b.client_id = $1 and b.bot_id = $2"#,
+        client.0,
+        bot.0
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| rows::read(&row)))
+}
+
+/// Every bot of every client, by client and name. For the desk alone.
+pub async fn every(db: &mut PgConnection) -> sqlx::Result<Vec<Bot>> {
+    let rows =
+        sqlx::query_scalar!(r#"select to_jsonb(b)::text as "row!" from bots b order by b.client_id, b.name, b.bot_id"#)
+            .fetch_all(db)
+            .await?;
+    Ok(rows.iter().map(|row| rows::read(row)).collect())
+}
+
+/// Whose a bot is; absent where it is not known (yet). For the desk alone.
+pub async fn owner(db: &mut PgConnection, bot: BotId) -> sqlx::Result<Option<ClientId>> {
+    let row = sqlx::query_scalar!("select client_id from bots where bot_id = $1", bot.0).fetch_optional(db).await?;
+    Ok(row.map(ClientId))
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use events::{AggregateRef, ClientId, Time};
 use serde::Serialize;
 use sqlx::{PgConnection, PgExecutor, PgPool};
+use uuid::Uuid;
 
 /// A client that one worker now works on: its checkpoint is locked until the transaction ends.
 #[derive(Debug, Clone)]
@@ -22,7 +23,7 @@ pub struct Lease {
 #[derive(Debug, Clone, Serialize)]
 pub struct Parked {
     pub projection: String,
-    pub client_id: uuid::Uuid,
+    pub client_id: Uuid,
     /// The event that failed.
     pub seq: i64,
     pub trouble: Option<String>,
@@ -30,11 +31,15 @@ pub struct Parked {
 }
 
 /// How far a read model has come with a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reach {
+    /// The version of its tables that answers queries.
+    pub version: i32,
     pub reached: u64,
     pub head: u64,
     pub parked: bool,
+    /// When the first event that it has not read was recorded; absent where it has read all.
+    pub behind_since: Option<Time>,
 }
 
 /// The desk's record of what was decided about a parked item.
@@ -262,9 +267,14 @@ pub async fn parked(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Parked>> {
 
 /// How far a projection's live version has come with a client.
 pub async fn reach(db: impl PgExecutor<'_>, projection: &str, client: ClientId) -> sqlx::Result<Reach> {
-    let row = sqlx::query!(
+    let row = sqlx::query_as!(
+        Row,
         r#"
-        select coalesce(c.reached, 0) as "reached!", coalesce(s.head, 0) as "head!", c.parked_at is not null as "parked!"
+        select v.projection, coalesce(s.client_id, $2) as "client_id!", v.live as version, coalesce(c.reached, 0) as "reached!",
+               coalesce(s.head, 0) as "head!", c.parked_at is not null as "parked!",
+               (select e.recorded_at
+                  from es.events e
+                 where e.client_id = s.client_id and e.client_seq = coalesce(c.reached, 0) + 1) as behind_since
           from rm.versions v
           left join rm.checkpoints c on c.projection = v.projection and c.version = v.live and c.client_id = $2
           left join es.streams s on s.client_id = $2
@@ -275,6 +285,51 @@ pub async fn reach(db: impl PgExecutor<'_>, projection: &str, client: ClientId) 
     )
     .fetch_optional(db)
     .await?;
-    let missing = Reach { reached: 0, head: 0, parked: false };
-    Ok(row.map_or(missing, |row| Reach { reached: row.reached as u64, head: row.head as u64, parked: row.parked }))
+    Ok(row.map(|row| row.reach()).unwrap_or_default())
+}
+
+/// How far every projection's live version has come with every client. For the parts that work across clients.
+pub async fn reaches(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<(String, ClientId, Reach)>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        select v.projection, s.client_id, v.live as version, coalesce(c.reached, 0) as "reached!", s.head,
+               c.parked_at is not null as "parked!",
+               case when s.head > coalesce(c.reached, 0) then
+                 (select e.recorded_at
+                    from es.events e
+                   where e.client_id = s.client_id and e.client_seq = coalesce(c.reached, 0) + 1) end as behind_since
+          from es.streams s
+         cross join rm.versions v
+          left join rm.checkpoints c
+                 on c.client_id = s.client_id and c.projection = v.projection and c.version = v.live
+         where s.client_id <> $1 and s.head > 0
+        "#,
+        ClientId::DESK.0
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.projection.clone(), ClientId(row.client_id), row.reach())).collect())
+}
+
+struct Row {
+    projection: String,
+    client_id: Uuid,
+    version: i32,
+    reached: i64,
+    head: i64,
+    parked: bool,
+    behind_since: Option<DateTime<Utc>>,
+}
+
+impl Row {
+    fn reach(&self) -> Reach {
+        Reach {
+            version: self.version,
+            reached: self.reached as u64,
+            head: self.head as u64,
+            parked: self.parked,
+            behind_since: self.behind_since.map(Time::from),
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub struct Clients {
 }
 
 /// A client as it is known now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Client {
     /// Which.
     pub client_id: Uuid,

@@ -4,17 +4,68 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use events::{
-    ClientId, Event, OrderId, Recorded, TradeId,
-    ledger::{Fill, LedgerEvent},
+    Asset, BotId, ClientId, Decimal, Event, Exchange, Market, OrderId, Pair, Recorded, Time, TradeId,
+    ledger::{Fee, Fill, LedgerEvent, Liquidity, Side},
 };
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
-use crate::projection::{ProjectError, Projection};
+use crate::{
+    only::{Only, Window},
+    projection::{ProjectError, Projection},
+    rows,
+};
 
 /// Fills that a batch brought or changed.
 #[derive(Debug, Default)]
 pub struct Fills {
     changed: BTreeMap<u64, Row>,
+}
+
+/// A fill as it is known now.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Known {
+    /// The event that recorded it first.
+    pub seq: u64,
+    /// The exchange's time.
+    pub at: Time,
+    /// Whose order it was.
+    pub bot_id: BotId,
+    /// Where it was executed.
+    pub exchange: Exchange,
+    /// On which of its markets.
+    pub market: Market,
+    /// What was traded for what.
+    pub pair: Pair,
+    /// Which way the base asset went.
+    pub side: Side,
+    /// Of one unit of the base asset.
+    pub price: Decimal,
+    /// What the price, the quote amount and the mid are told in.
+    pub quote_asset: Asset,
+    /// How much of the base asset.
+    pub amount: Decimal,
+    /// What the amount is told in.
+    pub base_asset: Asset,
+    /// Price x amount.
+    pub quote_amount: Decimal,
+    /// Every charge; null: nobody knows them.
+    pub fees: Option<Vec<Fee>>,
+    /// Whether our order rested in the book.
+    pub liquidity: Liquidity,
+    /// Null while only a source without order ids knows it.
+    pub order_id: Option<OrderId>,
+    /// The exchange's own trade id.
+    pub trade_id: TradeId,
+    /// Middle of best bid and ask when it happened; null: the source did not tell.
+    pub mid_at_fill: Option<Decimal>,
+    /// Where we know it from.
+    pub source: String,
+    /// The last event that told it otherwise.
+    pub corrected_by: Option<u64>,
+    /// The event that says it never happened: it counts nowhere.
+    pub voided_by: Option<u64>,
 }
 
 /// A fill and what became of it.
@@ -125,7 +176,7 @@ impl Projection for Fills {
             &each(|fill| fill.side.to_string()),
             &each(|fill| fill.price.to_string()),
             &each(|fill| fill.amount.to_string()),
-            &maybe(|fill| fill.fees.as_ref().map(crate::rows::text)) as &[Option<String>],
+            &maybe(|fill| fill.fees.as_ref().map(rows::text)) as &[Option<String>],
             &each(|fill| fill.liquidity.to_string()),
             &maybe(|fill| fill.order.as_ref().map(OrderId::to_string)) as &[Option<String>],
             &each(|fill| TradeId::to_string(&fill.trade)),
@@ -138,4 +189,44 @@ impl Projection for Fills {
         .await?;
         Ok(())
     }
+}
+
+/// A client's fills, newest first, after the one that stands at `after`; at most `most`.
+pub async fn page(
+    db: &mut PgConnection,
+    client: ClientId,
+    only: &Only,
+    window: Window,
+    after: Option<(Time, u64)>,
+    most: u32,
+) -> sqlx::Result<Vec<Known>> {
+    let (at, seq) = after.unwrap_or((Time::END, i64::MAX as u64));
+    let found = sqlx::query_scalar!(
+        r#"
+        select (to_jsonb(f) || jsonb_build_object(
+                 'base_asset', split_part(f.pair, '-', 1), 'quote_asset', split_part(f.pair, '-', 2),
+                 'quote_amount', trim_scale(f.price * f.amount)))::text as "row!"
+          from fills f
+         where f.client_id = $1
+           and (f.at, f.seq) < ($2, $3)
+           and f.at between $4 and $5
+           and ($6::uuid is null or f.bot_id   = $6)
+           and ($7::text is null or f.exchange = $7)
+           and ($8::text is null or f.pair     = $8)
+         order by f.at desc, f.seq desc
+         limit $9
+        "#,
+        client.0,
+        DateTime::<Utc>::from(at),
+        seq as i64,
+        DateTime::<Utc>::from(window.from),
+        DateTime::<Utc>::from(window.to),
+        only.bot.map(|bot| bot.0),
+        only.exchange.map(Exchange::name),
+        only.pair.as_ref().map(Pair::as_str),
+        i64::from(most)
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(found.iter().map(|row| rows::read(row)).collect())
 }

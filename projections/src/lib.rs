@@ -7,6 +7,7 @@ pub mod bots;
 pub mod checkpoints;
 pub mod clients;
 pub mod fills;
+pub mod only;
 pub mod orders;
 pub mod overview;
 pub mod pnl;

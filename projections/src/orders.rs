@@ -4,14 +4,71 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use events::{
-    BotId, ClientId, Decimal, Event, OrderId, Recorded, Time,
+    Asset, BotId, ClientId, Decimal, Event, Exchange, Market, OrderId, Pair, Recorded, Time,
     bot::Venue,
-    ledger::{Fill, LedgerEvent},
+    ledger::{Fill, LedgerEvent, Side},
     order::OrderEvent,
 };
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
-use crate::projection::{ProjectError, Projection};
+use crate::{
+    only::Only,
+    projection::{ProjectError, Projection},
+    rows,
+};
+
+/// An order as it is known now.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Order {
+    /// The event that told of it first.
+    pub seq: u64,
+    /// Where it was placed.
+    pub exchange: Exchange,
+    /// On which of its markets.
+    pub market: Market,
+    /// What for what.
+    pub pair: Pair,
+    /// The exchange's own id.
+    pub order_id: OrderId,
+    /// Whose it is.
+    pub bot_id: BotId,
+    /// Which way the base asset goes.
+    pub side: Option<Side>,
+    /// Of one unit of the base asset; null: a market order, or known from its fills alone.
+    pub price: Option<Decimal>,
+    /// How much of the base asset; null: known from its fills alone.
+    pub amount: Option<Decimal>,
+    /// Null: known from its fills alone.
+    pub placed_at: Option<Time>,
+    /// How it ended; null: it has not, as far as we know.
+    pub ended_as: Option<Ended>,
+    /// When.
+    pub ended_at: Option<Time>,
+    /// Why it was rejected.
+    pub reason: Option<String>,
+    /// How many fills it has.
+    pub fills: i64,
+    /// How much of the base asset they are of.
+    pub filled: Decimal,
+    /// What the amounts are told in.
+    pub base_asset: Asset,
+    /// What that cost or brought.
+    pub filled_quote: Decimal,
+    /// What the price and the filled quote are told in.
+    pub quote_asset: Asset,
+}
+
+/// How an order ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    Cancelled,
+    Filled,
+    Rejected,
+    Expired,
+}
 
 /// What a batch tells of orders.
 #[derive(Debug, Default)]
@@ -22,6 +79,7 @@ pub struct Orders {
 /// What is new about one order; what is absent stays as it was.
 #[derive(Debug, Default)]
 struct Told {
+    seq: u64,
     bot: Option<BotId>,
     side: Option<String>,
     price: Option<String>,
@@ -36,7 +94,7 @@ struct Told {
 
 impl Projection for Orders {
     const NAME: &'static str = "orders";
-    const FOLD: u32 = 1;
+    const FOLD: u32 = 2;
     const TABLES: &'static str = r#"
         create table orders (
           client_id    uuid    not null,
@@ -44,6 +102,7 @@ impl Projection for Orders {
           market       text    not null,
           pair         text    not null,
           order_id     text    not null,
+          seq          bigint  not null,                  -- the event that told of it first
           bot_id       uuid    not null,
           side         text,
           price        numeric,                           -- null: a market order, or known from its fills alone
@@ -57,7 +116,9 @@ impl Projection for Orders {
           filled_quote numeric not null,                  -- what that cost or brought
           primary key (client_id, exchange, market, pair, order_id)
         );
-        create index orders_by_bot on orders (client_id, bot_id, placed_at desc);
+        create index orders_by_seq on orders (client_id, seq desc);
+        create index orders_by_bot on orders (client_id, bot_id, seq desc);
+        create index orders_open   on orders (client_id, seq desc) where ended_as is null;
     "#;
 
     async fn open(_: &mut PgConnection, _: ClientId, _: u64) -> Result<Self, ProjectError> {
@@ -69,14 +130,14 @@ impl Projection for Orders {
         let counted = match &event.event {
             Event::Order(order) => {
                 let bot = event.aggregate.id.parse().map_err(|_| unfoldable("its bot's id is no id".to_owned()))?;
-                self.hear(bot, order);
+                self.hear(event.seq, bot, order);
                 Ok(())
             }
-            Event::Ledger(LedgerEvent::FillRecorded(fill)) => self.count(fill, 1),
+            Event::Ledger(LedgerEvent::FillRecorded(fill)) => self.count(event.seq, fill, 1),
             Event::Ledger(LedgerEvent::FillCorrected { was, fill, .. }) => {
-                self.count(was, -1).and_then(|()| self.count(fill, 1))
+                self.count(event.seq, was, -1).and_then(|()| self.count(event.seq, fill, 1))
             }
-            Event::Ledger(LedgerEvent::FillVoided { was, .. }) => self.count(was, -1),
+            Event::Ledger(LedgerEvent::FillVoided { was, .. }) => self.count(event.seq, was, -1),
             Event::Ledger(_) | Event::Client(_) | Event::Bot(_) | Event::Market(_) | Event::Desk(_) => Ok(()),
         };
         counted.map_err(|cause| unfoldable(cause.to_string()))
@@ -96,15 +157,15 @@ impl Projection for Orders {
         let fills: Vec<i64> = told.values().map(|told| told.fills).collect();
         sqlx::query!(
             r#"
-            insert into orders as o (client_id, exchange, market, pair, order_id, bot_id, side, price, amount, placed_at,
+            insert into orders as o (client_id, exchange, market, pair, order_id, seq, bot_id, side, price, amount, placed_at,
                                      ended_as, ended_at, reason, fills, filled, filled_quote)
-            select $1, exchange, market, pair, order_id, bot, side, price::numeric, amount::numeric, placed_at,
+            select $1, exchange, market, pair, order_id, seq, bot, side, price::numeric, amount::numeric, placed_at,
                    ended_as, ended_at, reason, fills, filled::numeric, filled_quote::numeric
               from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[], $9::text[],
                           $10::timestamptz[], $11::text[], $12::timestamptz[], $13::text[], $14::bigint[], $15::text[],
-                          $16::text[])
+                          $16::text[], $17::bigint[])
                    n(exchange, market, pair, order_id, bot, side, price, amount, placed_at, ended_as, ended_at, reason,
-                     fills, filled, filled_quote)
+                     fills, filled, filled_quote, seq)
             on conflict (client_id, exchange, market, pair, order_id) do update
                set bot_id       = excluded.bot_id,
                    side         = coalesce(excluded.side, o.side),
@@ -134,6 +195,7 @@ impl Projection for Orders {
             &fills,
             &maybe(|told| Some(told.filled.to_string())) as &[Option<String>],
             &maybe(|told| Some(told.filled_quote.to_string())) as &[Option<String>],
+            &told.values().map(|told| told.seq as i64).collect::<Vec<i64>>(),
         )
         .execute(db)
         .await?;
@@ -142,8 +204,13 @@ impl Projection for Orders {
 }
 
 impl Orders {
-    fn hear(&mut self, bot: BotId, event: &OrderEvent) {
-        let told = self.told.entry((event.venue().clone(), event.order().clone())).or_default();
+    /// What is new about an order; the first event that tells of it is its place in lists.
+    fn told(&mut self, seq: u64, venue: Venue, order: OrderId) -> &mut Told {
+        self.told.entry((venue, order)).or_insert_with(|| Told { seq, ..Told::default() })
+    }
+
+    fn hear(&mut self, seq: u64, bot: BotId, event: &OrderEvent) {
+        let told = self.told(seq, event.venue().clone(), event.order().clone());
         told.bot = Some(bot);
         match event {
             OrderEvent::OrderPlaced { side, price, amount, at, .. } => {
@@ -163,10 +230,10 @@ impl Orders {
     }
 
     /// Adds a fill to its order, or takes it away again.
-    fn count(&mut self, fill: &Fill, times: i64) -> Result<(), events::decimal::ArithmeticError> {
+    fn count(&mut self, seq: u64, fill: &Fill, times: i64) -> Result<(), events::decimal::ArithmeticError> {
         let Some(order) = fill.order.clone() else { return Ok(()) };
         let venue = Venue { exchange: fill.exchange, market: fill.market, pair: fill.pair.clone() };
-        let told = self.told.entry((venue, order)).or_default();
+        let told = self.told(seq, venue, order);
         let times_of = |value: Decimal| value.times(Decimal::from_int(times));
         told.bot = Some(fill.bot);
         told.side = Some(fill.side.to_string());
@@ -175,4 +242,43 @@ impl Orders {
         told.filled_quote = told.filled_quote.plus(times_of(fill.price.times(fill.amount)?)?)?;
         Ok(())
     }
+}
+
+/// A client's orders, the one heard of last first, after the one that stands at `after`; at most `most`. `open`: only those
+/// that were placed and have not ended.
+pub async fn page(
+    db: &mut PgConnection,
+    client: ClientId,
+    only: &Only,
+    open: bool,
+    after: Option<(u64, OrderId)>,
+    most: u32,
+) -> sqlx::Result<Vec<Order>> {
+    let (seq, order) = after.map_or((i64::MAX as u64, String::new()), |(seq, order)| (seq, order.to_string()));
+    let found = sqlx::query_scalar!(
+        r#"
+        select (to_jsonb(o) || jsonb_build_object(
+                 'base_asset', split_part(o.pair, '-', 1), 'quote_asset', split_part(o.pair, '-', 2)))::text as "row!"
+          from orders o
+         where o.client_id = $1
+           and (o.seq < $2 or o.seq = $2 and o.order_id > $3)
+           and (not $4 or o.ended_as is null and o.placed_at is not null)
+           and ($5::uuid is null or o.bot_id   = $5)
+           and ($6::text is null or o.exchange = $6)
+           and ($7::text is null or o.pair     = $7)
+         order by o.seq desc, o.order_id
+         limit $8
+        "#,
+        client.0,
+        seq as i64,
+        order,
+        open,
+        only.bot.map(|bot| bot.0),
+        only.exchange.map(Exchange::name),
+        only.pair.as_ref().map(Pair::as_str),
+        i64::from(most)
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(found.iter().map(|row| rows::read(row)).collect())
 }

@@ -6,6 +6,7 @@
 mod book;
 mod books;
 mod entry;
+mod grouped;
 mod history;
 mod lots;
 mod offline;
@@ -23,6 +24,7 @@ use sqlx::PgConnection;
 
 pub use self::{
     book::Book,
+    grouped::{By, Grouped, Line, Method, grouped},
     offline::Recomputed,
     report::{Alternatives, ByLots, Group, Matched, Named, Names, QuoteTotals, Report, Totals},
     tables::{Missing, report, tallies},

@@ -29,7 +29,7 @@ pub struct Portfolio {
 }
 
 /// Where a holding lies.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 pub struct Place {
     pub exchange: Exchange,
     pub market: Market,
@@ -308,7 +308,7 @@ async fn rates(db: &mut PgConnection, client: ClientId, at: Time) -> sqlx::Resul
 }
 
 /// A client's holdings and what they came to, at the newest marks.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Summary {
     pub holdings: Vec<Holding>,
     /// All holdings in USDT; null where one has no rate.
@@ -320,7 +320,7 @@ pub struct Summary {
 }
 
 /// So much of an asset on one exchange.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Holding {
     #[serde(flatten)]
     pub place: Place,

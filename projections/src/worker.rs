@@ -16,7 +16,7 @@ use events::{ClientId, Recorded};
 use futures::FutureExt;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-use store::{Wakes, read};
+use store::{Waker, Wakes, read};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -224,11 +224,14 @@ impl<P: Projection> ReadModel for Worker<P> {
     }
 }
 
-/// Keeps a read model up to date until it is told to stop; a batch under way is finished first.
-pub async fn run(mut model: Box<dyn ReadModel>, mut wakes: Wakes, stop: CancellationToken) {
+/// Keeps a read model up to date until it is told to stop; a batch under way is finished first. Tells `moved` of each.
+pub async fn run(mut model: Box<dyn ReadModel>, mut wakes: Wakes, moved: Waker, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let pause = match model.step().await {
-            Ok(Step::Folded { .. }) => continue,
+            Ok(Step::Folded { .. }) => {
+                moved.wake();
+                continue;
+            }
             Ok(Step::Idle) => Duration::ZERO,
             Ok(Step::Failed { client, trouble }) => {
                 warn!(client.id = %client, projection = model.name(), "could not fold, trying again: {trouble}");
@@ -236,6 +239,7 @@ pub async fn run(mut model: Box<dyn ReadModel>, mut wakes: Wakes, stop: Cancella
             }
             Ok(Step::Parked { client, seq, trouble }) => {
                 error!(client.id = %client, projection = model.name(), seq, "parked at event {seq}: {trouble}");
+                moved.wake();
                 Duration::ZERO
             }
             Err(fault) => {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cqrs_es::{CqrsFramework, EventStore, persist::PersistedEventStore};
-use domain::bot::{Bot, BotCommand};
+use domain::bot::{Bot, BotCommand, ConfigChange};
 use events::{
     ClientId,
     bot::{BotConfig, ReportedState},
@@ -30,7 +30,7 @@ fn random_command(random: &mut StdRng, n: i64) -> BotCommand {
     let at = at(n);
     match random.random_range(0..9) {
         0 => BotCommand::Create { name: "maker".parse().unwrap(), config: config(n), at },
-        1 => BotCommand::ChangeConfig { config: config(random.random_range(0..3)), at },
+        1 => BotCommand::ChangeConfig { change: change(random.random_range(0..3)), at },
         2 => BotCommand::Deploy { at },
         3 => BotCommand::ConfirmDeployed { instance: format!("i{n}"), at },
         4 => BotCommand::ReportDeployFailed { reason: "no \"answer\" \u{1f980}\n".into(), at },
@@ -42,8 +42,13 @@ fn random_command(random: &mut StdRng, n: i64) -> BotCommand {
 }
 
 fn config(n: i64) -> BotConfig {
-    let parameters = [("spread_bps".to_owned(), n.to_string()), ("é\u{e000}𝄞".to_owned(), "ü".to_owned())];
+    let parameters = [("spread_bps".to_owned(), n.to_string()), ("note".to_owned(), "é\u{e000}𝄞ü".to_owned())];
     BotConfig { controller: Some("pmm_simple".into()), venue: None, parameters: parameters.into() }
+}
+
+fn change(n: i64) -> ConfigChange {
+    let parameters = [("spread_bps".to_owned(), Some(n.to_string())), ("note".to_owned(), None)];
+    ConfigChange { parameters: parameters.into(), ..ConfigChange::default() }
 }
 
 #[tokio::test]

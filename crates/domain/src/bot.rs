@@ -1,16 +1,25 @@
 //! A bot's life: created, asked for, deployed, stopped. Asking comes first, the deed follows at its own pace.
 
+use std::collections::BTreeMap;
+
 use events::{
     Slug, Time,
-    bot::{BotConfig, BotEvent, ReportedState},
+    bot::{BotConfig, BotEvent, ReportedState, Venue},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The longest name of a controller or of a parameter.
+const NAME_MAX: usize = 64;
+/// The longest value of a parameter, in characters.
+const VALUE_MAX: usize = 1_024;
+const PARAMETERS_MAX: usize = 200;
 
 /// What can be wanted of a bot, and what the operator tells of it.
 #[derive(Debug, Clone)]
 pub enum BotCommand {
     Create { name: Slug, config: BotConfig, at: Time },
-    ChangeConfig { config: BotConfig, at: Time },
+    ChangeConfig { change: ConfigChange, at: Time },
     Deploy { at: Time },
     ConfirmDeployed { instance: String, at: Time },
     ReportDeployFailed { reason: String, at: Time },
@@ -18,6 +27,33 @@ pub enum BotCommand {
     ConfirmStopped { at: Time },
     ReportStopFailed { reason: String, at: Time },
     ReportState { state: ReportedState, at: Time },
+}
+
+/// What shall be otherwise in a bot's config; what is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigChange {
+    /// The Hummingbot controller, e.g. `pmm_simple`.
+    pub controller: Option<String>,
+    /// Where it trades.
+    pub venue: Option<Venue>,
+    /// The controller's own settings; null takes one away.
+    pub parameters: BTreeMap<String, Option<String>>,
+}
+
+impl ConfigChange {
+    fn of(self, config: &BotConfig) -> BotConfig {
+        let mut changed = config.clone();
+        changed.controller = self.controller.or(changed.controller);
+        changed.venue = self.venue.or(changed.venue);
+        for (name, value) in self.parameters {
+            match value {
+                Some(value) => drop(changed.parameters.insert(name, value)),
+                None => drop(changed.parameters.remove(&name)),
+            }
+        }
+        changed
+    }
 }
 
 /// Why not.
@@ -39,6 +75,14 @@ pub enum BotRefusal {
     NotAskedToStop,
     #[error("the config is the one it has")]
     SameConfig,
+    #[error("a controller is called 1 to 64 characters of a-z, 0-9 and _, this one {0:?}")]
+    ControllerName(String),
+    #[error("a parameter is called 1 to 64 characters of a-z, A-Z, 0-9, _ and ., this one {0:?}")]
+    ParameterName(String),
+    #[error("the value of parameter {0} is longer than {VALUE_MAX} characters, or holds one that cannot be read")]
+    ParameterValue(String),
+    #[error("a bot has at most {PARAMETERS_MAX} parameters, this one would have {0}")]
+    TooManyParameters(usize),
 }
 
 /// Where the bot is between being asked for and gone.
@@ -65,14 +109,13 @@ impl Bot {
         if let BotCommand::Create { name, config, at } = command {
             return match self.config {
                 Some(_) => Err(BotRefusal::AlreadyCreated),
-                None => Ok(vec![BotEvent::BotCreated { name, config, at }]),
+                None => Ok(vec![BotEvent::BotCreated { name, config: possible(config)?, at }]),
             };
         }
         let config = self.config.as_ref().ok_or(BotRefusal::NotCreated)?;
         let event = match command {
             BotCommand::Create { .. } => return Err(BotRefusal::AlreadyCreated),
-            BotCommand::ChangeConfig { config: same, .. } if same == *config => return Err(BotRefusal::SameConfig),
-            BotCommand::ChangeConfig { config, at } => BotEvent::BotConfigChanged { config, at },
+            BotCommand::ChangeConfig { change, at } => change_config(config, change, at)?,
             BotCommand::Deploy { at } => self.deploy(config, at)?,
             BotCommand::ConfirmDeployed { instance, at } => {
                 self.is(Phase::Deploying, BotRefusal::NotAskedToDeploy)?;
@@ -130,6 +173,37 @@ impl Bot {
             BotEvent::BotSeenAlive { .. } | BotEvent::BotSilent { .. } => {}
         }
     }
+}
+
+fn change_config(config: &BotConfig, change: ConfigChange, at: Time) -> Result<BotEvent, BotRefusal> {
+    let changed = possible(change.of(config))?;
+    if changed == *config { Err(BotRefusal::SameConfig) } else { Ok(BotEvent::BotConfigChanged { config: changed, at }) }
+}
+
+/// A config that Hummingbot can take as far as form goes; whether the controller knows each name only it can say.
+fn possible(config: BotConfig) -> Result<BotConfig, BotRefusal> {
+    let short = |name: &str| (1..=NAME_MAX).contains(&name.len());
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if let Some(name) = config.controller.as_ref().filter(|name| !short(name) || !name.chars().all(word)) {
+        return Err(BotRefusal::ControllerName(start_of(name)));
+    }
+    for (name, value) in &config.parameters {
+        if !short(name) || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c)) {
+            return Err(BotRefusal::ParameterName(start_of(name)));
+        }
+        if value.chars().count() > VALUE_MAX || value.contains(char::is_control) {
+            return Err(BotRefusal::ParameterValue(name.clone()));
+        }
+    }
+    match config.parameters.len() {
+        0..=PARAMETERS_MAX => Ok(config),
+        many => Err(BotRefusal::TooManyParameters(many)),
+    }
+}
+
+/// As much of a bad name as an answer should repeat.
+fn start_of(name: &str) -> String {
+    name.chars().take(80).collect()
 }
 
 crate::aggregate!(Bot, "bot", BotCommand, BotEvent, BotRefusal);
@@ -203,12 +277,45 @@ mod tests {
         check([created(), said], again, Ok(vec![]));
     }
 
+    fn set(name: &str, value: &str) -> ConfigChange {
+        let parameters = BTreeMap::from([(name.to_owned(), Some(value.to_owned()))]);
+        ConfigChange { parameters, ..ConfigChange::default() }
+    }
+
+    fn change(change: ConfigChange) -> BotCommand {
+        BotCommand::ChangeConfig { change, at: AT }
+    }
+
+    #[test]
+    fn a_change_touches_only_what_it_names() {
+        let mut config = config();
+        config.parameters.insert("spread".into(), "1".into());
+        let changed = || BotEvent::BotConfigChanged { config: config.clone(), at: AT };
+        check([created()], change(set("spread", "1")), Ok(vec![changed()]));
+        check([created(), changed()], change(set("spread", "1")), Err(BotRefusal::SameConfig));
+        let gone = ConfigChange { parameters: BTreeMap::from([("spread".into(), None)]), ..ConfigChange::default() };
+        let back = BotEvent::BotConfigChanged { config: self::config(), at: AT };
+        check([created(), changed()], change(gone), Ok(vec![back]));
+    }
+
+    #[test]
+    fn a_config_that_cannot_be_one_is_refused() {
+        let controller = |name: &str| ConfigChange { controller: Some(name.into()), ..ConfigChange::default() };
+        for name in ["", "../etc", "PMM", &"x".repeat(65)] {
+            check([created()], change(controller(name)), Err(BotRefusal::ControllerName(name.into())));
+        }
+        check([created()], change(set("a b", "1")), Err(BotRefusal::ParameterName("a b".into())));
+        for value in ["a\nb".to_owned(), "x".repeat(VALUE_MAX + 1)] {
+            check([created()], change(set("a", &value)), Err(BotRefusal::ParameterValue("a".into())));
+        }
+    }
+
     fn any_command() -> impl Strategy<Value = BotCommand> {
         let reason = || "reason".to_owned();
         prop_oneof![
             Just(BotCommand::Create { name: "maker".parse().unwrap(), config: config(), at: AT }),
             any::<bool>().prop_map(|same| BotCommand::ChangeConfig {
-                config: if same { config() } else { BotConfig::default() },
+                change: if same { ConfigChange::default() } else { set("spread", "1") },
                 at: AT
             }),
             Just(BotCommand::Deploy { at: AT }),

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use events::{ClientId, Time};
 use projections::{versions, worker};
-use store::{Login, Wakes};
+use store::{CHECKPOINTS_MOVED, Login, Waker, Wakes};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
@@ -66,8 +66,9 @@ async fn projector(platform: &Platform, stop: &CancellationToken, parts: &mut Jo
         );
     }
     let wakes = Wakes::new(db.clone());
+    let moved = Waker::start(db.clone(), CHECKPOINTS_MOVED);
     for model in models {
-        parts.spawn(worker::run(model, wakes.clone(), stop.clone()));
+        parts.spawn(worker::run(model, wakes.clone(), moved.clone(), stop.clone()));
     }
     match platform.signing_key.clone() {
         Some(key) => {

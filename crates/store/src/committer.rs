@@ -22,7 +22,7 @@ use crate::{
     group::{Done, Group},
     pending::Pending,
     tips::Tips,
-    waker::Waker,
+    waker::{HEADS_MOVED, Waker},
 };
 
 /// Events in one group at most.
@@ -102,7 +102,7 @@ struct Lanes {
 impl Lanes {
     fn new(db: PgPool) -> Self {
         Self {
-            waker: Arc::new(Waker::start(db.clone())),
+            waker: Arc::new(Waker::start(db.clone(), HEADS_MOVED)),
             db,
             waiting: VecDeque::new(),
             tips: Tips::new(),

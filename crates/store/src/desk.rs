@@ -1,6 +1,5 @@
 //! The desk's own stream: which clients there are, and what was decided about parked read models.
 
-use cqrs_es::Aggregate;
 use events::{AggregateRef, ClientId, Event, Recorded, Slug, Time, desk::DeskEvent};
 
 use crate::{Append, AppendError, Cause, Draft, Expected, ReadError, Streams};
@@ -47,13 +46,6 @@ impl Streams {
         let append =
             Append { client: ClientId::DESK, aggregate, expected: Expected::Any, events, cause: cause.clone() };
         self.committer().append(append).await
-    }
-
-    /// The aggregate that a keyed command made: the id under which its events stand.
-    pub async fn made<A: Aggregate>(&self, client: ClientId, key: &str) -> Result<Option<String>, ReadError> {
-        let Some(seq) = self.stored(client, Some(key)).await? else { return Ok(None) };
-        let events = self.numbered(client, &[seq]).await?;
-        Ok(events.into_iter().find(|event| event.aggregate.kind == A::TYPE).map(|event| event.aggregate.id))
     }
 }
 

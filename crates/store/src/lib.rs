@@ -30,4 +30,4 @@ pub use logins::Login;
 pub use migrate::{MigrateError, migrate};
 pub use read::{Corrupt, ReadError};
 pub use streams::{ExecuteError, Streams};
-pub use waker::{HEADS_MOVED, Wakes};
+pub use waker::{CHECKPOINTS_MOVED, HEADS_MOVED, Waker, Wakes};

@@ -77,7 +77,9 @@ impl Login {
             Self::Writer => {
                 options.options([("lock_timeout", WRITER_LOCK_MAX), ("statement_timeout", WRITER_STATEMENT_MAX)])
             }
-            Self::Projector | Self::Query | Self::AdminQuery | Self::Auditor | Self::Auth => options,
+            // Each question is planned for what it asks: a plan for any bot of any client would be a bad one for most.
+            Self::Query | Self::AdminQuery => options.options([("plan_cache_mode", "force_custom_plan")]),
+            Self::Projector | Self::Auditor | Self::Auth => options,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Tells followers that heads have moved, outside every append.
+//! Tells followers that heads, or the read models after them, have moved; outside every append.
 //!
 //! `NOTIFY` inside the append would serialise all commits of the database. The signal says nothing but "look": a lost
 //! one costs time only, because every follower also looks by itself each second.
@@ -8,60 +8,70 @@ use std::time::Duration;
 use sqlx::{PgPool, postgres::PgListener};
 use tokio::sync::watch;
 
-/// The channel's name.
+/// Something was appended.
 pub const HEADS_MOVED: &str = "heads_moved";
+/// A read model has read on.
+pub const CHECKPOINTS_MOVED: &str = "checkpoints_moved";
 
 /// Signals a second at most: one a millisecond.
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long a follower trusts silence.
 const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 
-/// The sender's side, one in each committer.
-pub(crate) struct Waker {
+/// The sender's side: one in each committer, one for the workers of a process.
+#[derive(Debug, Clone)]
+pub struct Waker {
     moved: watch::Sender<()>,
 }
 
 impl Waker {
-    pub fn start(db: PgPool) -> Self {
+    /// Signals on a channel, over connections of this pool.
+    pub fn start(db: PgPool, channel: &'static str) -> Self {
         let (moved, wait) = watch::channel(());
-        tokio::spawn(send(db, wait));
+        tokio::spawn(send(db, channel, wait));
         Self { moved }
     }
 
+    /// There is something to look at. Never waits.
     pub fn wake(&self) {
         self.moved.send_replace(());
     }
 }
 
-/// Ends when the committer is gone.
-async fn send(db: PgPool, mut moved: watch::Receiver<()>) {
+/// Ends when its owners are gone.
+async fn send(db: PgPool, channel: &'static str, mut moved: watch::Receiver<()>) {
     while moved.changed().await.is_ok() {
-        if let Err(cause) = signal(&db).await {
-            tracing::debug!(error = %cause, "could not signal that heads moved; followers look by themselves");
+        if let Err(cause) = signal(&db, channel).await {
+            tracing::debug!(error = %cause, "could not signal {channel}; followers look by themselves");
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 /// Nobody waits for this to be durable; the truth is in the streams.
-async fn signal(db: &PgPool) -> sqlx::Result<()> {
+async fn signal(db: &PgPool, channel: &str) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
     sqlx::query("set local synchronous_commit = off").execute(&mut *tx).await?;
-    sqlx::query("notify heads_moved").execute(&mut *tx).await?;
+    sqlx::query("select pg_notify($1, '')").bind(channel).execute(&mut *tx).await?;
     tx.commit().await
 }
 
-/// The receiver's side: resolves when heads may have moved. Clones share one connection.
+/// The receiver's side: resolves when something may have moved. Clones share one connection.
 #[derive(Debug, Clone)]
 pub struct Wakes {
     moved: watch::Receiver<u64>,
 }
 
 impl Wakes {
-    /// Listens on a connection of this pool until the last clone is gone.
+    /// Listens for moved heads on a connection of this pool, until the last clone is gone.
     pub fn new(db: PgPool) -> Self {
+        Self::to(db, &[HEADS_MOVED])
+    }
+
+    /// Listens to these channels.
+    pub fn to(db: PgPool, channels: &'static [&'static str]) -> Self {
         let (signal, moved) = watch::channel(0);
-        tokio::spawn(receive(db, signal));
+        tokio::spawn(receive(db, channels, signal));
         Self { moved }
     }
 
@@ -77,18 +87,18 @@ impl Wakes {
     }
 }
 
-async fn receive(db: PgPool, signal: watch::Sender<u64>) {
+async fn receive(db: PgPool, channels: &'static [&'static str], signal: watch::Sender<u64>) {
     while !signal.is_closed() {
-        if let Err(cause) = listen(&db, &signal).await {
-            tracing::debug!(error = %cause, "cannot listen for moved heads; followers look each second");
+        if let Err(cause) = listen(&db, channels, &signal).await {
+            tracing::debug!(error = %cause, "cannot listen to {channels:?}; followers look each second");
         }
         tokio::time::sleep(LOOK_ANYWAY).await;
     }
 }
 
-async fn listen(db: &PgPool, signal: &watch::Sender<u64>) -> sqlx::Result<()> {
+async fn listen(db: &PgPool, channels: &[&str], signal: &watch::Sender<u64>) -> sqlx::Result<()> {
     let mut listener = PgListener::connect_with(db).await?;
-    listener.listen(HEADS_MOVED).await?;
+    listener.listen_all(channels.iter().copied()).await?;
     loop {
         // Something may have moved before we listened.
         signal.send_modify(|count| *count += 1);

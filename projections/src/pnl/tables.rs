@@ -385,10 +385,34 @@ async fn add_client(
 ) -> Result<(), ProjectError> {
     let mut tx = db.begin_with("begin isolation level repeatable read, read only").await?;
     use_live(&mut tx).await?;
+    add_from_snapshot(&mut tx, client, as_of, report).await
+}
+
+/// The report of one client alone, in a transaction that sees one snapshot and the live tables.
+pub async fn report_of(db: &mut PgConnection, client: ClientId, as_of: Time) -> Result<Report, ProjectError> {
+    let mut report = Report::new(as_of);
+    add_from_snapshot(db, client, as_of, &mut report).await?;
+    Ok(report)
+}
+
+/// The newest moment that a client's facts speak of; absent while there are none.
+pub async fn newest(db: &mut PgConnection, client: ClientId) -> sqlx::Result<Option<Time>> {
+    let at = sqlx::query_scalar!("select newest_at from pnl_clients where client_id = $1", client.0)
+        .fetch_optional(db)
+        .await?;
+    Ok(at.flatten().map(Time::from))
+}
+
+async fn add_from_snapshot(
+    tx: &mut PgConnection,
+    client: ClientId,
+    as_of: Time,
+    report: &mut Report,
+) -> Result<(), ProjectError> {
     let reached = reach(&mut *tx, Pnl::NAME, client).await?.reached;
-    let Some(names) = names(&mut tx, client).await? else { return Ok(()) };
-    let mut days = ended_days(&mut tx, client, as_of).await?;
-    let history = history(&mut tx, client, reached, as_of..=as_of, &[]).await?;
+    let Some(names) = names(tx, client).await? else { return Ok(()) };
+    let mut days = ended_days(tx, client, as_of).await?;
+    let history = history(tx, client, reached, as_of..=as_of, &[]).await?;
     days.extend(history.unsaved().days.clone());
     report.add(&names, history.now().clone(), days, as_of).map_err(|cause| ProjectError::Unfoldable {
         seq: reached,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::Context;
 use domain::{
-    bot::{Bot, BotCommand},
+    bot::{Bot, BotCommand, BotRefusal},
     client::{Client, ClientCommand, ClientRefusal},
 };
 use events::{
@@ -85,13 +85,12 @@ impl Parties {
         if let Some(bot) = self.bots.get(&(client, name.clone())) {
             return Ok(*bot);
         }
-        let key = format!("bot:{name}");
+        let bot = BotId::named(client, name);
         let command = BotCommand::Create { name: name.clone(), config: BotConfig::default(), at: Time::now() };
-        let id = BotId::new().to_string();
-        let create = self.streams.execute::<Bot>(client, &id, command, Some(key.clone()), &self.cause);
-        create.await.with_context(|| format!("could not create bot {name}"))?;
-        let made = self.streams.made::<Bot>(client, &key).await?;
-        let bot = made.and_then(|id| id.parse().ok()).with_context(|| format!("bot {name} has no id"))?;
+        match self.streams.execute::<Bot>(client, &bot.to_string(), command, None, &self.cause).await {
+            Ok(_) | Err(ExecuteError::Refused(BotRefusal::AlreadyCreated)) => {}
+            Err(fault) => return Err(fault).with_context(|| format!("could not create bot {name}")),
+        }
         self.bots.insert((client, name.clone()), bot);
         Ok(bot)
     }

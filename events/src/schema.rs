@@ -1,0 +1,56 @@
+//! How our words look to a reader of the API's description: each is a text of its own kind.
+
+use std::borrow::Cow;
+
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
+};
+
+use crate::{
+    AccountName, Asset, BotId, ClientId, CommandId, Decimal, EventId, OrderId, Pair, Slug, Time, TradeId, UserId,
+    money::{Amount, Price},
+};
+
+fn text(about: &str, example: &str, format: Option<KnownFormat>) -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(format.map(SchemaFormat::KnownFormat))
+        .description(Some(about))
+        .examples([serde_json::Value::from(example)])
+        .into()
+}
+
+macro_rules! texts {
+    ($($name:ident: $about:literal, $example:literal, $format:expr;)+) => {$(
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                text($about, $example, $format)
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+        }
+    )+};
+}
+
+texts! {
+    Decimal: "An exact decimal number, never a float", "-12.345", None;
+    Price: "Of one unit of the base asset, in the quote asset", "64250.1", None;
+    Amount: "Of the base asset", "0.25", None;
+    Time: "RFC 3339 in UTC, six decimals", "2026-11-24T12:00:00.000000Z", Some(KnownFormat::DateTime);
+    Asset: "An asset by its symbol", "USDT", None;
+    Pair: "What is traded for what", "BTC-USDT", None;
+    Slug: "A short name that never changes", "acme", None;
+    AccountName: "An account as the Hummingbot server knows it", "0192f0c1a2b3", None;
+    OrderId: "The exchange's own order id", "771203", None;
+    TradeId: "The exchange's own trade id", "88412", None;
+    ClientId: "Which client", "0192f0c1-0000-7000-8000-000000000001", Some(KnownFormat::Uuid);
+    BotId: "Which bot", "0192f0c1-0000-5000-8000-000000000002", Some(KnownFormat::Uuid);
+    UserId: "Which user", "0192f0c1-0000-7000-8000-000000000003", Some(KnownFormat::Uuid);
+    EventId: "Which event", "0192f0c1-0000-7000-8000-000000000004", Some(KnownFormat::Uuid);
+    CommandId: "Which wish", "0192f0c1-0000-7000-8000-000000000005", Some(KnownFormat::Uuid);
+}
