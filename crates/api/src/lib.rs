@@ -1,1 +1,113 @@
+//! The edge: who asks, what they want, one call, the answer or a problem.
+//!
+//! A question takes the way `who` (may they?) -> a handler -> [`views`] (is the answer ready, how old is it?) -> a query
+//! function of `projections`. A command takes `who` -> a handler -> [`wish`] (done once) -> `domain` -> `store`.
 
+mod admin;
+mod auth;
+mod bots;
+mod cursor;
+mod edge;
+mod events;
+mod fills;
+mod health;
+mod input;
+mod live;
+mod onboarding;
+mod openapi;
+mod orders;
+mod page;
+mod pnl;
+mod portfolio;
+mod problem;
+mod server;
+mod standing;
+mod views;
+mod who;
+mod wish;
+
+use access::{Doorman, Tokens};
+use axum::{Router, extract::FromRef};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use secrecy::SecretString;
+use sqlx::PgPool;
+use std::sync::OnceLock;
+use store::Streams;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use onboarding::{OnboardError, onboard};
+pub use problem::{Code, Problem};
+
+use cursor::Cursors;
+use live::Live;
+use standing::Standings;
+use views::Views;
+
+/// What the edge stands on.
+#[derive(Debug)]
+pub struct Foundation {
+    pub streams: Streams,
+    /// Connections of logins `query`, `admin_query` and `auth`.
+    pub query: PgPool,
+    pub desk: PgPool,
+    pub auth: PgPool,
+    /// Tokens and cursors are signed with keys derived from it.
+    pub secret: SecretString,
+}
+
+/// What handlers may ask for, each only what it names.
+#[derive(Debug, Clone, FromRef)]
+pub(crate) struct Parts {
+    streams: Streams,
+    views: Views,
+    live: Live,
+    standings: Standings,
+    cursors: Cursors,
+    doorman: Doorman,
+    tokens: Tokens,
+    metrics: PrometheusHandle,
+}
+
+/// Every route, ready to be served, until `stop`.
+pub fn router(on: Foundation, stop: CancellationToken) -> Router {
+    let Foundation { streams, query, desk, auth, secret } = on;
+    let standings = Standings::watch(desk.clone(), stop.clone());
+    let cursors = Cursors::new(&secret);
+    let live = Live {
+        query: query.clone(),
+        desk: desk.clone(),
+        standings: standings.clone(),
+        cursors: cursors.clone(),
+        stop,
+    };
+    let parts = Parts {
+        streams,
+        views: Views::new(query, desk, standings.clone()),
+        live,
+        standings,
+        cursors,
+        doorman: Doorman::new(auth),
+        tokens: Tokens::new(&secret),
+        metrics: recorder(),
+    };
+    let (routes, _) = openapi::routes();
+    edge::around(routes.with_state(parts))
+}
+
+/// Serves until told to stop, then finishes what is under way.
+pub async fn serve(listener: TcpListener, on: Foundation, stop: CancellationToken) {
+    server::serve(listener, router(on, stop.clone()), stop).await;
+}
+
+/// The description of the API, as JSON.
+pub fn openapi() -> String {
+    openapi::routes().1
+}
+
+/// Everything that this process counts; there is one recorder a process.
+fn recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || PrometheusBuilder::new().install_recorder().expect("nobody else counts in this process");
+    RECORDER.get_or_init(install).clone()
+}

@@ -1,0 +1,94 @@
+//! The desk's own pages: all clients, all bots, what needs a look.
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use events::{Asset, ClientId, Slug};
+use futures::FutureExt;
+use projections::{
+    bots::{self, Bots},
+    clients::{self, Clients},
+    desk::{self, Desk},
+    projection::Projection,
+};
+use serde::{Deserialize, Serialize};
+use store::Streams;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    Parts,
+    onboarding::onboard,
+    problem::{Code, Problem},
+    views::{Asked, Views},
+    who::OfTheDesk,
+    wish::{Done, Wish},
+};
+
+pub fn routes() -> OpenApiRouter<Parts> {
+    OpenApiRouter::new().routes(routes!(overview)).routes(routes!(every_client, add_client)).routes(routes!(every_bot))
+}
+
+/// Every client at a glance, and what waits for a person
+#[utoipa::path(get, path = "/api/admin/overview", tag = "admin", responses((status = 200, body = Desk)))]
+async fn overview(_: OfTheDesk, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
+    let ask = |db| async move { desk::desk(db).await }.boxed();
+    views.answer_desk(asked, desk::MODELS, ask).await
+}
+
+/// Every client
+#[utoipa::path(get, path = "/api/admin/clients", tag = "admin", responses((status = 200, body = Vec<clients::Client>)))]
+async fn every_client(_: OfTheDesk, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
+    let ask = |db| async move { Ok(clients::every(db).await?) }.boxed();
+    views.answer_desk(asked, &[Clients::NAME], ask).await
+}
+
+/// Every bot of every client
+#[utoipa::path(get, path = "/api/admin/bots", tag = "admin", responses((status = 200, body = Vec<bots::Bot>)))]
+async fn every_bot(_: OfTheDesk, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
+    let ask = |db| async move { Ok(bots::every(db).await?) }.boxed();
+    views.answer_desk(asked, &[Bots::NAME], ask).await
+}
+
+/// A client to be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewClient {
+    /// It keeps it for ever.
+    slug: Slug,
+    /// What people call it; the slug if left out.
+    name: Option<String>,
+    /// What totals are told in.
+    #[serde(default = "Asset::usdt")]
+    reporting_currency: Asset,
+}
+
+/// A client that is.
+#[derive(Debug, Serialize, ToSchema)]
+struct Onboarded {
+    client_id: ClientId,
+    #[serde(flatten)]
+    done: Done,
+}
+
+/// Onboard a client
+#[utoipa::path(post, path = "/api/admin/clients", tag = "admin", request_body = NewClient,
+    params(("Idempotency-Key" = String, Header)), responses((status = 201, body = Onboarded)))]
+async fn add_client(
+    _: OfTheDesk,
+    State(streams): State<Streams>,
+    wish: Wish<NewClient>,
+) -> Result<Response, Problem> {
+    let NewClient { slug, name, reporting_currency } = &wish.what;
+    let name = name.as_deref().unwrap_or(slug.as_str());
+    let (client_id, receipt) = onboard(&streams, slug, name, reporting_currency, &wish.cause).await?;
+    let first = receipt.map(|receipt| receipt.first).unwrap_or_default();
+    if streams.wish_of(client_id, first).await? != Some(wish.cause.correlation) {
+        return Err(Problem::new(Code::Conflict, format!("the slug {slug} belongs to another client: take another")));
+    }
+    let done = wish.done(&streams, client_id, receipt).await?;
+    let place = [(header::LOCATION, format!("/api/clients/portfolio?client={slug}"))];
+    Ok((StatusCode::CREATED, place, axum::Json(Onboarded { client_id, done })).into_response())
+}

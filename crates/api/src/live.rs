@@ -1,0 +1,258 @@
+//! Events as they happen, over SSE: each once and in order, resumed where the listener left off.
+//!
+//! The stream in Postgres is what is followed; a listener's place is the number of the last event that it got, so a lost
+//! connection loses nothing and repeats nothing. An admin's place is one number a client, signed.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
+
+use access::Caller;
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use events::{ClientId, Slug, Time, export::EventLine};
+use futures::{Stream, stream};
+use serde::Deserialize;
+use sqlx::PgPool;
+use store::{ReadError, Streams, read};
+use tokio_util::sync::CancellationToken;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    Parts,
+    cursor::Cursors,
+    input,
+    problem::Problem,
+    standing::{Standing, Standings},
+    who::SignedIn,
+};
+
+/// Events of one client that are read at a time.
+const BATCH: u64 = 200;
+/// So that whatever stands between does not take the connection for dead.
+const BEAT: Duration = Duration::from_secs(15);
+/// A listener comes back so soon.
+const RETRY: Duration = Duration::from_secs(1);
+/// After trouble with the database.
+const PAUSE: Duration = Duration::from_millis(500);
+/// What an admin's place is bound to.
+const QUESTION: &str = "/api/stream";
+
+pub fn routes() -> OpenApiRouter<Parts> {
+    OpenApiRouter::new().routes(routes!(listen))
+}
+
+/// Where listeners get their events from.
+#[derive(Debug, Clone)]
+pub struct Live {
+    pub query: PgPool,
+    pub desk: PgPool,
+    pub standings: Standings,
+    pub cursors: Cursors,
+    /// Listeners are let go when the process ends.
+    pub stop: CancellationToken,
+}
+
+/// From where on, and of whom.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct From {
+    /// Events that follow this number; only what is new, if left out. `Last-Event-ID` counts more.
+    after: Option<u64>,
+    /// For an admin: this client's events alone.
+    client: Option<Slug>,
+}
+
+/// Up to where somebody has heard.
+#[derive(Debug, Clone)]
+enum Place {
+    Of(ClientId, u64),
+    OfAll(BTreeMap<ClientId, u64>),
+}
+
+/// Events as they happen, over server-sent events
+#[utoipa::path(get, path = "/api/stream", tag = "events", params(From, ("Last-Event-ID" = Option<String>, Header)),
+    responses((status = 200, body = EventLine, content_type = "text/event-stream")))]
+async fn listen(
+    who: SignedIn,
+    headers: HeaderMap,
+    uri: axum::http::Uri,
+    State(live): State<Live>,
+    State(streams): State<Streams>,
+) -> Result<Response, Problem> {
+    let from: From = input::read_query(uri.query().unwrap_or_default())?;
+    let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("?").to_owned());
+    let client = match (who.caller, from.client) {
+        (Caller::Client(user), None) => Some(user.client()),
+        (Caller::Client(_), Some(_)) => {
+            return Err(Problem::invalid("leave ?client= out: your token says whose you are"));
+        }
+        (Caller::Admin(_), Some(slug)) => Some(streams.client_of(&slug).await?.ok_or_else(Problem::not_found)?),
+        (Caller::Admin(_), None) => None,
+    };
+    let place = match client {
+        Some(client) => live.place_of(client, last.as_deref(), from.after).await?,
+        None => live.place_of_all(last.as_deref(), from.after).await?,
+    };
+    let listener = Listener { live, place, until: who.until, ready: VecDeque::from([Event::default().retry(RETRY)]) };
+    let beat = KeepAlive::new().interval(BEAT);
+    let unbuffered = [
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    Ok((unbuffered, Sse::new(listener.events()).keep_alive(beat)).into_response())
+}
+
+impl Live {
+    async fn place_of(&self, client: ClientId, last: Option<&str>, after: Option<u64>) -> Result<Place, Problem> {
+        let told = last.map(|last| last.parse().map_err(|_| Problem::invalid("Last-Event-ID is not one of this stream")));
+        let mut tx = self.query.begin().await?;
+        read::for_client(&mut tx, client).await?;
+        let head = read::head(&mut *tx, client).await?;
+        match told.transpose()?.or(after) {
+            Some(heard) if heard > head => {
+                Err(Problem::invalid(format!("the stream ends with event {head}, before {heard}")))
+            }
+            Some(heard) => Ok(Place::Of(client, heard)),
+            None => Ok(Place::Of(client, head)),
+        }
+    }
+
+    async fn place_of_all(&self, last: Option<&str>, after: Option<u64>) -> Result<Place, Problem> {
+        if let Some(last) = last {
+            return self.cursors.open(ClientId::DESK, QUESTION, last).map(Place::OfAll);
+        }
+        match after {
+            Some(0) => return Ok(Place::OfAll(BTreeMap::new())),
+            Some(_) => return Err(Problem::invalid("after is a number of one client's stream: name it, or take 0")),
+            None => {}
+        }
+        let heads = read::heads_of_all(&self.desk).await?;
+        Ok(Place::OfAll(heads.into_iter().filter(|(client, _)| *client != ClientId::DESK).collect()))
+    }
+
+    /// What follows a number in a client's stream.
+    async fn lines(&self, client: ClientId, heard: u64, of_all: bool) -> Result<Vec<EventLine>, ReadError> {
+        let (first, last) = (heard + 1, heard + BATCH);
+        if of_all {
+            return read::lines(&self.desk, client, first, last).await;
+        }
+        let database = |cause| ReadError::Database { client, cause };
+        let mut tx = self.query.begin().await.map_err(database)?;
+        read::for_client(&mut tx, client).await.map_err(database)?;
+        read::lines(&mut *tx, client, first, last).await
+    }
+}
+
+/// Somebody who listens.
+struct Listener {
+    live: Live,
+    place: Place,
+    /// The token counts no longer.
+    until: Time,
+    ready: VecDeque<Event>,
+}
+
+impl Listener {
+    fn events(self) -> impl Stream<Item = Result<Event, Infallible>> {
+        metrics::gauge!("pipelabs_listeners").increment(1.0);
+        let gone = Gone;
+        stream::unfold((self, gone), async |(mut listener, gone)| {
+            listener.next().await.map(|event| (Ok(event), (listener, gone)))
+        })
+    }
+
+    /// The next event; waits for it. None when the listener has to come back with a new token or to another process.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            let left = self.until.micros() - Time::now().micros();
+            if left <= 0 || self.live.stop.is_cancelled() {
+                return None;
+            }
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            let stop = self.live.stop.clone();
+            tokio::select! {
+                () = self.fill() => {}
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(Duration::from_micros(left.unsigned_abs())) => {}
+            }
+        }
+    }
+
+    /// Reads what is new, or waits until there may be something.
+    async fn fill(&mut self) {
+        let mut standings = self.live.standings.clone();
+        let standing = standings.now();
+        let read = self.read(&standing).await;
+        match read {
+            Ok(0) => standings.looked_at_again().await,
+            Ok(_) => {}
+            Err(cause) => {
+                tracing::warn!(error = &cause as &dyn std::error::Error, "a listener waits for the database");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    async fn read(&mut self, standing: &Standing) -> Result<usize, ReadError> {
+        let behind: Vec<(ClientId, u64)> = match &self.place {
+            Place::Of(client, heard) => [(*client, *heard)].into_iter().filter(|(c, h)| standing.head(*c) > *h).collect(),
+            Place::OfAll(heard) => standing
+                .clients()
+                .map(|client| (client, heard.get(&client).copied().unwrap_or_default()))
+                .filter(|(client, heard)| standing.head(*client) > *heard)
+                .collect(),
+        };
+        let before = self.ready.len();
+        for (client, heard) in behind {
+            let lines = self.live.lines(client, heard, matches!(self.place, Place::OfAll(_))).await?;
+            for (line, expected) in lines.iter().zip(heard + 1..) {
+                assert_eq!(line.client_seq, expected, "the stream of client {client} has a gap before {expected}");
+                let id = self.pass(client, expected);
+                self.ready.push_back(told(line, id));
+            }
+        }
+        Ok(self.ready.len() - before)
+    }
+
+    /// Moves the place past an event; how the place is called then.
+    fn pass(&mut self, client: ClientId, seq: u64) -> String {
+        match &mut self.place {
+            Place::Of(_, heard) => {
+                *heard = seq;
+                seq.to_string()
+            }
+            Place::OfAll(heard) => {
+                heard.insert(client, seq);
+                self.live.cursors.sign(ClientId::DESK, QUESTION, heard)
+            }
+        }
+    }
+}
+
+fn told(line: &EventLine, id: String) -> Event {
+    let event = Event::default().id(id).event(&line.event_type);
+    event.json_data(line).expect("a line has a JSON form")
+}
+
+/// Counts a listener out, however it ends.
+struct Gone;
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        metrics::gauge!("pipelabs_listeners").decrement(1.0);
+    }
+}

@@ -1,0 +1,270 @@
+//! What an answer that is none looks like: RFC 9457, one closed set of codes, a detail that says what to do.
+
+use std::time::Duration;
+
+use access::{LoginError, LoginRefusal};
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use domain::{bot::BotRefusal, client::ClientRefusal};
+use projections::projection::ProjectError;
+use serde::Serialize;
+use store::{AppendError, DeskError, ExecuteError, ReadError};
+use utoipa::ToSchema;
+
+/// Why a request was not answered. A code never changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The request cannot be read.
+    BadRequest,
+    /// It can be read, but something it says cannot be.
+    Invalid,
+    /// No token, or none that counts.
+    Unauthenticated,
+    /// No such user with this password.
+    WrongCredentials,
+    /// The caller may not do this.
+    Forbidden,
+    /// There is nothing here, or nothing of yours.
+    NotFound,
+    MethodNotAllowed,
+    /// What is there stands against it.
+    Conflict,
+    /// A command comes with a key, so that sending it twice does it once.
+    IdempotencyKeyMissing,
+    /// The key belongs to another command.
+    IdempotencyKeyReused,
+    TooLarge,
+    UnsupportedMediaType,
+    TooManyRequests,
+    /// The read model is not as far as the answer has to be.
+    NotReachedYet,
+    /// It may work later: send the same again.
+    Unavailable,
+    /// Our fault; it is in the log.
+    Internal,
+}
+
+impl Code {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest | Self::IdempotencyKeyMissing => StatusCode::BAD_REQUEST,
+            Self::Invalid | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unauthenticated | Self::WrongCredentials => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotReachedYet | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The name as it is sent.
+    pub fn name(self) -> String {
+        let value = serde_json::to_value(self).expect("a unit variant has a JSON form");
+        value.as_str().expect("it is a text").to_owned()
+    }
+}
+
+/// A request that was not answered.
+#[derive(Debug)]
+pub struct Problem {
+    code: Code,
+    detail: String,
+    retry_after: Option<Duration>,
+}
+
+/// A problem as it is sent, `application/problem+json`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProblemBody {
+    /// `urn:pipelabs:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    pub status: u16,
+    pub code: Code,
+    /// What is wrong, and what to do.
+    pub detail: String,
+}
+
+impl Problem {
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), retry_after: None }
+    }
+
+    pub fn not_found() -> Self {
+        // The same words for what never was and for what is somebody else's.
+        Self::new(Code::NotFound, "there is nothing here that is yours")
+    }
+
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(Code::Unauthenticated, detail)
+    }
+
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(Code::Invalid, detail)
+    }
+
+    pub fn unavailable() -> Self {
+        let detail = "the answer cannot be had at the moment: send the same again; a command with its key is done once";
+        Self::new(Code::Unavailable, detail).retry_after(Duration::from_secs(1))
+    }
+
+    pub fn internal() -> Self {
+        Self::new(Code::Internal, "this is our fault and was noted; nothing was changed that you were not told of")
+    }
+
+    /// Whether the same may be answered later.
+    pub fn passes(&self) -> bool {
+        self.code == Code::Unavailable
+    }
+
+    #[must_use]
+    pub fn retry_after(self, pause: Duration) -> Self {
+        Self { retry_after: Some(pause), ..self }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.code.status();
+        let body = ProblemBody {
+            kind: format!("urn:pipelabs:problem:{}", self.code.name()),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            code: self.code,
+            detail: self.detail,
+        };
+        let body = serde_json::to_vec(&body).expect("a problem has a JSON form");
+        let kind = HeaderValue::from_static("application/problem+json");
+        let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(pause) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"pipelabs\""));
+        }
+        response
+    }
+}
+
+impl From<BotRefusal> for Problem {
+    fn from(refusal: BotRefusal) -> Self {
+        match refusal {
+            BotRefusal::NotCreated => Self::not_found(),
+            BotRefusal::AlreadyCreated
+            | BotRefusal::AlreadyWanted
+            | BotRefusal::NotWanted
+            | BotRefusal::NoController
+            | BotRefusal::NotAskedToDeploy
+            | BotRefusal::NotAskedToStop
+            | BotRefusal::SameConfig => Self::new(Code::Conflict, refusal.to_string()),
+            BotRefusal::ControllerName(_)
+            | BotRefusal::ParameterName(_)
+            | BotRefusal::ParameterValue(_)
+            | BotRefusal::TooManyParameters(_) => Self::invalid(refusal.to_string()),
+        }
+    }
+}
+
+impl From<ClientRefusal> for Problem {
+    fn from(refusal: ClientRefusal) -> Self {
+        match refusal {
+            ClientRefusal::NotOnboarded => Self::not_found(),
+            ClientRefusal::AlreadyOnboarded | ClientRefusal::Offboarded | ClientRefusal::AccountOpen(_) => {
+                Self::new(Code::Conflict, refusal.to_string())
+            }
+            ClientRefusal::NameLength(_) | ClientRefusal::Unreadable(_) => Self::invalid(refusal.to_string()),
+        }
+    }
+}
+
+impl From<LoginError> for Problem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Refused(refusal @ LoginRefusal::WrongCredentials) => {
+                Self::new(Code::WrongCredentials, refusal.to_string())
+            }
+            LoginError::Refused(refusal @ LoginRefusal::Throttled { retry_after }) => {
+                Self::new(Code::TooManyRequests, refusal.to_string()).retry_after(retry_after)
+            }
+            LoginError::Database(cause) => cause.into(),
+        }
+    }
+}
+
+impl<Refusal> From<ExecuteError<Refusal>> for Problem
+where
+    Refusal: std::error::Error + Into<Self> + 'static,
+{
+    fn from(error: ExecuteError<Refusal>) -> Self {
+        match error {
+            ExecuteError::Refused(refusal) => refusal.into(),
+            ExecuteError::Append(cause) => cause.into(),
+            ExecuteError::Read(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<DeskError> for Problem {
+    fn from(error: DeskError) -> Self {
+        match error {
+            DeskError::Append(cause) => cause.into(),
+            DeskError::Read(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<AppendError> for Problem {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Conflict { .. } => Self::new(Code::Conflict, "it was changed at the same time: look again, then decide"),
+            AppendError::Refused { reason, .. } => Self::invalid(reason),
+            AppendError::Fault { .. } | AppendError::Unknown(_) | AppendError::Closed => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a command could not be kept");
+                Self::unavailable()
+            }
+            AppendError::PartlyStored { .. } => broken(&error),
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Database { cause, .. } => cause.into(),
+            ReadError::Corrupt(_) => broken(&error),
+        }
+    }
+}
+
+impl From<ProjectError> for Problem {
+    fn from(error: ProjectError) -> Self {
+        if error.is_transient() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a question could not be answered");
+            Self::unavailable()
+        } else {
+            broken(&error)
+        }
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        ProjectError::from(error).into()
+    }
+}
+
+fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
+    tracing::error!(error, "a request could not be answered");
+    Problem::internal()
+}

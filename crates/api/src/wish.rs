@@ -1,0 +1,110 @@
+//! A command as it is asked for: what it says, and the key under which it is done once however often it is sent.
+//!
+//! The key makes the event unique in the client's stream; the wish's own id, a hash of the whole request, stands in that
+//! event as its correlation. So a second request with the key is known to be the same one, or told that it is another.
+
+use axum::{
+    extract::{FromRef, FromRequest, FromRequestParts, Request},
+    http::HeaderMap,
+};
+use access::Tokens;
+use cqrs_es::Aggregate;
+use events::{Actor, ClientId, CommandId, Event, Uuid};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+use store::{Cause, Receipt, Streams};
+use utoipa::ToSchema;
+
+use crate::{
+    input,
+    problem::{Code, Problem},
+    who::SignedIn,
+};
+
+const KEY_MAX: usize = 255;
+
+/// What somebody wants done.
+#[derive(Debug)]
+pub struct Wish<T> {
+    pub what: T,
+    /// As it is stored: apart from the keys that the platform gives facts itself.
+    pub key: String,
+    /// Who wants it, and the hash of the request.
+    pub cause: Cause,
+}
+
+/// Where the event of a command stands.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Done {
+    /// The last event that it caused: ask with `?min_seq=` for an answer that knows of it. Null: nothing had to happen.
+    pub client_seq: Option<u64>,
+    /// It had been done before, by the same request.
+    pub repeated: bool,
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Wish<T>
+where
+    Tokens: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let caller = SignedIn::from_request_parts(&mut parts, state).await?.caller;
+        let key = key(&parts.headers)?;
+        let asked = format!("{} {}", parts.method, parts.uri);
+        let json = input::is_json(&parts.headers);
+        let body = input::body(Request::from_parts(parts, body), state).await?;
+        // A command without a word more than its path needs no type of it either.
+        let what = if body.is_empty() { input::read_json(b"{}") } else { json.and_then(|()| input::read_json(&body)) };
+        let cause = Cause { actor: Actor::User(caller.user()), correlation: id(&asked, &body), causation: None };
+        Ok(Self { what: what?, key: format!("http:{key}"), cause })
+    }
+}
+
+fn key(headers: &HeaderMap) -> Result<String, Problem> {
+    let missing = "send `Idempotency-Key: SOMETHING-UNIQUE` with each command, and the same one when you send it again";
+    let given = headers.get("idempotency-key").ok_or_else(|| Problem::new(Code::IdempotencyKeyMissing, missing))?;
+    let key = given.to_str().unwrap_or_default();
+    let fine = (1..=KEY_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    match fine {
+        true => Ok(key.to_owned()),
+        false => Err(Problem::invalid(format!("an Idempotency-Key is 1 to {KEY_MAX} visible ASCII characters"))),
+    }
+}
+
+/// The same for the same request only. Version 8: made of a hash of ours.
+fn id(asked: &str, body: &[u8]) -> CommandId {
+    let hash = Sha256::new().chain_update(asked).chain_update(b"\n").chain_update(body).finalize();
+    CommandId(Uuid::new_v8(hash[..16].try_into().expect("a hash has 32 bytes")))
+}
+
+impl<T> Wish<T> {
+    /// Carries out what was decided to be wanted, once.
+    pub async fn carry_out<A>(
+        &self,
+        streams: &Streams,
+        client: ClientId,
+        id: &str,
+        command: A::Command,
+    ) -> Result<Done, Problem>
+    where
+        A: Aggregate<Services = ()>,
+        A::Command: Clone + Send,
+        A::Event: Into<Event>,
+        A::Error: Into<Problem>,
+    {
+        let receipt = streams.execute::<A>(client, id, command, Some(self.key.clone()), &self.cause).await?;
+        self.done(streams, client, receipt).await
+    }
+
+    /// What came of it, or that its key is another's.
+    pub async fn done(&self, streams: &Streams, client: ClientId, receipt: Option<Receipt>) -> Result<Done, Problem> {
+        let Some(receipt) = receipt else { return Ok(Done { client_seq: None, repeated: false }) };
+        if receipt.repeated && streams.wish_of(client, receipt.first).await? != Some(self.cause.correlation) {
+            let detail = "this Idempotency-Key belongs to another request: take a new one for a new command";
+            return Err(Problem::new(Code::IdempotencyKeyReused, detail));
+        }
+        Ok(Done { client_seq: Some(receipt.last), repeated: receipt.repeated })
+    }
+}
