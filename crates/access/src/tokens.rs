@@ -106,8 +106,8 @@ fn header(kid: &str) -> Header {
     Header { typ: Some("at+jwt".to_owned()), kid: Some(kid.to_owned()), ..Header::new(Algorithm::HS256) }
 }
 
-/// [`Claims`] judges all claims itself: the library reads the clock, lets lists and missing ones pass, and cannot read
-/// a number at all while serde_json keeps them exact.
+/// [`Claims`] judges all claims itself: the library reads the clock, takes lists and fractions, and lets missing ones
+/// pass.
 fn signature_only() -> Validation {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.required_spec_claims.clear();
