@@ -8,6 +8,7 @@ mod figures;
 mod follow;
 mod import;
 mod kill;
+mod login;
 mod migrations;
 mod oracle;
 mod people;

@@ -1,39 +1,45 @@
 //! Users: made by an admin's command, each told to the desk's stream without a word of who it is.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use events::{
     AggregateRef, ClientId, Time, UserId,
     desk::{DeskEvent, Role},
 };
 use secrecy::SecretString;
+use serde::Serialize;
 use sqlx::PgPool;
 use store::{AppendError, Cause, Streams};
 
-use crate::password::{self, PasswordRefusal};
+use crate::{
+    email::Email,
+    password::{self, PasswordRefusal},
+};
 
-/// An e-mail address, as far as a login needs it: where it really leads only a message can show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Email(String);
-
-impl FromStr for Email {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let plain = text.len() <= 254 && !text.chars().any(|c| c.is_whitespace() || c.is_control());
-        match text.split_once('@') {
-            Some((name, host)) if plain && !name.is_empty() && host.contains('.') && !host.contains('@') => {
-                Ok(Self(text.to_owned()))
-            }
-            _ => Err("an e-mail address is written name@host.domain".to_owned()),
-        }
-    }
+/// A person who has proved who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    pub id: UserId,
+    pub role: Role,
+    /// Whose a user of role `client` is; absent for an admin.
+    pub client: Option<ClientId>,
 }
 
-/// Personal data: never in a log.
-impl fmt::Debug for Email {
+/// What is known of a user. Personal data: told to that user only.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Profile {
+    pub user_id: UserId,
+    pub email: String,
+    pub role: Role,
+    /// Whose a user of role `client` is; null for an admin.
+    pub client_id: Option<ClientId>,
+    pub created_at: Time,
+}
+
+/// The address is never shown.
+impl fmt::Debug for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Email(..)")
+        f.debug_struct("Profile").field("user_id", &self.user_id).field("role", &self.role).finish_non_exhaustive()
     }
 }
 
@@ -95,10 +101,6 @@ async fn keep(
     at: Time,
 ) -> sqlx::Result<UserId> {
     let id = UserId::new();
-    let role = match role {
-        Role::Admin => "admin",
-        Role::Client => "client",
-    };
     let kept = sqlx::query_scalar!(
         r#"
         with added as (
@@ -111,9 +113,9 @@ async fn keep(
         select user_id from auth.users where lower(email) = lower($2)
         "#,
         id.0,
-        email.0,
+        email.text(),
         hash,
-        role,
+        role_name(role),
         client.map(|client| client.0),
         chrono::DateTime::<chrono::Utc>::from(at)
     )
@@ -122,16 +124,71 @@ async fn keep(
     Ok(UserId(kept))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The user who logs in with this address, and the hash of its password.
+pub(crate) async fn find(auth: &PgPool, email: &Email) -> sqlx::Result<Option<(User, String)>> {
+    let row = sqlx::query!(
+        r#"
+        select user_id, role, client_id, password_hash
+          from auth.users
+         where lower(email) = lower($1)
+        "#,
+        email.text()
+    )
+    .fetch_optional(auth)
+    .await?;
+    row.map(|row| {
+        let user = User { id: UserId(row.user_id), role: role(&row.role)?, client: row.client_id.map(ClientId) };
+        Ok((user, row.password_hash))
+    })
+    .transpose()
+}
 
-    #[test]
-    fn an_address_is_checked_for_its_form_and_never_shown() {
-        for bad in ["", "a", "a@b", "@b.c", "a@b@c.d", "a b@c.d", "a@b.c\n"] {
-            assert!(bad.parse::<Email>().is_err(), "{bad:?} passed as an address");
-        }
-        let email: Email = "someone@example.com".parse().unwrap();
-        assert_eq!(format!("{email:?}"), "Email(..)");
+/// Puts a hash in another's place. A password that was changed meanwhile stays changed.
+pub(crate) async fn rehash(auth: &PgPool, user: UserId, old: &str, renewed: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        update auth.users
+           set password_hash = $3
+         where user_id = $1 and password_hash = $2
+        "#,
+        user.0,
+        old,
+        renewed
+    )
+    .execute(auth)
+    .await
+    .map(drop)
+}
+
+pub(crate) async fn profile(auth: &PgPool, user: UserId) -> sqlx::Result<Option<Profile>> {
+    let row = sqlx::query!(
+        r#"
+        select email, role, client_id, created_at
+          from auth.users
+         where user_id = $1
+        "#,
+        user.0
+    )
+    .fetch_optional(auth)
+    .await?;
+    row.map(|row| {
+        let (role, client_id) = (role(&row.role)?, row.client_id.map(ClientId));
+        Ok(Profile { user_id: user, email: row.email, role, client_id, created_at: row.created_at.into() })
+    })
+    .transpose()
+}
+
+fn role(name: &str) -> sqlx::Result<Role> {
+    match name {
+        "admin" => Ok(Role::Admin),
+        "client" => Ok(Role::Client),
+        other => Err(sqlx::Error::Decode(format!("{other} is no role of a user").into())),
+    }
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "admin",
+        Role::Client => "client",
     }
 }

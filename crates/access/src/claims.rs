@@ -1,0 +1,77 @@
+//! What an access token says, and when that makes a caller.
+
+use events::{ClientId, Time, UserId, desk::Role};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{caller::Caller, tokens::TokenRefusal, users::User};
+
+const ISSUER: &str = "pipelabs";
+/// Streams and agents get audiences of their own, so that a token of one is none for the others.
+const AUDIENCE: &str = "pipelabs:api";
+/// How long a token is good for: a removed user may go on for so long.
+const LIFETIME_S: i64 = 600;
+/// How far the clocks of two of our machines may be apart.
+const LEEWAY_S: i64 = 5;
+
+/// Times are whole seconds since 1970. A claim that is unknown, twice there, missing or of another type is refused:
+/// one that we do not know could be meant to narrow what the token allows.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Claims {
+    iss: String,
+    aud: String,
+    sub: UserId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<ClientId>,
+    role: Role,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    jti: Uuid,
+}
+
+impl Claims {
+    /// Good from now on, to the second.
+    pub(crate) fn of(user: &User, now: Time) -> Self {
+        let issued = seconds(now);
+        Self {
+            iss: ISSUER.to_owned(),
+            aud: AUDIENCE.to_owned(),
+            sub: user.id,
+            client_id: user.client,
+            role: user.role,
+            iat: issued,
+            nbf: issued,
+            exp: issued + LIFETIME_S,
+            jti: Uuid::new_v4(),
+        }
+    }
+
+    pub(crate) fn expires_at(&self) -> Time {
+        Time::EPOCH.plus_micros(self.exp.saturating_mul(1_000_000))
+    }
+
+    /// The caller that these claims make at a moment, once their signature is known to be ours.
+    pub(crate) fn caller(&self, now: Time) -> Result<Caller, TokenRefusal> {
+        if self.iss != ISSUER || self.aud != AUDIENCE {
+            return Err(TokenRefusal::Foreign);
+        }
+        let now = seconds(now);
+        if self.iat.max(self.nbf) > now + LEEWAY_S {
+            return Err(TokenRefusal::NotYetValid);
+        }
+        if self.exp <= now - LEEWAY_S {
+            return Err(TokenRefusal::Expired);
+        }
+        // Of one that lives longer than any we make, nothing can be believed.
+        if self.exp > self.iat.saturating_add(LIFETIME_S) {
+            return Err(TokenRefusal::Malformed);
+        }
+        Caller::proved(self.sub, self.role, self.client_id).ok_or(TokenRefusal::Malformed)
+    }
+}
+
+fn seconds(time: Time) -> i64 {
+    time.millis().div_euclid(1_000)
+}

@@ -1,0 +1,120 @@
+//! Access tokens: short-lived proofs of who is asking, as HS256 JWTs whose keys follow from the deployment's secret.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use events::Time;
+use hkdf::Hkdf;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+
+use crate::{caller::Caller, claims::Claims, users::User};
+
+/// Makes access tokens and reads them.
+#[derive(Clone)]
+pub struct Tokens {
+    keys: Arc<BTreeMap<&'static str, Key>>,
+}
+
+/// A token that was just made.
+#[derive(Debug)]
+pub struct AccessToken {
+    pub text: SecretString,
+    pub expires_at: Time,
+}
+
+/// Why a token proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefusal {
+    #[error("token cannot be read")]
+    Malformed,
+    #[error("token has expired")]
+    Expired,
+    #[error("token is not valid yet")]
+    NotYetValid,
+    #[error("token was not made here, or not for this use")]
+    Foreign,
+}
+
+struct Key {
+    signs: EncodingKey,
+    verifies: DecodingKey,
+}
+
+/// The key that signs. To change keys, add one, sign with it, and take the old one away when its last token is over.
+const NEWEST: &str = "1";
+const KIDS: [&str; 1] = [NEWEST];
+/// Ours have 0.5 KB; what is longer is not even looked at.
+const LENGTH_MAX: usize = 4_096;
+
+impl Tokens {
+    pub fn new(secret: &SecretString) -> Self {
+        let keys = KIDS.map(|kid| (kid, Key::derived(secret, kid)));
+        Self { keys: Arc::new(keys.into()) }
+    }
+
+    /// A token for a user who has just proved who it is.
+    pub fn issue(&self, user: &User, now: Time) -> AccessToken {
+        let claims = Claims::of(user, now);
+        let text = jsonwebtoken::encode(&header(NEWEST), &claims, &self.keys[NEWEST].signs)
+            .expect("plain claims can be written and signed");
+        AccessToken { text: text.into(), expires_at: claims.expires_at() }
+    }
+
+    /// The caller that a token proves, at `now`.
+    pub fn verify(&self, token: &str, now: Time) -> Result<Caller, TokenRefusal> {
+        if token.len() > LENGTH_MAX {
+            return Err(TokenRefusal::Malformed);
+        }
+        let key = self.key(&jsonwebtoken::decode_header(token)?)?;
+        jsonwebtoken::decode::<Claims>(token, &key.verifies, &signature_only())?.claims.caller(now)
+    }
+
+    /// The key that a header names, if there is nothing else in it than in ours: no key of its own, no address of one.
+    fn key(&self, given: &Header) -> Result<&Key, TokenRefusal> {
+        let kid = given.kid.as_deref().ok_or(TokenRefusal::Foreign)?;
+        let key = self.keys.get(kid).ok_or(TokenRefusal::Foreign)?;
+        if *given == header(kid) { Ok(key) } else { Err(TokenRefusal::Foreign) }
+    }
+}
+
+/// Keys are never shown.
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("kids", &KIDS).finish_non_exhaustive()
+    }
+}
+
+impl Key {
+    fn derived(secret: &SecretString, kid: &str) -> Self {
+        let mut derived = [0; 32];
+        Hkdf::<Sha256>::new(Some(b"pipelabs access tokens"), secret.expose_secret().as_bytes())
+            .expand(kid.as_bytes(), &mut derived)
+            .expect("32 bytes are within what HKDF gives");
+        Self { signs: EncodingKey::from_secret(&derived), verifies: DecodingKey::from_secret(&derived) }
+    }
+}
+
+impl From<jsonwebtoken::errors::Error> for TokenRefusal {
+    fn from(error: jsonwebtoken::errors::Error) -> Self {
+        if matches!(error.kind(), ErrorKind::InvalidSignature) { Self::Foreign } else { Self::Malformed }
+    }
+}
+
+/// The whole header of a token of ours.
+fn header(kid: &str) -> Header {
+    Header { typ: Some("at+jwt".to_owned()), kid: Some(kid.to_owned()), ..Header::new(Algorithm::HS256) }
+}
+
+/// [`Claims`] judges all claims itself: the library reads the clock, takes lists and fractions, and lets missing ones
+/// pass.
+fn signature_only() -> Validation {
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation
+}
+
+#[cfg(test)]
+mod tests;
