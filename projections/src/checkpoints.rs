@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use events::{AggregateRef, ClientId, Time};
 use serde::Serialize;
 use sqlx::{PgConnection, PgExecutor, PgPool};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A client that one worker now works on: its checkpoint is locked until the transaction ends.
@@ -20,7 +21,7 @@ pub struct Lease {
 }
 
 /// A read model's client that waits for a person.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Parked {
     pub projection: String,
     pub client_id: Uuid,
@@ -40,6 +41,13 @@ pub struct Reach {
     pub parked: bool,
     /// When the first event that it has not read was recorded; absent where it has read all.
     pub behind_since: Option<Time>,
+}
+
+impl Reach {
+    /// A stream has always reached its head.
+    pub fn of_stream(head: u64) -> Self {
+        Self { reached: head, head, ..Self::default() }
+    }
 }
 
 /// The desk's record of what was decided about a parked item.

@@ -6,6 +6,7 @@
 pub mod bots;
 pub mod checkpoints;
 pub mod clients;
+pub mod desk;
 pub mod fills;
 pub mod only;
 pub mod orders;

@@ -27,7 +27,7 @@ pub use self::{
     grouped::{By, Grouped, Line, Method, grouped},
     offline::Recomputed,
     report::{Alternatives, ByLots, Group, Matched, Named, Names, QuoteTotals, Report, Totals},
-    tables::{Missing, report, tallies},
+    tables::{Missing, now_of_all, report, tallies},
     tally::{Day, Tally},
 };
 use self::{

@@ -70,7 +70,7 @@ async fn the_right_password_makes_a_caller_by_way_of_a_token() {
         let found = desk.log_in(email, PASSWORD, "192.0.2.1").await.unwrap();
         assert_eq!(found, User { id: user, role, client });
         let token = tokens.issue(&found, now);
-        let caller = tokens.verify(token.text.expose_secret(), now).unwrap();
+        let caller = tokens.verify(token.text.expose_secret(), now).unwrap().caller;
         assert_eq!((caller.user(), caller.role(), caller.client()), (user, role, client));
         assert_eq!(matches!(caller, Caller::Admin(_)), role == Role::Admin);
     }

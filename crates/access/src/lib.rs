@@ -17,5 +17,5 @@ pub use caller::{Admin, Caller, ClientUser};
 pub use email::Email;
 pub use login::{Doorman, LoginError, LoginRefusal};
 pub use password::{PasswordRefusal, hash};
-pub use tokens::{AccessToken, TokenRefusal, Tokens};
+pub use tokens::{AccessToken, Proof, TokenRefusal, Tokens};
 pub use users::{AddUser, AddUserError, Profile, User, add};

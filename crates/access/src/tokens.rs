@@ -23,6 +23,14 @@ pub struct AccessToken {
     pub expires_at: Time,
 }
 
+/// What a token proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proof {
+    pub caller: Caller,
+    /// From then on it proves nothing; what goes on for longer has to end by then.
+    pub expires_at: Time,
+}
+
 /// Why a token proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefusal {
@@ -61,13 +69,14 @@ impl Tokens {
         AccessToken { text: text.into(), expires_at: claims.expires_at() }
     }
 
-    /// The caller that a token proves, at `now`.
-    pub fn verify(&self, token: &str, now: Time) -> Result<Caller, TokenRefusal> {
+    /// Who the caller is, at `now`.
+    pub fn verify(&self, token: &str, now: Time) -> Result<Proof, TokenRefusal> {
         if token.len() > LENGTH_MAX {
             return Err(TokenRefusal::Malformed);
         }
         let key = self.key(&jsonwebtoken::decode_header(token)?)?;
-        jsonwebtoken::decode::<Claims>(token, &key.verifies, &signature_only())?.claims.caller(now)
+        let claims = jsonwebtoken::decode::<Claims>(token, &key.verifies, &signature_only())?.claims;
+        Ok(Proof { caller: claims.caller(now)?, expires_at: claims.expires_at() })
     }
 
     /// The key that a header names, if there is nothing else in it than in ours: no key of its own, no address of one.

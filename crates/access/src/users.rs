@@ -26,7 +26,7 @@ pub struct User {
 }
 
 /// What is known of a user. Personal data: told to that user only.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Profile {
     pub user_id: UserId,
     pub email: String,

@@ -34,22 +34,19 @@ pub fn routes() -> OpenApiRouter<Parts> {
 /// Every client at a glance, and what waits for a person
 #[utoipa::path(get, path = "/api/admin/overview", tag = "admin", responses((status = 200, body = Desk)))]
 async fn overview(_: OfTheDesk, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
-    let ask = |db| async move { desk::desk(db).await }.boxed();
-    views.answer_desk(asked, desk::MODELS, ask).await
+    views.answer_desk(asked, desk::MODELS, |db| async move { desk::desk(db).await }.boxed()).await
 }
 
 /// Every client
 #[utoipa::path(get, path = "/api/admin/clients", tag = "admin", responses((status = 200, body = Vec<clients::Client>)))]
 async fn every_client(_: OfTheDesk, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
-    let ask = |db| async move { Ok(clients::every(db).await?) }.boxed();
-    views.answer_desk(asked, &[Clients::NAME], ask).await
+    views.answer_desk(asked, &[Clients::NAME], |db| async move { Ok(clients::every(db).await?) }.boxed()).await
 }
 
 /// Every bot of every client
 #[utoipa::path(get, path = "/api/admin/bots", tag = "admin", responses((status = 200, body = Vec<bots::Bot>)))]
 async fn every_bot(_: OfTheDesk, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
-    let ask = |db| async move { Ok(bots::every(db).await?) }.boxed();
-    views.answer_desk(asked, &[Bots::NAME], ask).await
+    views.answer_desk(asked, &[Bots::NAME], |db| async move { Ok(bots::every(db).await?) }.boxed()).await
 }
 
 /// A client to be.
@@ -76,11 +73,7 @@ struct Onboarded {
 /// Onboard a client
 #[utoipa::path(post, path = "/api/admin/clients", tag = "admin", request_body = NewClient,
     params(("Idempotency-Key" = String, Header)), responses((status = 201, body = Onboarded)))]
-async fn add_client(
-    _: OfTheDesk,
-    State(streams): State<Streams>,
-    wish: Wish<NewClient>,
-) -> Result<Response, Problem> {
+async fn add_client(_: OfTheDesk, State(streams): State<Streams>, wish: Wish<NewClient>) -> Result<Response, Problem> {
     let NewClient { slug, name, reporting_currency } = &wish.what;
     let name = name.as_deref().unwrap_or(slug.as_str());
     let (client_id, receipt) = onboard(&streams, slug, name, reporting_currency, &wish.cause).await?;

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use access::{Doorman, Email, Profile, Tokens};
 use axum::extract::{ConnectInfo, State};
-use axum::response::{IntoResponse, Response};
 use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use events::{ClientId, Time, desk::Role};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};

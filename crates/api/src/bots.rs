@@ -38,20 +38,24 @@ pub fn routes() -> OpenApiRouter<Parts> {
 /// Every bot
 #[utoipa::path(get, path = "/api/bots", tag = "bots", responses((status = 200, body = Vec<bots::Bot>)))]
 async fn all(OwnClient(client): OwnClient, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
-    let ask = |db| async move { Ok(Some(bots::of_client(db, client).await?)) }.boxed();
-    views.answer(asked, client, Bots::NAME, ask).await
+    views
+        .answer(asked, client, Bots::NAME, |db| async move { Ok(Some(bots::of_client(db, client).await?)) }.boxed())
+        .await
 }
 
 /// One bot
 #[utoipa::path(get, path = "/api/bots/{id}", tag = "bots", params(("id" = BotId, Path)),
     responses((status = 200, body = bots::Bot)))]
 async fn one(own: OwnBot, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
-    let ask = |db| async move { Ok(bots::one(db, own.client, own.bot).await?) }.boxed();
-    views.answer(asked, own.client, Bots::NAME, ask).await
+    views
+        .answer(asked, own.client, Bots::NAME, |db| {
+            async move { Ok(bots::one(db, own.client, own.bot).await?) }.boxed()
+        })
+        .await
 }
 
 /// A bot to be.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewBot {
     /// No other bot of this client has it, ever.

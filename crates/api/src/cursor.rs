@@ -45,7 +45,8 @@ impl Cursors {
 
     /// The place that a cursor names.
     pub fn open<T: DeserializeOwned>(&self, client: ClientId, question: &str, cursor: &str) -> Result<T, Problem> {
-        let bad = || Problem::invalid("this cursor belongs to another question: take the one of the page before, unchanged");
+        let bad =
+            || Problem::invalid("this cursor belongs to another question: take the one of the page before, unchanged");
         let bytes = Some(cursor).filter(|cursor| cursor.len() <= CURSOR_MAX);
         let bytes = bytes.and_then(|cursor| BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()).ok_or_else(bad)?;
         let (mac, place) = bytes.split_at_checked(MAC_BYTES).ok_or_else(bad)?;

@@ -66,8 +66,7 @@ async fn counted(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("none", |path| path.as_str()).to_owned();
     let method = request.method().as_str().to_owned();
     let response = next.run(request).await;
-    let labels =
-        [("route", route), ("method", method), ("status", response.status().as_str().to_owned())];
+    let labels = [("route", route), ("method", method), ("status", response.status().as_str().to_owned())];
     metrics::counter!("pipelabs_http_requests_total", &labels).increment(1);
     metrics::histogram!("pipelabs_http_request_seconds", &labels).record(started.elapsed());
     response

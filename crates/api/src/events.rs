@@ -1,7 +1,7 @@
 //! A client's own stream, as it is: the lines that an export consists of, hashes included.
 
-use axum::{extract::State, response::Response};
 use ::events::export::EventLine;
+use axum::{extract::State, response::Response};
 use futures::FutureExt;
 use projections::projection::ProjectError;
 use serde::Deserialize;
@@ -60,24 +60,25 @@ async fn page(
     let question = asked.without_cursor();
     let passed: Option<u64> = which.cursor.map(|cursor| cursors.open(client, &question, &cursor)).transpose()?;
     let (order, after, limit) = (which.order, which.after, which.limit);
-    let ask = |db| {
-        async move {
-            let head = read::head(&mut *db, client).await?;
-            let (first, last) = stretch(order, after, passed, limit, head);
-            let mut lines = read::lines(db, client, first, last).await.map_err(ProjectError::from)?;
-            if order == Order::Newest {
-                lines.reverse();
+    views
+        .answer(asked, client, STREAM, |db| {
+            async move {
+                let head = read::head(&mut *db, client).await?;
+                let (first, last) = stretch(order, after, passed, limit, head);
+                let mut lines = read::lines(db, client, first, last).await.map_err(ProjectError::from)?;
+                if order == Order::Newest {
+                    lines.reverse();
+                }
+                let next = match order {
+                    Order::Newest => (first > after + 1).then_some(first),
+                    Order::Oldest => (last < head).then_some(last),
+                };
+                let next = next.map(|passed| cursors.sign(client, &question, &passed));
+                Ok(Some(Page { items: lines, next }))
             }
-            let next = match order {
-                Order::Newest => (first > after + 1).then_some(first),
-                Order::Oldest => (last < head).then_some(last),
-            };
-            let next = next.map(|passed| cursors.sign(client, &question, &passed));
-            Ok(Some(Page { items: lines, next }))
-        }
-        .boxed()
-    };
-    views.answer(asked, client, STREAM, ask).await
+            .boxed()
+        })
+        .await
 }
 
 /// The first and the last number of a page; numbers have no gaps.

@@ -57,12 +57,13 @@ async fn page(
     let after = which.cursor.map(|cursor| cursors.open(client, &question, &cursor)).transpose()?;
     let window = Window { from: which.from.unwrap_or(Time::BEGINNING), to: which.to.unwrap_or(Time::END) };
     let (only, limit) = (Only { bot: which.bot, exchange: which.exchange, pair: which.pair }, which.limit);
-    let ask = |db| {
-        async move {
-            let found = fills::page(db, client, &only, window, after, limit.and_one()).await?;
-            Ok(Some(Page::new(found, limit, &cursors, client, &question, |fill| (fill.at, fill.seq))))
-        }
-        .boxed()
-    };
-    views.answer(asked, client, Fills::NAME, ask).await
+    views
+        .answer(asked, client, Fills::NAME, |db| {
+            async move {
+                let found = fills::page(db, client, &only, window, after, limit.and_one()).await?;
+                Ok(Some(Page::new(found, limit, &cursors, client, &question, |fill| (fill.at, fill.seq))))
+            }
+            .boxed()
+        })
+        .await
 }

@@ -12,7 +12,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Parts, problem::{Code, Problem}, standing::Standings};
+use crate::{
+    Parts,
+    problem::{Code, Problem},
+    standing::Standings,
+};
 
 /// A database that was not seen for longer is as good as gone.
 const UNSEEN_MAX_US: i64 = 5_000_000;

@@ -76,10 +76,9 @@ pub fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     let said = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     match said.split(';').next().map(str::trim) {
         Some(kind) if kind.eq_ignore_ascii_case("application/json") => Ok(()),
-        Some(_) | None => Err(Problem::new(
-            Code::UnsupportedMediaType,
-            "send JSON, and `Content-Type: application/json` with it",
-        )),
+        Some(_) | None => {
+            Err(Problem::new(Code::UnsupportedMediaType, "send JSON, and `Content-Type: application/json` with it"))
+        }
     }
 }
 

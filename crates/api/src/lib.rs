@@ -3,6 +3,8 @@
 //! A question takes the way `who` (may they?) -> a handler -> [`views`] (is the answer ready, how old is it?) -> a query
 //! function of `projections`. A command takes `who` -> a handler -> [`wish`] (done once) -> `domain` -> `store`.
 
+#![allow(unused_qualifications, reason = "what utoipa's macros write is told of our own lines")]
+
 mod admin;
 mod auth;
 mod bots;
@@ -74,13 +76,8 @@ pub fn router(on: Foundation, stop: CancellationToken) -> Router {
     let Foundation { streams, query, desk, auth, secret } = on;
     let standings = Standings::watch(desk.clone(), stop.clone());
     let cursors = Cursors::new(&secret);
-    let live = Live {
-        query: query.clone(),
-        desk: desk.clone(),
-        standings: standings.clone(),
-        cursors: cursors.clone(),
-        stop,
-    };
+    let live =
+        Live { query: query.clone(), desk: desk.clone(), standings: standings.clone(), cursors: cursors.clone(), stop };
     let parts = Parts {
         streams,
         views: Views::new(query, desk, standings.clone()),

@@ -6,7 +6,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
-    sync::Arc,
     time::Duration,
 };
 
@@ -116,7 +115,8 @@ async fn listen(
 
 impl Live {
     async fn place_of(&self, client: ClientId, last: Option<&str>, after: Option<u64>) -> Result<Place, Problem> {
-        let told = last.map(|last| last.parse().map_err(|_| Problem::invalid("Last-Event-ID is not one of this stream")));
+        let told =
+            last.map(|last| last.parse().map_err(|_| Problem::invalid("Last-Event-ID is not one of this stream")));
         let mut tx = self.query.begin().await?;
         read::for_client(&mut tx, client).await?;
         let head = read::head(&mut *tx, client).await?;
@@ -209,7 +209,9 @@ impl Listener {
 
     async fn read(&mut self, standing: &Standing) -> Result<usize, ReadError> {
         let behind: Vec<(ClientId, u64)> = match &self.place {
-            Place::Of(client, heard) => [(*client, *heard)].into_iter().filter(|(c, h)| standing.head(*c) > *h).collect(),
+            Place::Of(client, heard) => {
+                [(*client, *heard)].into_iter().filter(|(c, h)| standing.head(*c) > *h).collect()
+            }
             Place::OfAll(heard) => standing
                 .clients()
                 .map(|client| (client, heard.get(&client).copied().unwrap_or_default()))

@@ -40,8 +40,9 @@ pub async fn onboard(
     Client::default().decide(command.clone()).map_err(|refusal| client_error(ExecuteError::Refused(refusal)))?;
     let client = streams.register(slug, at, cause).await;
     let client = client.map_err(|cause| OnboardError::Register { slug: slug.clone(), cause })?;
-    let onboarded = streams.execute::<Client>(client, &client.to_string(), command, Some("onboard".to_owned()), cause);
-    Ok((client, onboarded.await.map_err(client_error)?))
+    let (id, key) = (client.to_string(), Some("onboard".to_owned()));
+    let receipt = streams.execute::<Client>(client, &id, command, key, cause).await.map_err(client_error)?;
+    Ok((client, receipt))
 }
 
 impl From<OnboardError> for Problem {

@@ -56,13 +56,14 @@ async fn page(
     let after = which.cursor.map(|cursor| cursors.open(client, &question, &cursor)).transpose()?;
     let (only, open) = (Only { bot: which.bot, exchange: which.exchange, pair: which.pair }, which.open);
     let limit = which.limit;
-    let ask = |db| {
-        async move {
-            let found = orders::page(db, client, &only, open, after, limit.and_one()).await?;
-            let place = |order: &Order| (order.seq, order.order_id.clone());
-            Ok(Some(Page::new(found, limit, &cursors, client, &question, place)))
-        }
-        .boxed()
-    };
-    views.answer(asked, client, Orders::NAME, ask).await
+    views
+        .answer(asked, client, Orders::NAME, |db| {
+            async move {
+                let found = orders::page(db, client, &only, open, after, limit.and_one()).await?;
+                let place = |order: &Order| (order.seq, order.order_id.clone());
+                Ok(Some(Page::new(found, limit, &cursors, client, &question, place)))
+            }
+            .boxed()
+        })
+        .await
 }

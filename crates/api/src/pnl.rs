@@ -47,8 +47,11 @@ async fn profit_and_loss(
     State(views): State<Views>,
 ) -> Result<Response, Problem> {
     is_answerable(group, method, from, to)?;
-    let ask = |db| async move { grouped(db, client, group, method, from, to).await.map(Some) }.boxed();
-    views.answer(asked, client, Pnl::NAME, ask).await
+    views
+        .answer(asked, client, Pnl::NAME, |db| {
+            async move { grouped(db, client, group, method, from, to).await.map(Some) }.boxed()
+        })
+        .await
 }
 
 const DAY_US: i64 = 86_400_000_000;
@@ -62,7 +65,9 @@ fn is_answerable(group: By, method: Method, from: Option<Time>, to: Option<Time>
         return Err(Problem::invalid("from lies after to: turn them round"));
     }
     if group == By::Day && method != Method::Average {
-        return Err(Problem::invalid("days are told by method average alone: leave the method out, or group otherwise"));
+        return Err(Problem::invalid(
+            "days are told by method average alone: leave the method out, or group otherwise",
+        ));
     }
     Ok(())
 }

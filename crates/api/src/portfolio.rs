@@ -22,6 +22,9 @@ pub fn routes() -> OpenApiRouter<Parts> {
 /// Holdings on every exchange, at the newest rates
 #[utoipa::path(get, path = "/api/clients/portfolio", tag = "portfolio", responses((status = 200, body = Summary)))]
 async fn held(OwnClient(client): OwnClient, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
-    let ask = |db| async move { portfolio::summary(db, client).await.map(Some) }.boxed();
-    views.answer(asked, client, Portfolio::NAME, ask).await
+    views
+        .answer(asked, client, Portfolio::NAME, |db| {
+            async move { portfolio::summary(db, client).await.map(Some) }.boxed()
+        })
+        .await
 }

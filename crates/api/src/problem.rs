@@ -171,6 +171,7 @@ impl From<BotRefusal> for Problem {
             BotRefusal::ControllerName(_)
             | BotRefusal::ParameterName(_)
             | BotRefusal::ParameterValue(_)
+            | BotRefusal::Reason
             | BotRefusal::TooManyParameters(_) => Self::invalid(refusal.to_string()),
         }
     }
@@ -227,7 +228,9 @@ impl From<DeskError> for Problem {
 impl From<AppendError> for Problem {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::Conflict { .. } => Self::new(Code::Conflict, "it was changed at the same time: look again, then decide"),
+            AppendError::Conflict { .. } => {
+                Self::new(Code::Conflict, "it was changed at the same time: look again, then decide")
+            }
             AppendError::Refused { reason, .. } => Self::invalid(reason),
             AppendError::Fault { .. } | AppendError::Unknown(_) | AppendError::Closed => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a command could not be kept");

@@ -1,6 +1,10 @@
 //! How far every read model has come with every client, watched: what makes an answer fresh, old or stale.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use events::{ClientId, Time};
 use projections::checkpoints::{self, Reach};
@@ -8,6 +12,8 @@ use sqlx::PgPool;
 use store::{CHECKPOINTS_MOVED, HEADS_MOVED, Wakes};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::views::STREAM;
 
 /// Looks at most so often.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -38,6 +44,9 @@ impl Standing {
 
     /// How far a read model has come with a client; all zero where neither has anything.
     pub fn of(&self, client: ClientId, model: &str) -> Reach {
+        if model == STREAM {
+            return Reach::of_stream(self.head(client));
+        }
         let models = self.of.get(&client).into_iter().flatten();
         models.filter(|(name, _)| name == model).map(|(_, reach)| *reach).next().unwrap_or_default()
     }
@@ -51,6 +60,15 @@ impl Standing {
     pub fn of_all<'a>(&'a self, model: &'a str) -> impl Iterator<Item = (ClientId, Reach)> + 'a {
         let of = move |models: &'a Vec<(String, Reach)>| models.iter().find(|(name, _)| name == model);
         self.of.iter().filter_map(move |(client, models)| of(models).map(|(_, reach)| (*client, *reach)))
+    }
+
+    /// Events that each read model has yet to read, of all clients together.
+    pub fn lags(&self) -> BTreeMap<String, u64> {
+        let mut lags = BTreeMap::new();
+        for (model, reach) in self.of.values().flatten() {
+            *lags.entry(model.clone()).or_default() += reach.head.saturating_sub(reach.reached);
+        }
+        lags
     }
 
     /// Every client that has a stream.
@@ -82,10 +100,11 @@ impl Standings {
 
     /// Resolves with the first standing of which this holds; look from the present one on.
     pub async fn when(&mut self, holds: impl Fn(&Standing) -> bool) -> Arc<Standing> {
-        match self.now.wait_for(|standing| holds(standing)).await {
-            Ok(standing) => Arc::clone(&standing),
-            Err(_) => std::future::pending().await,
+        if let Ok(standing) = self.now.wait_for(|standing| holds(standing)).await {
+            return Arc::clone(&standing);
         }
+        // The watcher has stopped: nothing is seen any more.
+        std::future::pending().await
     }
 }
 

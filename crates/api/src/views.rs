@@ -40,6 +40,8 @@ use crate::{
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// An answer that lags by more is stale.
 const STALE_AFTER_US: i64 = 5_000_000;
+/// In a read model's place: the stream itself.
+pub const STREAM: &str = "stream";
 /// Rows and checkpoint belong together.
 const SNAPSHOT: &str = "begin isolation level repeatable read, read only";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -138,7 +140,7 @@ impl Views {
     }
 
     /// What a client's read model says to a question. `None` from `ask`: there is nothing like that.
-    pub async fn answer<T: Serialize>(
+    pub async fn answer<T: Serialize + Send>(
         &self,
         asked: Asked,
         client: ClientId,
@@ -151,7 +153,7 @@ impl Views {
             let mut tx = self.query.begin_with(SNAPSHOT).await?;
             read::for_client(&mut tx, client).await?;
             versions::use_live(&mut tx).await?;
-            let reach = checkpoints::reach(&mut *tx, model, client).await?;
+            let reach = reach_of(&mut tx, model, client).await?;
             Ok((Mark::of(reach), ask(&mut tx).await?.ok_or_else(Problem::not_found)?))
         };
         let kept = self.kept((client, asked.question), &Mark::of(reach), make).await?;
@@ -160,7 +162,7 @@ impl Views {
     }
 
     /// What the read models of all clients say to a question of the desk.
-    pub async fn answer_desk<T: Serialize>(
+    pub async fn answer_desk<T: Serialize + Send>(
         &self,
         asked: Asked,
         models: &'static [&'static str],
@@ -184,9 +186,11 @@ impl Views {
     /// Where everything stands once the read model knows event `min_seq`.
     async fn standing(&self, min_seq: Option<u64>, client: ClientId, model: &str) -> Result<Arc<Standing>, Problem> {
         let standing = self.looked_at().await?;
-        let Some(min_seq) = min_seq.filter(|seq| *seq > standing.of(client, model).reached) else { return Ok(standing) };
+        let Some(min_seq) = min_seq.filter(|seq| *seq > standing.of(client, model).reached) else {
+            return Ok(standing);
+        };
         // What was looked at may be older than the event.
-        let head = checkpoints::reach(&self.desk, model, client).await?.head;
+        let head = read::head(&self.desk, client).await?;
         if min_seq > head {
             return Err(Problem::invalid(format!("min_seq is {min_seq}, but the stream ends with event {head}")));
         }
@@ -210,7 +214,7 @@ impl Views {
     }
 
     /// The answer that is kept, if nothing moved since, or a new one. Of many who ask at once one makes it.
-    async fn kept<T: Serialize>(
+    async fn kept<T: Serialize + Send>(
         &self,
         key: (ClientId, String),
         wanted: &Mark,
@@ -236,6 +240,13 @@ impl Views {
             }
             CompResult::StillNone(_) | CompResult::Removed(_) => Err(Problem::unavailable()),
         }
+    }
+}
+
+async fn reach_of(db: &mut PgConnection, model: &str, client: ClientId) -> sqlx::Result<Reach> {
+    match model {
+        STREAM => read::head(db, client).await.map(Reach::of_stream),
+        model => checkpoints::reach(db, model, client).await,
     }
 }
 
@@ -285,7 +296,7 @@ impl Mark {
 }
 
 impl Kept {
-    fn new<T: Serialize>(mark: Mark, answer: &T) -> Self {
+    fn new<T: Serialize + Send>(mark: Mark, answer: &T) -> Self {
         let body = serde_json::to_vec(answer).expect("an answer of ours has a JSON form").into();
         Self { mark, body, made_at: Time::now() }
     }

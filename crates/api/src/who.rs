@@ -1,17 +1,21 @@
 //! Who asks. Having one of these values is having the permission: each can be made only from a verified token.
 
-use access::{Admin, Caller, Tokens};
+use access::{Caller, Tokens};
 use axum::{
     RequestPartsExt,
     extract::{FromRef, FromRequestParts, Path},
     http::{header, request::Parts},
 };
+use cqrs_es::Aggregate;
 use domain::bot::Bot;
 use events::{AggregateRef, BotId, ClientId, Slug, Time};
 use serde::Deserialize;
 use store::Streams;
 
-use crate::{input, problem::{Code, Problem}};
+use crate::{
+    input,
+    problem::{Code, Problem},
+};
 
 /// Anyone who is logged in, and until when.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +26,7 @@ pub struct SignedIn {
 
 /// Someone of the desk.
 #[derive(Debug, Clone, Copy)]
-pub struct OfTheDesk(pub Admin);
+pub struct OfTheDesk(());
 
 /// The client that is asked about: a client's user's own, or the one that an admin names.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +66,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match SignedIn::from_request_parts(parts, state).await?.caller {
-            Caller::Admin(admin) => Ok(Self(admin)),
+            Caller::Admin(_) => Ok(Self(())),
             Caller::Client(_) => Err(Problem::new(Code::Forbidden, "only an admin of the desk may see or do this")),
         }
     }

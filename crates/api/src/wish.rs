@@ -3,11 +3,11 @@
 //! The key makes the event unique in the client's stream; the wish's own id, a hash of the whole request, stands in that
 //! event as its correlation. So a second request with the key is known to be the same one, or told that it is another.
 
+use access::Tokens;
 use axum::{
     extract::{FromRef, FromRequest, FromRequestParts, Request},
     http::HeaderMap,
 };
-use access::Tokens;
 use cqrs_es::Aggregate;
 use events::{Actor, ClientId, CommandId, Event, Uuid};
 use serde::{Serialize, de::DeserializeOwned};
@@ -92,7 +92,7 @@ impl<T> Wish<T> {
         A: Aggregate<Services = ()>,
         A::Command: Clone + Send,
         A::Event: Into<Event>,
-        A::Error: Into<Problem>,
+        A::Error: Into<Problem> + 'static,
     {
         let receipt = streams.execute::<A>(client, id, command, Some(self.key.clone()), &self.cause).await?;
         self.done(streams, client, receipt).await

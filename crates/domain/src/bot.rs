@@ -14,6 +14,8 @@ const NAME_MAX: usize = 64;
 /// The longest value of a parameter, in characters.
 const VALUE_MAX: usize = 1_024;
 const PARAMETERS_MAX: usize = 200;
+/// The longest reason, in characters.
+const REASON_MAX: usize = 500;
 
 /// What can be wanted of a bot, and what the operator tells of it.
 #[derive(Debug, Clone)]
@@ -81,6 +83,8 @@ pub enum BotRefusal {
     ParameterName(String),
     #[error("the value of parameter {0} is longer than {VALUE_MAX} characters, or holds one that cannot be read")]
     ParameterValue(String),
+    #[error("a reason is one line of at most {REASON_MAX} characters")]
+    Reason,
     #[error("a bot has at most {PARAMETERS_MAX} parameters, this one would have {0}")]
     TooManyParameters(usize),
 }
@@ -150,6 +154,9 @@ impl Bot {
     }
 
     fn stop(&self, reason: String, at: Time) -> Result<BotEvent, BotRefusal> {
+        if reason.chars().count() > REASON_MAX || reason.contains(char::is_control) {
+            return Err(BotRefusal::Reason);
+        }
         match self.phase {
             Phase::Deploying | Phase::Running => Ok(BotEvent::BotStopRequested { reason, at }),
             Phase::Idle | Phase::Stopping => Err(BotRefusal::NotWanted),
@@ -177,7 +184,11 @@ impl Bot {
 
 fn change_config(config: &BotConfig, change: ConfigChange, at: Time) -> Result<BotEvent, BotRefusal> {
     let changed = possible(change.of(config))?;
-    if changed == *config { Err(BotRefusal::SameConfig) } else { Ok(BotEvent::BotConfigChanged { config: changed, at }) }
+    if changed == *config {
+        Err(BotRefusal::SameConfig)
+    } else {
+        Ok(BotEvent::BotConfigChanged { config: changed, at })
+    }
 }
 
 /// A config that Hummingbot can take as far as form goes; whether the controller knows each name only it can say.

@@ -159,6 +159,13 @@ pub async fn marked_pairs(db: impl PgExecutor<'_>, client: ClientId) -> sqlx::Re
     .await
 }
 
+/// How far a client's stream goes; zero before its first event.
+pub async fn head(db: impl PgExecutor<'_>, client: ClientId) -> sqlx::Result<u64> {
+    let head =
+        sqlx::query_scalar!("select head from es.streams where client_id = $1", client.0).fetch_optional(db).await?;
+    Ok(head.unwrap_or_default() as u64)
+}
+
 /// Where each stream stands.
 pub async fn heads_of_all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<(ClientId, u64)>> {
     let rows =

@@ -174,7 +174,7 @@ impl Rows {
 }
 
 /// Which build wrote an event: the commit where the build was told it, else the crate's version.
-const BUILD: &str = match option_env!("PIPELABS_BUILD") {
+pub const BUILD: &str = match option_env!("PIPELABS_BUILD") {
     Some(build) if !build.is_empty() => build,
     Some(_) | None => env!("CARGO_PKG_VERSION"),
 };

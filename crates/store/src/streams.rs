@@ -1,7 +1,7 @@
 //! A command's way into a stream: load the aggregate, ask it, append what it decided.
 
 use cqrs_es::{Aggregate, event_sink::EventSink};
-use events::{AggregateRef, ClientId, Event, Recorded};
+use events::{AggregateRef, ClientId, CommandId, Event, Recorded};
 use sqlx::PgPool;
 
 use crate::{Append, AppendError, Cause, Committer, Draft, Expected, ReadError, Receipt, read::Row};
@@ -160,6 +160,33 @@ impl Streams {
         .await
         .map_err(|cause| ReadError::Database { client, cause })?;
         rows.into_iter().map(|row| row.read().map_err(ReadError::from)).collect()
+    }
+
+    /// Whether there is such a thing in a client's stream.
+    pub async fn knows(&self, client: ClientId, aggregate: &AggregateRef) -> Result<bool, ReadError> {
+        let version = sqlx::query_scalar!(
+            r#"select version as "version!" from es.versions($1, $2, $3)"#,
+            &[client.0],
+            &[aggregate.kind.clone()],
+            &[aggregate.id.clone()]
+        )
+        .fetch_one(&self.writer)
+        .await
+        .map_err(|cause| ReadError::Database { client, cause })?;
+        Ok(version > 0)
+    }
+
+    /// The wish that an event is part of the answer to.
+    pub async fn wish_of(&self, client: ClientId, seq: u64) -> Result<Option<CommandId>, ReadError> {
+        let wish = sqlx::query_scalar!(
+            "select (metadata ->> 'correlation')::uuid from es.numbered($1, $2)",
+            client.0,
+            &[seq as i64]
+        )
+        .fetch_optional(&self.writer)
+        .await
+        .map_err(|cause| ReadError::Database { client, cause })?;
+        Ok(wish.flatten().map(CommandId))
     }
 
     pub(crate) async fn history(

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use chrono::{DateTime, Utc};
-use events::{BotId, ClientId, Exchange, Market, Pair, Price, Slug, Time, ledger::BookKey};
+use events::{Asset, BotId, ClientId, Decimal, Exchange, Market, Pair, Price, Slug, Time, ledger::BookKey};
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection, PgConnection};
 use store::read;
@@ -464,4 +464,29 @@ pub async fn tallies(db: &mut PgConnection, client: ClientId) -> Result<BTreeMap
         (of.key(), what)
     };
     Ok(rows.into_iter().map(tally).collect())
+}
+
+/// What every client's books come to at its newest marks, realised net and unrealised (R7, R8), by quote asset; unknown
+/// where a position has no mark. For the desk alone.
+pub async fn now_of_all(db: &mut PgConnection) -> sqlx::Result<BTreeMap<Uuid, BTreeMap<Asset, Option<Decimal>>>> {
+    let rows = sqlx::query!(
+        r#"
+        select b.client_id, split_part(b.pair, '-', 2) as "quote!",
+               case when bool_and(b.position = 0 or m.price is not null)
+                    then trim_scale(sum(b.realized - b.fees_quote + b.funding
+                                        + coalesce(b.position * m.price, 0) - b.cost))::text end as total
+          from pnl_books b
+          left join pnl_marks m on m.client_id = b.client_id and m.pair = b.pair
+         group by 1, 2
+        "#
+    )
+    .fetch_all(db)
+    .await?;
+    let mut all: BTreeMap<Uuid, BTreeMap<Asset, Option<Decimal>>> = BTreeMap::new();
+    for row in rows {
+        let quote = row.quote.parse().expect("it was an asset when it was recorded");
+        let total = row.total.map(|total| total.parse().expect("a numeric is a decimal"));
+        all.entry(row.client_id).or_default().insert(quote, total);
+    }
+    Ok(all)
 }
