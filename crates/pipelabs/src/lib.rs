@@ -76,7 +76,11 @@ pub fn run(cli: Cli) -> ExitCode {
 async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = cli.settings;
     match cli.command {
-        Command::Serve(serve) => serve.run(&reached(&settings).await?).await,
+        Command::Serve(serve) => {
+            let platform = settings.platform_with(serve.needs_nats())?;
+            platform.check().await?;
+            serve.run(&platform).await
+        }
         Command::Migrate => serve::migrate(&settings.platform()?).await.map(|()| ExitCode::SUCCESS),
         Command::Stack(stack) => stack.run(),
         Command::Demo(demo) => demo.run().await,

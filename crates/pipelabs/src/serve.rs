@@ -3,9 +3,11 @@
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
+use async_nats::ConnectOptions;
 use clap::{Args, ValueEnum};
 use events::{ClientId, Time};
 use projections::{versions, worker};
+use relay::Relay;
 use store::{Login, Wakes};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -30,19 +32,31 @@ pub struct Serve {
 enum Role {
     /// Folds the streams into the read models and signs heads
     Projector,
+    /// Publishes the streams on NATS
+    Relay,
 }
 
 impl Serve {
-    pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
-        let roles: BTreeSet<Role> = match self.roles.as_slice() {
+    fn roles(&self) -> BTreeSet<Role> {
+        match self.roles.as_slice() {
             [] => Role::value_variants().iter().copied().collect(),
             some => some.iter().copied().collect(),
-        };
+        }
+    }
+
+    /// Whether one of its parts speaks with NATS.
+    pub fn needs_nats(&self) -> bool {
+        self.roles().contains(&Role::Relay)
+    }
+
+    pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
+        let roles = self.roles();
         let stop = CancellationToken::new();
         let mut parts = JoinSet::new();
         for role in roles {
             match role {
                 Role::Projector => projector(platform, &stop, &mut parts).await?,
+                Role::Relay => relay(platform, &stop, &mut parts)?,
             }
         }
         println!("ready");
@@ -84,6 +98,15 @@ async fn projector(platform: &Platform, stop: &CancellationToken, parts: &mut Jo
         }
         None => warn!("AUDIT_SIGNING_KEY is not set: heads are not signed"),
     }
+    Ok(())
+}
+
+/// Starts the relay, whether NATS answers or not: its subscribers wait then, and nobody else.
+fn relay(platform: &Platform, stop: &CancellationToken, parts: &mut JoinSet<()>) -> anyhow::Result<()> {
+    let nats = platform.nats.clone().context("NATS_URL is missing")?;
+    let (db, settings) = (platform.pool(Login::Relay), relay::Settings { kept_max: platform.nats_kept_max });
+    let relay = Relay::new(db, platform.streams(), nats, ConnectOptions::new(), settings);
+    parts.spawn(relay.run(stop.clone()));
     Ok(())
 }
 
