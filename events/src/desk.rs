@@ -26,6 +26,9 @@ pub enum DeskEvent {
     ParkedRetried { projection: String, client: ClientId, seq: u64, at: Time },
     /// A parked projection shall go on without this event of this client, live and in every rebuild.
     ParkedSkipped { projection: String, client: ClientId, seq: u64, reason: String, at: Time },
+    /// NATS holds something else than this event of this client: nothing more of the client is published until a person
+    /// has removed that copy.
+    RelayDiverged { client: ClientId, seq: u64, at: Time },
 }
 
 impl DeskEvent {
@@ -35,7 +38,8 @@ impl DeskEvent {
             Self::ClientRegistered { at, .. }
             | Self::UserAdded { at, .. }
             | Self::ParkedRetried { at, .. }
-            | Self::ParkedSkipped { at, .. } => *at,
+            | Self::ParkedSkipped { at, .. }
+            | Self::RelayDiverged { at, .. } => *at,
         }
     }
 }

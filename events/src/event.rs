@@ -160,4 +160,4 @@ words!(LedgerEvent in Ledger: FillRecorded, FillCorrected, FillVoided, FillDispu
     TransferRecorded, FeeRateSupplied);
 words!(MarketEvent in Market: MarkObserved);
 words!(OrderEvent in Order: OrderPlaced, OrderCancelled, OrderFilled, OrderRejected, OrderExpired);
-words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped);
+words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged);

@@ -169,6 +169,7 @@ fn desk_events() -> Vec<DeskEvent> {
             reason: "recorded by a broken build".into(),
             at: at(),
         },
+        DeskEvent::RelayDiverged { client: client(), seq: 12, at: at() },
     ]
 }
 

@@ -13,6 +13,7 @@ mod migrations;
 mod oracle;
 mod people;
 mod readme;
+mod relay;
 mod stack;
 mod walls;
 mod worker;

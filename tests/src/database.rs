@@ -24,6 +24,7 @@ pub struct Database {
     pub owner: PgConnectOptions,
     pub secret: SecretString,
     url: String,
+    nats_url: String,
 }
 
 /// Migrates a database and makes its read models.
@@ -49,13 +50,22 @@ impl Database {
         db.execute(grant.as_str()).await.expect("it can be granted");
         let owner = servers.superuser.clone().database(&name);
         let url = owner.to_url_lossy().to_string();
-        Self { owner, secret: SECRET.into(), url }
+        Self { owner, secret: SECRET.into(), url, nats_url: servers.nats_url.clone() }
     }
 
     /// Another database of the same servers.
     pub fn move_to(&mut self, name: &str) {
         self.owner = self.owner.clone().database(name);
         self.url = self.owner.to_url_lossy().to_string();
+    }
+
+    /// Another NATS than the shared one.
+    pub fn use_nats(&mut self, url: &str) {
+        self.nats_url = url.to_owned();
+    }
+
+    pub fn nats_url(&self) -> &str {
+        &self.nats_url
     }
 
     /// Connections of one login.
@@ -80,6 +90,7 @@ impl Database {
             .env("DATABASE_URL", &self.url)
             .env("SECRET_KEY", self.secret.expose_secret())
             .env("AUDIT_SIGNING_KEY", SIGNING_KEY)
+            .env("NATS_URL", &self.nats_url)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         command

@@ -19,6 +19,7 @@ pub struct Servers {
     pub stack: Stack,
     /// As its superuser, to its maintenance database.
     pub superuser: PgConnectOptions,
+    pub nats_url: String,
 }
 
 /// The database that every test's own is a copy of.
@@ -40,7 +41,7 @@ impl Servers {
             stop_with_the_process(dir);
         }
         let superuser = PgConnectOptions::from_str(&running.database_url).expect("the stack gives a url");
-        let servers = Self { stack, superuser };
+        let servers = Self { stack, superuser, nats_url: running.nats_url };
         // Tests run in runtimes of their own; this one lives as long as the preparation.
         std::thread::scope(|scope| {
             scope.spawn(|| block_on(servers.make_template())).join().expect("the template can be made");

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use api::onboard;
 use clap::{Args, Subcommand};
-use domain::client::{Client, ClientCommand as Command};
-use events::{Asset, ClientId, Slug, Time};
+use events::{Asset, ClientId, Slug};
 use store::{Cause, Login, Streams};
 
 use crate::{report::print, settings::Platform};
@@ -37,8 +37,9 @@ impl ClientCommand {
             Self::Add(add) => {
                 let name = add.name.unwrap_or_else(|| add.slug.to_string());
                 let cause = Cause::system("cli");
-                let (client, new) =
-                    onboard(&platform.streams(), &add.slug, &name, &add.reporting_currency, &cause).await?;
+                let streams = platform.streams();
+                let (client, receipt) = onboard(&streams, &add.slug, &name, &add.reporting_currency, &cause).await?;
+                let new = receipt.is_some_and(|receipt| !receipt.repeated);
                 eprintln!("{} {}", if new { "onboarded" } else { "was there already:" }, add.slug);
                 print(&client.to_string())?;
             }
@@ -46,32 +47,6 @@ impl ClientCommand {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Registers and onboards a client, or finds it: its id, and whether it is new. A crash between the two is mended by the
-/// next call.
-pub async fn onboard(
-    streams: &Streams,
-    slug: &Slug,
-    name: &str,
-    reporting_currency: &Asset,
-    cause: &Cause,
-) -> anyhow::Result<(ClientId, bool)> {
-    let at = Time::now();
-    let command = Command::Onboard {
-        slug: slug.clone(),
-        name: name.to_owned(),
-        reporting_currency: reporting_currency.clone(),
-        at,
-    };
-    // A slug is given for ever, so it is not given to a client that would be refused.
-    Client::default().decide(command.clone()).with_context(|| format!("could not onboard {slug}"))?;
-    let client = streams.register(slug, at, cause).await.with_context(|| format!("could not register {slug}"))?;
-    let receipt = streams
-        .execute::<Client>(client, &client.to_string(), command, Some("onboard".to_owned()), cause)
-        .await
-        .with_context(|| format!("could not onboard {slug}"))?;
-    Ok((client, receipt.is_some_and(|receipt| !receipt.repeated)))
 }
 
 /// The client of a slug, or a sentence that says what to do.

@@ -55,6 +55,8 @@ enum Command {
     /// Read models that wait for a person
     #[command(subcommand)]
     Parked(parked::ParkedCommand),
+    /// Print the description of the HTTP API, OpenAPI 3.1
+    Openapi,
     /// Prove a client's history, or recompute its figures, from an export alone
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -76,7 +78,11 @@ pub fn run(cli: Cli) -> ExitCode {
 async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = cli.settings;
     match cli.command {
-        Command::Serve(serve) => serve.run(&reached(&settings).await?).await,
+        Command::Serve(serve) => {
+            let platform = settings.platform_with(serve.needs_nats())?;
+            platform.check().await?;
+            serve.run(&platform).await
+        }
         Command::Migrate => serve::migrate(&settings.platform()?).await.map(|()| ExitCode::SUCCESS),
         Command::Stack(stack) => stack.run(),
         Command::Demo(demo) => demo.run().await,
@@ -86,6 +92,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Report(report) => report.run(&reached(&settings).await?).await,
         Command::Rebuild(rebuild) => rebuild.run(&reached(&settings).await?).await,
         Command::Parked(parked) => parked.run(&reached(&settings).await?).await,
+        Command::Openapi => report::print(&api::openapi()).map(|()| ExitCode::SUCCESS),
         Command::Audit(audit) => audit.run(&settings).await,
     }
 }

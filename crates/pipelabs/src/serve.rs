@@ -1,20 +1,28 @@
 //! `serve` and `migrate`: the platform's parts, wired and run until told to stop.
 
-use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
+use async_nats::ConnectOptions;
 use clap::{Args, ValueEnum};
 use events::{ClientId, Time};
 use projections::{versions, worker};
-use store::{CHECKPOINTS_MOVED, Login, Waker, Wakes};
+use relay::Relay;
+use store::{CHECKPOINTS_MOVED, Login, Streams, Waker, Wakes};
 use tokio::{
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::settings::Platform;
+use crate::{report::print, settings::Platform};
 
 /// How often moved heads are signed.
 const SIGN_EVERY: Duration = Duration::from_secs(60);
@@ -24,33 +32,83 @@ pub struct Serve {
     /// Which parts run in this process; all, if left out
     #[arg(long, value_enum, value_delimiter = ',')]
     roles: Vec<Role>,
+    /// Where role api listens; only what runs on this machine reaches the default
+    #[arg(long, env = "LISTEN_ADDRESS", default_value = "127.0.0.1")]
+    listen: IpAddr,
+    /// The port of role api; 0 takes one that is free
+    #[arg(long, env = "PORT", default_value_t = 8080)]
+    port: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 enum Role {
+    /// Answers questions and takes commands over HTTP
+    Api,
     /// Folds the streams into the read models and signs heads
     Projector,
+    /// Publishes the streams on NATS
+    Relay,
 }
 
 impl Serve {
-    pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
-        let roles: BTreeSet<Role> = match self.roles.as_slice() {
+    fn roles(&self) -> BTreeSet<Role> {
+        match self.roles.as_slice() {
             [] => Role::value_variants().iter().copied().collect(),
             some => some.iter().copied().collect(),
-        };
+        }
+    }
+
+    /// Whether one of its parts speaks with NATS.
+    pub fn needs_nats(&self) -> bool {
+        self.roles().contains(&Role::Relay)
+    }
+
+    pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
+        let roles = self.roles();
         let stop = CancellationToken::new();
         let mut parts = JoinSet::new();
+        // One way into the streams for all parts: what writes to a client does not meet itself.
+        let streams = platform.streams();
+        let mut ready = String::from("ready");
         for role in roles {
             match role {
+                Role::Api => ready = format!("ready: {}", self.api(platform, &streams, &stop, &mut parts).await?),
                 Role::Projector => projector(platform, &stop, &mut parts).await?,
+                Role::Relay => relay(platform, streams.clone(), &stop, &mut parts)?,
             }
         }
-        println!("ready");
+        print(&ready)?;
         until_told_to_stop().await?;
         info!("stopping: batches under way are finished");
         stop.cancel();
         while parts.join_next().await.is_some() {}
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Serve {
+    /// Starts the edge; where it is reached.
+    async fn api(
+        &self,
+        platform: &Platform,
+        streams: &Streams,
+        stop: &CancellationToken,
+        parts: &mut JoinSet<()>,
+    ) -> anyhow::Result<String> {
+        let place = SocketAddr::new(self.listen, self.port);
+        let listener = TcpListener::bind(place).await.with_context(|| {
+            format!("port {} of {} cannot be taken: is another process on it? PORT chooses one", self.port, self.listen)
+        })?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let on = api::Foundation {
+            streams: streams.clone(),
+            query: platform.pool(Login::Query),
+            desk: platform.pool(Login::AdminQuery),
+            auth: platform.pool(Login::Auth),
+            secret: platform.secret.clone(),
+        };
+        parts.spawn(api::serve(listener, on, stop.clone()));
+        Ok(url)
     }
 }
 
@@ -85,6 +143,20 @@ async fn projector(platform: &Platform, stop: &CancellationToken, parts: &mut Jo
         }
         None => warn!("AUDIT_SIGNING_KEY is not set: heads are not signed"),
     }
+    Ok(())
+}
+
+/// Starts the relay, whether NATS answers or not: its subscribers wait then, and nobody else.
+fn relay(
+    platform: &Platform,
+    streams: Streams,
+    stop: &CancellationToken,
+    parts: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let nats = platform.nats.clone().context("NATS_URL is missing")?;
+    let (db, settings) = (platform.pool(Login::Relay), relay::Settings { kept_max: platform.nats_kept_max });
+    let relay = Relay::new(db, streams, nats, ConnectOptions::new(), settings);
+    parts.spawn(relay.run(stop.clone()));
     Ok(())
 }
 

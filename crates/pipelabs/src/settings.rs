@@ -1,8 +1,9 @@
 //! What the surroundings must say before anything starts; every problem is reported at once.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, num::NonZeroU64, str::FromStr, time::Duration};
 
 use anyhow::{Context, ensure};
+use async_nats::ServerAddr;
 use clap::Args;
 use ed25519_dalek::SigningKey;
 use secrecy::{ExposeSecret, SecretString};
@@ -21,6 +22,12 @@ pub struct Settings {
     /// Ed25519 seed that signs heads, 64 hex digits
     #[arg(long, env = "AUDIT_SIGNING_KEY", hide_env_values = true, global = true)]
     audit_signing_key: Option<SecretString>,
+    /// The message server: nats://host:port; for role relay
+    #[arg(long, env = "NATS_URL", hide_env_values = true, global = true)]
+    nats_url: Option<SecretString>,
+    /// Messages that NATS keeps of each client at most; all, if left out
+    #[arg(long, env = "NATS_KEPT_MAX", global = true)]
+    nats_kept_max: Option<NonZeroU64>,
     /// Connections to Postgres of one login at most
     #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = CONNECTIONS_MAX, global = true,
           value_parser = clap::value_parser!(u32).range(2..=1_000))]
@@ -46,19 +53,30 @@ pub struct Platform {
     pub owner: PgConnectOptions,
     pub secret: SecretString,
     pub signing_key: Option<SigningKey>,
+    /// Where NATS answers; absent where no part asked for it.
+    pub nats: Option<ServerAddr>,
+    /// Messages that NATS keeps of each client at most.
+    pub nats_kept_max: Option<NonZeroU64>,
     connections_max: u32,
 }
 
 impl Settings {
     /// The platform that the settings describe, or all that is wrong with them.
     pub fn platform(&self) -> Result<Platform, BadSettings> {
+        self.platform_with(false)
+    }
+
+    /// The same, for parts that need NATS or do not.
+    pub fn platform_with(&self, needs_nats: bool) -> Result<Platform, BadSettings> {
         let mut problems = Vec::new();
         let owner = self.owner().map_err(|problem| problems.push(problem)).ok();
         let secret = self.secret().map_err(|problem| problems.push(problem)).ok();
         let signing_key = self.signing_key().map_err(|problem| problems.push(problem)).ok();
-        match (owner, secret, signing_key) {
-            (Some(owner), Some(secret), Some(signing_key)) => {
-                Ok(Platform { owner, secret, signing_key, connections_max: self.database_connections_max })
+        let nats = needs_nats.then(|| self.nats()).transpose().map_err(|problem| problems.push(problem)).ok();
+        match (owner, secret, signing_key, nats) {
+            (Some(owner), Some(secret), Some(signing_key), Some(nats)) => {
+                let (nats_kept_max, connections_max) = (self.nats_kept_max, self.database_connections_max);
+                Ok(Platform { owner, secret, signing_key, nats, nats_kept_max, connections_max })
             }
             _ => Err(BadSettings(problems)),
         }
@@ -69,6 +87,13 @@ impl Settings {
         let url = self.database_url.as_ref().ok_or_else(|| format!("DATABASE_URL is missing: {hint}"))?;
         // The url holds a password: nothing of it is repeated.
         PgConnectOptions::from_str(url.expose_secret()).map_err(|_| format!("DATABASE_URL cannot be read: {hint}"))
+    }
+
+    fn nats(&self) -> Result<ServerAddr, String> {
+        let hint = "set it to nats://host:port, or run `eval \"$(pipelabs stack env)\"`";
+        let url = self.nats_url.as_ref().ok_or_else(|| format!("NATS_URL is missing: {hint}"))?;
+        // The url may hold a password: nothing of it is repeated.
+        ServerAddr::from_str(url.expose_secret()).map_err(|_| format!("NATS_URL cannot be read: {hint}"))
     }
 
     fn secret(&self) -> Result<SecretString, String> {
@@ -109,7 +134,7 @@ const CONNECTIONS_MAX: u32 = 16;
 impl Platform {
     /// A platform whose settings come from elsewhere than the environment.
     pub fn new(owner: PgConnectOptions, secret: SecretString, signing_key: Option<SigningKey>) -> Self {
-        Self { owner, secret, signing_key, connections_max: CONNECTIONS_MAX }
+        Self { owner, secret, signing_key, nats: None, nats_kept_max: None, connections_max: CONNECTIONS_MAX }
     }
 
     /// Whether the database answers and is migrated: told at once and in words, not after a pool has waited.
@@ -150,6 +175,8 @@ mod tests {
             database_url: some(database),
             secret_key: some(secret),
             audit_signing_key: some(signing),
+            nats_url: None,
+            nats_kept_max: None,
             database_connections_max: 4,
         }
     }
@@ -160,6 +187,20 @@ mod tests {
         let told = bad.unwrap_err().to_string();
         assert!(["DATABASE_URL", "SECRET_KEY", "AUDIT_SIGNING_KEY"].iter().all(|name| told.contains(name)), "{told}");
         assert!(!told.contains("hunter22") && !told.contains("changeme-"), "{told}");
+    }
+
+    #[test]
+    fn nats_is_asked_for_only_where_a_part_needs_it() {
+        let good = "0123456789abcdefghijklmnopqrstuv";
+        let mut settings = settings("postgres://u@127.0.0.1/d", good, "");
+        assert!(settings.platform().is_ok_and(|platform| platform.nats.is_none()));
+        let told = settings.platform_with(true).unwrap_err().to_string();
+        assert!(told.contains("NATS_URL is missing"), "{told}");
+        settings.nats_url = Some("nats://u:hunter22@[bad".into());
+        let told = settings.platform_with(true).unwrap_err().to_string();
+        assert!(told.contains("NATS_URL cannot be read") && !told.contains("hunter22"), "{told}");
+        settings.nats_url = Some("nats://127.0.0.1:4222".into());
+        assert!(settings.platform_with(true).is_ok_and(|platform| platform.nats.is_some()));
     }
 
     #[test]

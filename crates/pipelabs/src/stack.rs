@@ -167,6 +167,20 @@ impl Stack {
         self.postgres()?.start_again()
     }
 
+    /// Ends nats-server at once, as a crash would; for tests of what survives one.
+    pub fn kill_nats(&self) -> Result<(), StackError> {
+        let _lock = self.lock(&mut |_| {})?;
+        self.nats().kill()
+    }
+
+    /// nats-server running, without Postgres, on the port that it had; answers where.
+    pub fn start_nats(&self) -> Result<String, StackError> {
+        fs::create_dir_all(&self.dir).map_err(files(&self.dir))?;
+        let _lock = self.lock(&mut |_| {})?;
+        self.nats().up(&mut |_| {})?;
+        self.nats().url()
+    }
+
     /// Held until dropped, or until this process dies: two commands at once would start two servers over one store.
     fn lock(&self, say: Say<'_>) -> Result<File, StackError> {
         let path = self.dir.join("lock");

@@ -1,1 +1,54 @@
+//! The relay: every event of a client onto NATS, into one JetStream stream a client.
+//!
+//! Postgres is the truth; what NATS holds is a copy that can be thrown away and published again. The **JetStream
+//! sequence of a message is the event's `client_seq`**, so a subscriber that has seen 1, 2, 3 knows that nothing is
+//! missing, whatever was restarted, lost or published twice on the way.
+//!
+//! # What a subscriber reads
+//!
+//! The stream of a client is `pipelabs_<client>`, its subjects are `pipelabs.<client>.events.<aggregate>.<type>`, for
+//! example `pipelabs.0190…02.events.ledger.FillRecorded`; `<client>` is its id in 32 hex digits. Nothing that a person
+//! typed is ever part of a subject. One message is one event, as a CloudEvent 1.0 in binary mode:
+//!
+//! | header | value |
+//! | --- | --- |
+//! | `ce-specversion` | `1.0` |
+//! | `ce-id` | the event's own id; `Nats-Msg-Id` is the same |
+//! | `ce-source` | `/pipelabs/clients/<client>` |
+//! | `ce-type` | what happened: `FillRecorded` |
+//! | `ce-typeversion` | which version of that word: `1` |
+//! | `ce-aggregate` | the kind of thing that it is about: `ledger` |
+//! | `ce-subject` | which one of its kind, percent-encoded |
+//! | `ce-time` | when the world says it happened |
+//! | `ce-recordedtime` | when it entered the stream |
+//! | `ce-clientseq` | its place in the client's stream, the message's sequence too |
+//! | `ce-chainhash` | the hash that stands for it and all before it, as in exports |
+//! | `ce-datacontenttype` | `application/json` |
+//!
+//! The payload is the event's JSON in its RFC 8785 form: the very bytes that were recorded and hashed, for example
+//! `{"BotStopped":{"at":"2024-08-08T23:59:59.999123Z"}}`. Decimals are strings.
+//!
+//! Signed heads are told on `pipelabs_heads.<client>` each minute, outside the stream: its sequence is the events' alone.
+//!
+//! # How it stays true
+//!
+//! Each message is accepted only as the next of its stream (`Nats-Expected-Last-Sequence`), and within one window only
+//! behind the very event before it (`Nats-Expected-Last-Msg-Id`), so any number of relays may publish at once. What NATS
+//! holds is asked of NATS: at the start, after each new connection, whenever a message was not accepted, and now and then.
+//! A copy that lost its end is continued where it ends; one that is gone is made again at the right number; one that holds
+//! anything else than the recorded event is left as it is, told as [`events::desk::DeskEvent::RelayDiverged`], and its
+//! client stops until somebody has removed that copy.
 
+mod checkpoints;
+mod copy;
+mod diverged;
+mod heads;
+mod lines;
+mod message;
+mod publish;
+mod relay;
+mod session;
+mod told;
+
+pub use message::{heads_subject, stream_name, subjects};
+pub use relay::{Relay, Settings};

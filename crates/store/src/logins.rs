@@ -25,6 +25,8 @@ pub enum Login {
     Auditor,
     /// Users and passwords.
     Auth,
+    /// The way onto NATS: reads every stream, changes only its own checkpoints.
+    Relay,
 }
 
 /// How long the writer waits for a stream that another transaction holds, and for one statement. Its committer splits
@@ -36,8 +38,8 @@ const WRITER_STATEMENT_MAX: &str = "10s";
 const IDLE_IN_TRANSACTION_MAX: &str = "15s";
 
 impl Login {
-    pub const ALL: [Self; 6] =
-        [Self::Writer, Self::Projector, Self::Query, Self::AdminQuery, Self::Auditor, Self::Auth];
+    pub const ALL: [Self; 7] =
+        [Self::Writer, Self::Projector, Self::Query, Self::AdminQuery, Self::Auditor, Self::Auth, Self::Relay];
 
     /// The role's name in Postgres. One cluster serves one deployment.
     pub const fn role(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Login {
             Self::AdminQuery => "pipelabs_admin_query",
             Self::Auditor => "pipelabs_auditor",
             Self::Auth => "pipelabs_auth",
+            Self::Relay => "pipelabs_relay",
         }
     }
 
@@ -79,7 +82,7 @@ impl Login {
             }
             // Each question is planned for what it asks: a plan for any bot of any client would be a bad one for most.
             Self::Query | Self::AdminQuery => options.options([("plan_cache_mode", "force_custom_plan")]),
-            Self::Projector | Self::Auditor | Self::Auth => options,
+            Self::Projector | Self::Auditor | Self::Auth | Self::Relay => options,
         }
     }
 }

@@ -14,8 +14,6 @@ use events::{
 use sqlx::PgPool;
 use store::{Cause, ExecuteError, Streams, read};
 
-use crate::client;
-
 /// Everyone who was met so far.
 pub struct Parties {
     streams: Streams,
@@ -62,7 +60,7 @@ impl Parties {
         if let Some(client) = self.clients.get(slug) {
             return Ok(*client);
         }
-        let (client, _) = client::onboard(&self.streams, slug, slug.as_str(), &Asset::usdt(), &self.cause).await?;
+        let (client, _) = api::onboard(&self.streams, slug, slug.as_str(), &Asset::usdt(), &self.cause).await?;
         self.clients.insert(slug.clone(), client);
         Ok(client)
     }

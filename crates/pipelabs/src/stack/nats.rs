@@ -53,6 +53,10 @@ impl Nats {
         processes::end(NAME, &pids, &WAYS_TO_END)
     }
 
+    pub fn kill(&self) -> Result<(), StackError> {
+        processes::end(NAME, &self.pids()?, &[("KILL", Duration::from_secs(10))])
+    }
+
     pub fn part(&self) -> Result<Part, StackError> {
         let port = ports::read(&self.dir, PORT)?;
         Ok(match (self.pids()?.first(), port) {

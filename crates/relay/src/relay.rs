@@ -1,0 +1,195 @@
+//! The relay itself: sees which streams moved, gives each client its turn, and never ends before it is told to.
+
+use std::{fmt, num::NonZeroU64, pin::pin, time::Duration};
+
+use async_nats::{ConnectOptions, ServerAddr};
+use events::ClientId;
+use futures::{StreamExt, stream::FuturesUnordered};
+use sqlx::PgPool;
+use store::{Streams, Wakes, read};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::{
+    checkpoints,
+    copy::{self, CopyError, Found},
+    diverged::{self, TellError},
+    heads,
+    lines::{Line, Lines},
+    publish::{PublishFault, publish},
+    session::Session,
+    told,
+};
+
+/// Clients that have their turn at once.
+const AT_ONCE: usize = 8;
+/// Between two looks at the heads at least, so that many small appends are one look.
+const LOOK_PAUSE: Duration = Duration::from_millis(2);
+/// Between two tries to reach a NATS that does not answer.
+const CONNECT_PAUSE: Duration = Duration::from_millis(100);
+const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// What can be chosen.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// Messages that NATS keeps of each client at most; all, if absent.
+    pub kept_max: Option<NonZeroU64>,
+}
+
+/// Any number of these may run, in any processes.
+pub struct Relay {
+    db: PgPool,
+    streams: Streams,
+    server: ServerAddr,
+    options: ConnectOptions,
+    settings: Settings,
+}
+
+impl fmt::Debug for Relay {
+    /// The address may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Why a client's turn failed.
+#[derive(Debug, thiserror::Error)]
+enum TurnError {
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    #[error(transparent)]
+    Publish(#[from] PublishFault),
+    #[error(transparent)]
+    Tell(#[from] TellError),
+    #[error("could not note what NATS holds")]
+    Checkpoint(#[from] sqlx::Error),
+}
+
+impl Relay {
+    /// Reads over connections of login `relay`, and writes into the desk's stream only.
+    pub fn new(db: PgPool, streams: Streams, server: ServerAddr, options: ConnectOptions, settings: Settings) -> Self {
+        Self { db, streams, server, options, settings }
+    }
+
+    /// Publishes until told to stop; what is in flight then is still waited for. A NATS or Postgres that is away is waited
+    /// for, too.
+    pub async fn run(self, stop: CancellationToken) {
+        told::describe();
+        told::connected(false);
+        let wakes = Wakes::new(self.db.clone());
+        let mut lines = Lines::known(checkpoints::all(&self.db).await.unwrap_or_default());
+        let mut pause = CONNECT_PAUSE;
+        while !stop.is_cancelled() {
+            match Session::open(&self.server, &self.options).await {
+                Ok(session) => {
+                    pause = CONNECT_PAUSE;
+                    self.serve(&session, &mut lines, wakes.clone(), &stop).await;
+                    told::connected(false);
+                }
+                Err(cause) => {
+                    warn!(error = %cause, "NATS does not answer: its subscribers wait, nobody else does");
+                    self.look_at_heads(&mut lines).await;
+                }
+            }
+            tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => {} }
+            pause = (pause * 2).min(CONNECT_PAUSE_MAX);
+        }
+    }
+
+    /// Gives turns as long as the session lasts.
+    async fn serve(&self, session: &Session, lines: &mut Lines, mut wakes: Wakes, stop: &CancellationToken) {
+        let mut turns = FuturesUnordered::new();
+        let mut heads = pin!(heads::tell(session, &self.db));
+        while !stop.is_cancelled() && !session.is_closed() {
+            self.look_at_heads(lines).await;
+            if session.is_connected() {
+                for (client, line) in lines.take(session.connects(), AT_ONCE - turns.len()) {
+                    turns.push(self.turn(session, client, line, stop));
+                }
+            }
+            tokio::select! {
+                Some((client, line)) = turns.next(), if !turns.is_empty() => lines.put(client, line),
+                () = wakes.next() => tokio::time::sleep(LOOK_PAUSE).await,
+                () = session.changed() => {}
+                () = &mut heads => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        while let Some((client, line)) = turns.next().await {
+            lines.put(client, line);
+        }
+        // An acknowledged message has arrived; a head that was just told may still wait to be written.
+        if stop.is_cancelled() && session.is_connected() {
+            let _ = session.client.flush().await;
+        }
+    }
+
+    async fn look_at_heads(&self, lines: &mut Lines) {
+        match read::heads_of_all(&self.db).await {
+            Ok(heads) => lines.moved(heads),
+            Err(cause) => warn!(error = %cause, "could not read where the streams stand, looking again"),
+        }
+        told::lag(lines.lag_max(), lines.diverged());
+    }
+
+    /// One client's turn: what NATS holds, if that is not known, and then what it lacks.
+    async fn turn(
+        &self,
+        session: &Session,
+        client: ClientId,
+        mut line: Line,
+        stop: &CancellationToken,
+    ) -> (ClientId, Line) {
+        let faults = line.faults();
+        match self.advance(session, client, &mut line, stop).await {
+            Ok(()) => {}
+            Err(TurnError::Publish(PublishFault::Overtaken { seq })) => {
+                debug!(client.id = %client, seq, "NATS does not stand before event {seq} of client {client}");
+                told::overtaken();
+                line.overtaken();
+            }
+            Err(fault) => {
+                let causes = causes(&fault);
+                warn!(client.id = %client, error = causes, "could not publish events of client {client}, trying again");
+                told::failed();
+                line.failed(faults);
+            }
+        }
+        (client, line)
+    }
+
+    async fn advance(
+        &self,
+        session: &Session,
+        client: ClientId,
+        line: &mut Line,
+        stop: &CancellationToken,
+    ) -> Result<(), TurnError> {
+        let connects = session.connects();
+        if !line.is_agreed(connects) {
+            match copy::look(session, &self.db, client, line.head, self.settings.kept_max).await? {
+                Found::Ours(reached) => {
+                    checkpoints::found(&self.db, client, reached, None).await?;
+                    line.agreed(connects, reached);
+                }
+                Found::Diverged(divergence) => {
+                    diverged::tell(&self.streams, &self.db, client, line.reached, &divergence).await?;
+                    line.diverged();
+                    return Ok(());
+                }
+            }
+        }
+        Ok(publish(session, &self.db, client, &mut line.reached, stop).await?)
+    }
+}
+
+/// What went wrong, down to the first cause.
+fn causes(fault: &dyn std::error::Error) -> String {
+    let mut said = fault.to_string();
+    let mut cause = fault.source();
+    while let Some(inner) = cause {
+        said = format!("{said}: {inner}");
+        cause = inner.source();
+    }
+    said
+}

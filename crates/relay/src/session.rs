@@ -1,0 +1,88 @@
+//! One connection to NATS, for as long as the library keeps it up.
+//!
+//! It reconnects by itself, with growing pauses, but for one case: a server that refuses our credentials closes it for
+//! good. Then the relay opens another.
+
+use std::time::Duration;
+
+use async_nats::{
+    Client, ConnectError, ConnectOptions, Event, ServerAddr,
+    connection::State,
+    jetstream::{Context, context::ContextBuilder},
+};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::told;
+
+/// How long an answer or an acknowledgement of JetStream is waited for.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// A connection and what was seen of it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub client: Client,
+    pub jetstream: Context,
+    seen: watch::Receiver<Seen>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    connects: u64,
+    closed: bool,
+}
+
+impl Session {
+    pub async fn open(server: &ServerAddr, options: &ConnectOptions) -> Result<Self, ConnectError> {
+        let (tell, seen) = watch::channel(Seen::default());
+        let options = options.clone().name("pipelabs relay").event_callback(move |event| {
+            note(&tell, &event);
+            std::future::ready(())
+        });
+        let client = options.connect(server.clone()).await?;
+        let jetstream = ContextBuilder::new().timeout(ANSWER_MAX).ack_timeout(ANSWER_MAX).build(client.clone());
+        Ok(Self { client, jetstream, seen })
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// For good.
+    pub fn is_closed(&self) -> bool {
+        self.seen.borrow().closed
+    }
+
+    /// How often it was connected: what was learned in an earlier connection may no longer hold.
+    pub fn connects(&self) -> u64 {
+        self.seen.borrow().connects
+    }
+
+    /// Resolves when the connection came or went.
+    pub async fn changed(&self) {
+        if self.seen.clone().changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn note(tell: &watch::Sender<Seen>, event: &Event) {
+    match event {
+        Event::Connected => {
+            info!("connected to NATS");
+            tell.send_modify(|seen| seen.connects += 1);
+            told::connected(true);
+        }
+        Event::Disconnected | Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {
+            warn!("NATS: {event}");
+        }
+        Event::ServerError(_) | Event::ClientError(_) => warn!("NATS: {event}"),
+        Event::Closed => {
+            warn!("NATS closed the connection for good: opening another");
+            tell.send_modify(|seen| seen.closed = true);
+        }
+    }
+    if matches!(event, Event::Disconnected | Event::Closed) {
+        told::connected(false);
+    }
+}
