@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use events::{
-    Asset, ClientId, Decimal, Event, Exchange, Market, Pair, Price, Recorded, Time,
+    Asset, ClientId, Decimal, Event, Exchange, Market, Money, Pair, Price, Recorded, Time,
     decimal::ArithmeticError,
     ledger::{Fill, LedgerEvent, Side},
     market::MarketEvent,
@@ -312,11 +312,11 @@ async fn rates(db: &mut PgConnection, client: ClientId, at: Time) -> sqlx::Resul
 pub struct Summary {
     pub holdings: Vec<Holding>,
     /// All holdings in USDT; null where one has no rate.
-    pub equity_usdt: Option<Decimal>,
+    pub equity: Option<Money>,
     /// Deposits less withdrawals, each valued when it happened; null where one could not be.
-    pub net_flows_usdt: Option<Decimal>,
+    pub net_flows: Option<Money>,
     /// Equity less net flows.
-    pub pnl_usdt: Option<Decimal>,
+    pub pnl: Option<Money>,
 }
 
 /// So much of an asset on one exchange.
@@ -325,8 +325,8 @@ pub struct Holding {
     #[serde(flatten)]
     pub place: Place,
     pub amount: Decimal,
-    /// Null where no rate tells it.
-    pub worth_usdt: Option<Decimal>,
+    /// In USDT; null where no rate tells it.
+    pub worth: Option<Money>,
 }
 
 /// What a client holds now.
@@ -338,11 +338,15 @@ pub async fn summary(db: &mut PgConnection, client: ClientId) -> Result<Summary,
     for (place, amount) in held(db, client).await? {
         let worth = convert(amount, &place.asset, &Asset::usdt(), |pair| rates.of(pair)).map_err(exact)?;
         equity = sum_known(equity, worth).map_err(exact)?;
-        holdings.push(Holding { place, amount, worth_usdt: worth });
+        holdings.push(Holding { place, amount, worth: worth.map(usdt) });
     }
     let flows = net_flows(db, client).await?;
-    let pnl_usdt = sum_known(equity, flows.map(|flows| -flows)).map_err(exact)?;
-    Ok(Summary { holdings, equity_usdt: equity, net_flows_usdt: flows, pnl_usdt })
+    let pnl = sum_known(equity, flows.map(|flows| -flows)).map_err(exact)?;
+    Ok(Summary { holdings, equity: equity.map(usdt), net_flows: flows.map(usdt), pnl: pnl.map(usdt) })
+}
+
+fn usdt(amount: Decimal) -> Money {
+    Money { amount, asset: Asset::usdt() }
 }
 
 async fn held(db: &mut PgConnection, client: ClientId) -> sqlx::Result<BTreeMap<Place, Decimal>> {

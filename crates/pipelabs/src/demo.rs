@@ -13,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use ed25519_dalek::SigningKey;
-use events::{Decimal, Time, export};
+use events::{Decimal, Money, Time, export};
 use projections::{
     checkpoints, clients,
     pnl::{Recomputed, Report},
@@ -114,7 +114,7 @@ async fn fold(platform: &Platform) -> anyhow::Result<()> {
 async fn holdings(platform: &Platform) -> anyhow::Result<Table> {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY).set_header(["client", "exchange", "asset", "amount", "worth in USDT"]);
-    let shown = |figure: Option<Decimal>| figure.map_or("unknown".to_owned(), |figure| figure.rounded(2).to_string());
+    let shown = |money: Option<Money>| money.map_or("unknown".to_owned(), |money| money.amount.rounded(2).to_string());
     let mut tx = platform.pool(Login::AdminQuery).begin().await?;
     versions::use_live(&mut tx).await?;
     for client in clients::every(&mut *tx).await? {
@@ -125,14 +125,12 @@ async fn holdings(platform: &Platform) -> anyhow::Result<Table> {
                 format!("{} {}", holding.place.exchange, holding.place.market),
                 holding.place.asset.to_string(),
                 holding.amount.to_string(),
-                shown(holding.worth_usdt),
+                shown(holding.worth),
             ]);
         }
-        for (what, figure) in [
-            ("equity", summary.equity_usdt),
-            ("put in, less taken out", summary.net_flows_usdt),
-            ("gained", summary.pnl_usdt),
-        ] {
+        for (what, figure) in
+            [("equity", summary.equity), ("put in, less taken out", summary.net_flows), ("gained", summary.pnl)]
+        {
             table.add_row([client.slug.to_string(), String::new(), String::new(), what.to_owned(), shown(figure)]);
         }
     }

@@ -74,7 +74,8 @@ impl Login {
             .clone()
             .username(self.role())
             .password(self.password(secret).expose_secret())
-            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX)])
+            // No query of ours runs long enough to be worth compiling, and one over many partitions is taken for such.
+            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX), ("jit", "off")])
             .application_name(self.role());
         match self {
             Self::Writer => {
