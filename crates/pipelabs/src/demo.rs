@@ -114,7 +114,9 @@ async fn fold(platform: &Platform) -> anyhow::Result<()> {
 async fn holdings(platform: &Platform) -> anyhow::Result<Table> {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY).set_header(["client", "exchange", "asset", "amount", "worth in USDT"]);
-    let shown = |money: Option<Money>| money.map_or("unknown".to_owned(), |money| money.amount.rounded(2).to_string());
+    let shown = |money: &Option<Money>| {
+        money.as_ref().map_or("unknown".to_owned(), |money| money.amount.rounded(2).to_string())
+    };
     let mut tx = platform.pool(Login::AdminQuery).begin().await?;
     versions::use_live(&mut tx).await?;
     for client in clients::every(&mut *tx).await? {
@@ -125,13 +127,13 @@ async fn holdings(platform: &Platform) -> anyhow::Result<Table> {
                 format!("{} {}", holding.place.exchange, holding.place.market),
                 holding.place.asset.to_string(),
                 holding.amount.to_string(),
-                shown(holding.worth),
+                shown(&holding.worth),
             ]);
         }
         for (what, figure) in
             [("equity", summary.equity), ("put in, less taken out", summary.net_flows), ("gained", summary.pnl)]
         {
-            table.add_row([client.slug.to_string(), String::new(), String::new(), what.to_owned(), shown(figure)]);
+            table.add_row([client.slug.to_string(), String::new(), String::new(), what.to_owned(), shown(&figure)]);
         }
     }
     for column in table.column_iter_mut().skip(3) {
