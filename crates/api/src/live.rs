@@ -195,9 +195,8 @@ impl Listener {
     /// Reads what is new, or waits until there may be something.
     async fn fill(&mut self) {
         let mut standings = self.live.standings.clone();
-        let standing = standings.now();
-        let read = self.read(&standing).await;
-        match read {
+        let standing = standings.newest();
+        match self.read(&standing).await {
             Ok(0) => standings.looked_at_again().await,
             Ok(_) => {}
             Err(cause) => {

@@ -91,6 +91,11 @@ impl Standings {
         Arc::clone(&self.now.borrow())
     }
 
+    /// Where everything stands now; [`Self::looked_at_again`] waits for a newer look than this one.
+    pub fn newest(&mut self) -> Arc<Standing> {
+        Arc::clone(&self.now.borrow_and_update())
+    }
+
     /// Resolves when it was looked at again. Never does once the watcher has stopped.
     pub async fn looked_at_again(&mut self) {
         if self.now.changed().await.is_err() {
