@@ -102,15 +102,16 @@ impl Relay {
         let mut heads = pin!(heads::tell(session, &self.db));
         while !stop.is_cancelled() && !session.is_closed() {
             self.look_at_heads(lines).await;
+            let connects = session.connects();
             if session.is_connected() {
-                for (client, line) in lines.take(session.connects(), AT_ONCE - turns.len()) {
+                for (client, line) in lines.take(connects, AT_ONCE - turns.len()) {
                     turns.push(self.turn(session, client, line, stop));
                 }
             }
             tokio::select! {
                 Some((client, line)) = turns.next(), if !turns.is_empty() => lines.put(client, line),
                 () = wakes.next() => tokio::time::sleep(LOOK_PAUSE).await,
-                () = session.changed() => {}
+                () = session.is_another_than(connects) => {}
                 () = &mut heads => {}
                 () = stop.cancelled() => {}
             }
@@ -169,11 +170,11 @@ impl Relay {
         if !line.is_agreed(connects) {
             match copy::look(session, &self.db, client, line.head, self.settings.kept_max).await? {
                 Found::Ours(reached) => {
-                    checkpoints::found(&self.db, client, reached, None).await?;
+                    checkpoints::found(&self.db, client, reached).await?;
                     line.agreed(connects, reached);
                 }
                 Found::Diverged(divergence) => {
-                    diverged::tell(&self.streams, &self.db, client, line.reached, &divergence).await?;
+                    diverged::tell(&self.streams, &self.db, client, &divergence).await?;
                     line.diverged();
                     return Ok(());
                 }
