@@ -66,9 +66,9 @@ async fn last_on_nats(js: &Context, client: ClientId) -> Option<u64> {
 /// Every divergence that the desk was told of.
 async fn divergences(database: &Database) -> Vec<(ClientId, u64)> {
     let desk = read::after(&database.pool(Login::Projector), ClientId::DESK, 0, 10_000).await.unwrap();
-    let told = |event: Recorded| match event.event {
-        Event::Desk(DeskEvent::RelayDiverged { client, seq, .. }) => Some((client, seq)),
-        _ => None,
+    let told = |event: Recorded| {
+        let Event::Desk(DeskEvent::RelayDiverged { client, seq, .. }) = event.event else { return None };
+        Some((client, seq))
     };
     desk.into_iter().filter_map(told).collect()
 }
@@ -101,10 +101,10 @@ async fn four_relays_store_each_event_of_several_clients_once_and_in_order_and_n
         });
     }
     for client in clients {
-        let (db, streams_db) = (database.pool(Login::Projector), client);
+        let (db, written) = (database.pool(Login::Projector), client);
         until("all is recorded", || async {
             let heads = read::heads_of_all(&db).await.unwrap();
-            heads.into_iter().any(|(client, head)| client == streams_db && head == 502)
+            heads.into_iter().any(|(client, head)| client == written && head == 502)
         })
         .await;
         arrived(&database, client, None).await;

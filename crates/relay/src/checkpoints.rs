@@ -11,19 +11,35 @@ pub(crate) async fn all(db: &PgPool) -> sqlx::Result<HashMap<ClientId, u64>> {
     Ok(rows.into_iter().map(|row| (ClientId(row.client_id), row.reached as u64)).collect())
 }
 
-/// NATS was asked and holds this much, or something else from some number on.
-pub(crate) async fn found(db: &PgPool, client: ClientId, reached: u64, diverged: Option<u64>) -> sqlx::Result<()> {
+/// NATS was asked and holds this much, all of it ours.
+pub(crate) async fn found(db: &PgPool, client: ClientId, reached: u64) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        insert into relay.checkpoints (client_id, reached)
+        values ($1, $2)
+        on conflict (client_id) do update
+           set reached = excluded.reached, reached_at = now(), diverged = null
+         where checkpoints.reached <> excluded.reached or checkpoints.diverged is not null
+        "#,
+        client.0,
+        reached as i64
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// NATS holds something else at this number: the client is stopped.
+pub(crate) async fn diverged(db: &PgPool, client: ClientId, seq: u64) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         insert into relay.checkpoints (client_id, reached, diverged)
-        values ($1, $2, $3)
+        values ($1, 0, $2)
         on conflict (client_id) do update
-           set reached = excluded.reached, reached_at = now(), diverged = excluded.diverged
-         where (checkpoints.reached, checkpoints.diverged) is distinct from (excluded.reached, excluded.diverged)
+           set diverged = excluded.diverged
         "#,
         client.0,
-        reached as i64,
-        diverged.map(|seq| seq as i64)
+        seq as i64
     )
     .execute(db)
     .await

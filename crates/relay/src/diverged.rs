@@ -21,14 +21,13 @@ pub(crate) async fn tell(
     streams: &Streams,
     db: &PgPool,
     client: ClientId,
-    reached: u64,
     divergence: &Divergence,
 ) -> Result<(), TellError> {
     let Divergence { seq, holds, copy } = divergence;
     let event = DeskEvent::RelayDiverged { client, seq: *seq, at: Time::now() };
     let key = format!("relay_divergence:{client}:{copy}");
     streams.note(AggregateRef::new("desk", client), event, Some(key), &Cause::system("relay")).await?;
-    checkpoints::found(db, client, reached, Some(*seq)).await?;
+    checkpoints::diverged(db, client, *seq).await?;
     error!(
         client.id = %client,
         seq,

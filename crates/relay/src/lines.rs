@@ -11,8 +11,6 @@ use tokio::time::Instant;
 
 /// How long an agreement is trusted: somebody may have removed the copy of a client who has nothing new to publish.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// How long another relay is left alone with a client whose end it just moved.
-const STAND_BACK: Duration = Duration::from_millis(100);
 const FAULT_PAUSE: Duration = Duration::from_millis(200);
 const FAULT_PAUSE_MAX: Duration = Duration::from_secs(15);
 
@@ -30,6 +28,8 @@ pub(crate) struct Line {
 enum State {
     /// NATS has to be asked, but not before this moment.
     Unknown { due: Instant, faults: u32 },
+    /// Another relay is at work, and had come this far: it is left alone while it goes on.
+    LeftTo { due: Instant, reached: u64 },
     /// NATS said so in this connection.
     Agreed { connects: u64, looked: Instant },
     /// Stopped; somebody may have removed the copy when this moment comes.
@@ -47,7 +47,7 @@ impl Line {
     pub fn is_agreed(&self, connects: u64) -> bool {
         match self.state {
             State::Agreed { connects: then, looked } => then == connects && looked.elapsed() < LOOK_AGAIN,
-            State::Unknown { .. } | State::Diverged { .. } | State::Taken => false,
+            State::Unknown { .. } | State::LeftTo { .. } | State::Diverged { .. } | State::Taken => false,
         }
     }
 
@@ -60,8 +60,14 @@ impl Line {
         self.state = State::Diverged { due: Instant::now() + LOOK_AGAIN };
     }
 
-    pub fn overtaken(&mut self) {
-        self.state = State::Unknown { due: Instant::now() + STAND_BACK, faults: 0 };
+    /// Another relay was there first: two at once would only do the work twice.
+    pub fn leave_alone(&mut self, pause: Duration) {
+        self.state = State::LeftTo { due: Instant::now() + pause, reached: self.reached };
+    }
+
+    /// Whether the other relay went on since then and has more to do.
+    pub fn is_others(&self, reached: u64) -> bool {
+        matches!(self.state, State::LeftTo { reached: then, .. } if then < reached && reached < self.head)
     }
 
     /// A fault ended its turn, which was the n-th in a row before `self` was taken.
@@ -74,13 +80,13 @@ impl Line {
     pub fn faults(&self) -> u32 {
         match self.state {
             State::Unknown { faults, .. } => faults,
-            State::Agreed { .. } | State::Diverged { .. } | State::Taken => 0,
+            State::Agreed { .. } | State::LeftTo { .. } | State::Diverged { .. } | State::Taken => 0,
         }
     }
 
     fn is_due(&self, connects: u64, now: Instant) -> bool {
         match self.state {
-            State::Unknown { due, .. } | State::Diverged { due } => due <= now,
+            State::Unknown { due, .. } | State::LeftTo { due, .. } | State::Diverged { due } => due <= now,
             State::Agreed { .. } => self.head > self.reached || !self.is_agreed(connects),
             State::Taken => false,
         }
@@ -102,9 +108,9 @@ impl Lines {
     }
 
     /// Where the streams stand now.
-    pub fn moved(&mut self, heads: Vec<(ClientId, u64)>) {
-        for (client, head) in heads.into_iter().filter(|(client, _)| *client != ClientId::DESK) {
-            self.lines.entry(client).or_insert_with(|| Line::new(0)).head = head;
+    pub fn moved(&mut self, heads: &[(ClientId, u64)]) {
+        for (client, head) in heads.iter().filter(|(client, _)| *client != ClientId::DESK) {
+            self.lines.entry(*client).or_insert_with(|| Line::new(0)).head = *head;
         }
     }
 
@@ -133,6 +139,15 @@ impl Lines {
     /// By how many events the client that is furthest behind is behind.
     pub fn lag_max(&self) -> u64 {
         self.lines.values().map(|line| line.head.saturating_sub(line.reached)).max().unwrap_or(0)
+    }
+
+    /// When somebody's pause ends next; what moves without one is woken for.
+    pub fn next_due(&self) -> Option<Instant> {
+        let due = |line: &Line| match line.state {
+            State::Unknown { due, .. } | State::LeftTo { due, .. } | State::Diverged { due } => Some(due),
+            State::Agreed { .. } | State::Taken => None,
+        };
+        self.lines.values().filter_map(due).min()
     }
 
     /// Clients that are stopped.

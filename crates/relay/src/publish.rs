@@ -1,7 +1,11 @@
 //! A client's events, a window at a time: sent without waiting, then acknowledged one by one.
 
-use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
+use async_nats::jetstream::{
+    context::{PublishAckFuture, PublishError, PublishErrorKind},
+    publish::PublishAck,
+};
 use events::{ClientId, EventId, export::EventLine};
+use futures::future::join_all;
 use sqlx::PgPool;
 use store::{ReadError, read};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +16,9 @@ use crate::{checkpoints, message, session::Session, told};
 const WINDOW: u64 = 500;
 /// Windows of one client before the others have their turn.
 const WINDOWS_OF_TURN: u32 = 20;
+
+/// What NATS said of one event.
+type Answer = (u64, Result<PublishAck, PublishError>);
 
 /// Why a client's turn ended before its stream did.
 #[derive(Debug, thiserror::Error)]
@@ -74,10 +81,16 @@ async fn after(db: &PgPool, client: ClientId, reached: u64) -> Result<Vec<EventL
 
 /// Sends a window and waits for every answer, so that none is in flight when somebody asks NATS where it stands.
 async fn send(session: &Session, window: &[EventLine], reached: &mut u64) -> Result<(), PublishFault> {
+    let connects = session.connects();
     let (in_flight, unsent) = send_all(session, window).await;
+    let answers = tokio::select! {
+        // All at once: their times would add up.
+        answers = join_all(in_flight) => answers,
+        () = session.is_another_than(connects) => return Err(PublishFault::Overtaken { seq: *reached + 1 }),
+    };
     let (mut stored, mut failed) = (0, None);
-    for (seq, acknowledgement) in in_flight {
-        match acknowledged(seq, acknowledgement).await {
+    for (seq, answer) in answers {
+        match acknowledged(seq, answer) {
             // Behind one that failed: what became of these is asked of NATS.
             Ok(_) | Err(_) if failed.is_some() => {}
             Ok(new) => {
@@ -92,17 +105,24 @@ async fn send(session: &Session, window: &[EventLine], reached: &mut u64) -> Res
 }
 
 /// Each message only behind the one that was sent before it: what fails takes all behind it along.
-async fn send_all(session: &Session, window: &[EventLine]) -> (Vec<(u64, PublishAckFuture)>, Option<PublishFault>) {
+async fn send_all(
+    session: &Session,
+    window: &[EventLine],
+) -> (Vec<impl Future<Output = Answer> + use<>>, Option<PublishFault>) {
     let mut in_flight = Vec::with_capacity(window.len());
     let mut behind = None;
     for line in window {
         match send_one(session, line, behind).await {
-            Ok(acknowledgement) => in_flight.push((line.client_seq, acknowledgement)),
+            Ok(acknowledgement) => in_flight.push(answer(line.client_seq, acknowledgement)),
             Err(fault) => return (in_flight, Some(fault)),
         }
         behind = Some(line.event_id);
     }
     (in_flight, None)
+}
+
+async fn answer(seq: u64, acknowledgement: PublishAckFuture) -> Answer {
+    (seq, acknowledgement.await)
 }
 
 async fn send_one(
@@ -120,8 +140,8 @@ async fn send_one(
 }
 
 /// Whether it was new to NATS.
-async fn acknowledged(seq: u64, acknowledgement: PublishAckFuture) -> Result<bool, PublishFault> {
-    match acknowledgement.await {
+fn acknowledged(seq: u64, answer: Result<PublishAck, PublishError>) -> Result<bool, PublishFault> {
+    match answer {
         Ok(taken) if taken.sequence == seq => Ok(!taken.duplicate),
         Ok(_) => Err(PublishFault::Overtaken { seq }),
         Err(cause) => match cause.kind() {

@@ -7,8 +7,10 @@ use events::ClientId;
 use futures::{StreamExt, stream::FuturesUnordered};
 use sqlx::PgPool;
 use store::{Streams, Wakes, read};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+use uuid::Uuid;
 
 use crate::{
     checkpoints,
@@ -25,6 +27,8 @@ use crate::{
 const AT_ONCE: usize = 8;
 /// Between two looks at the heads at least, so that many small appends are one look.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
+/// How long another relay is left alone with a client at least.
+const STAND_BACK: Duration = Duration::from_millis(50);
 /// Between two tries to reach a NATS that does not answer.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -43,6 +47,8 @@ pub struct Relay {
     server: ServerAddr,
     options: ConnectOptions,
     settings: Settings,
+    /// Other for each relay, so that of two that met one comes back first.
+    stand_back: Duration,
 }
 
 impl fmt::Debug for Relay {
@@ -68,7 +74,8 @@ enum TurnError {
 impl Relay {
     /// Reads over connections of login `relay`, and writes into the desk's stream only.
     pub fn new(db: PgPool, streams: Streams, server: ServerAddr, options: ConnectOptions, settings: Settings) -> Self {
-        Self { db, streams, server, options, settings }
+        let stand_back = STAND_BACK + Duration::from_millis(u64::from(Uuid::new_v4().as_bytes()[0]) / 2);
+        Self { db, streams, server, options, settings, stand_back }
     }
 
     /// Publishes until told to stop; what is in flight then is still waited for. A NATS or Postgres that is away is waited
@@ -88,7 +95,11 @@ impl Relay {
                 }
                 Err(cause) => {
                     warn!(error = %cause, "NATS does not answer: its subscribers wait, nobody else does");
-                    self.look_at_heads(&mut lines).await;
+                    match read::heads_of_all(&self.db).await {
+                        Ok(heads) => lines.moved(&heads),
+                        Err(cause) => warn!(error = %cause, "could not read where the streams stand"),
+                    }
+                    told::lag(lines.lag_max(), lines.diverged());
                 }
             }
             tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => {} }
@@ -96,40 +107,48 @@ impl Relay {
         }
     }
 
-    /// Gives turns as long as the session lasts.
-    async fn serve(&self, session: &Session, lines: &mut Lines, mut wakes: Wakes, stop: &CancellationToken) {
+    /// Gives turns as long as the session lasts. Nothing is waited for outside a `select!`: a turn that is not polled
+    /// could hold the connection of the database that is waited for.
+    async fn serve(&self, session: &Session, lines: &mut Lines, wakes: Wakes, stop: &CancellationToken) {
+        let (tell, mut seen) = watch::channel(Vec::new());
+        let mut beside = pin!(async { tokio::join!(self.follow_heads(wakes, tell), heads::tell(session, &self.db)) });
         let mut turns = FuturesUnordered::new();
-        let mut heads = pin!(heads::tell(session, &self.db));
         while !stop.is_cancelled() && !session.is_closed() {
-            self.look_at_heads(lines).await;
+            let connects = session.connects();
             if session.is_connected() {
-                for (client, line) in lines.take(session.connects(), AT_ONCE - turns.len()) {
+                for (client, line) in lines.take(connects, AT_ONCE - turns.len()) {
                     turns.push(self.turn(session, client, line, stop));
                 }
             }
+            let may_start = session.is_connected() && turns.len() < AT_ONCE;
             tokio::select! {
                 Some((client, line)) = turns.next(), if !turns.is_empty() => lines.put(client, line),
-                () = wakes.next() => tokio::time::sleep(LOOK_PAUSE).await,
-                () = session.changed() => {}
-                () = &mut heads => {}
+                Ok(()) = seen.changed() => lines.moved(&seen.borrow_and_update()),
+                () = pause_ends(lines.next_due()), if may_start => {}
+                () = session.is_another_than(connects) => {}
+                ((), ()) = &mut beside => {}
                 () = stop.cancelled() => {}
             }
+            told::lag(lines.lag_max(), lines.diverged());
         }
-        while let Some((client, line)) = turns.next().await {
-            lines.put(client, line);
-        }
-        // An acknowledged message has arrived; a head that was just told may still wait to be written.
-        if stop.is_cancelled() && session.is_connected() {
-            let _ = session.client.flush().await;
+        while !turns.is_empty() {
+            tokio::select! {
+                Some((client, line)) = turns.next() => lines.put(client, line),
+                ((), ()) = &mut beside => {}
+            }
         }
     }
 
-    async fn look_at_heads(&self, lines: &mut Lines) {
-        match read::heads_of_all(&self.db).await {
-            Ok(heads) => lines.moved(heads),
-            Err(cause) => warn!(error = %cause, "could not read where the streams stand, looking again"),
+    /// Tells where the streams stand, for ever: as soon as one moved, and each second.
+    async fn follow_heads(&self, mut wakes: Wakes, tell: watch::Sender<Vec<(ClientId, u64)>>) {
+        loop {
+            match read::heads_of_all(&self.db).await {
+                Ok(heads) => drop(tell.send_replace(heads)),
+                Err(cause) => warn!(error = %cause, "could not read where the streams stand, looking again"),
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+            wakes.next().await;
         }
-        told::lag(lines.lag_max(), lines.diverged());
     }
 
     /// One client's turn: what NATS holds, if that is not known, and then what it lacks.
@@ -146,7 +165,7 @@ impl Relay {
             Err(TurnError::Publish(PublishFault::Overtaken { seq })) => {
                 debug!(client.id = %client, seq, "NATS does not stand before event {seq} of client {client}");
                 told::overtaken();
-                line.overtaken();
+                line.leave_alone(self.stand_back);
             }
             Err(fault) => {
                 let causes = causes(&fault);
@@ -168,18 +187,31 @@ impl Relay {
         let connects = session.connects();
         if !line.is_agreed(connects) {
             match copy::look(session, &self.db, client, line.head, self.settings.kept_max).await? {
+                Found::Ours(reached) if line.is_others(reached) => {
+                    line.reached = reached;
+                    line.leave_alone(self.stand_back);
+                    return Ok(());
+                }
                 Found::Ours(reached) => {
-                    checkpoints::found(&self.db, client, reached, None).await?;
+                    checkpoints::found(&self.db, client, reached).await?;
                     line.agreed(connects, reached);
                 }
                 Found::Diverged(divergence) => {
-                    diverged::tell(&self.streams, &self.db, client, line.reached, &divergence).await?;
+                    diverged::tell(&self.streams, &self.db, client, &divergence).await?;
                     line.diverged();
                     return Ok(());
                 }
             }
         }
         Ok(publish(session, &self.db, client, &mut line.reached, stop).await?)
+    }
+}
+
+/// Resolves then; never, if nobody pauses.
+async fn pause_ends(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

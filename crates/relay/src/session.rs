@@ -11,12 +11,15 @@ use async_nats::{
     jetstream::{Context, context::ContextBuilder},
 };
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::told;
 
 /// How long an answer or an acknowledgement of JetStream is waited for.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// Acknowledgements that are waited for at once: several times what the clients' windows come to, because those of an
+/// ended connection are waited for to the end of their time.
+const IN_FLIGHT_MAX: usize = 20_000;
 
 /// A connection and what was seen of it.
 #[derive(Debug)]
@@ -40,7 +43,11 @@ impl Session {
             std::future::ready(())
         });
         let client = options.connect(server.clone()).await?;
-        let jetstream = ContextBuilder::new().timeout(ANSWER_MAX).ack_timeout(ANSWER_MAX).build(client.clone());
+        let jetstream = ContextBuilder::new()
+            .timeout(ANSWER_MAX)
+            .ack_timeout(ANSWER_MAX)
+            .max_ack_inflight(IN_FLIGHT_MAX)
+            .build(client.clone());
         Ok(Self { client, jetstream, seen })
     }
 
@@ -48,9 +55,9 @@ impl Session {
         self.client.connection_state() == State::Connected
     }
 
-    /// For good.
+    /// For good, or nobody is left who would tell.
     pub fn is_closed(&self) -> bool {
-        self.seen.borrow().closed
+        self.seen.borrow().closed || self.seen.has_changed().is_err()
     }
 
     /// How often it was connected: what was learned in an earlier connection may no longer hold.
@@ -58,11 +65,10 @@ impl Session {
         self.seen.borrow().connects
     }
 
-    /// Resolves when the connection came or went.
-    pub async fn changed(&self) {
-        if self.seen.clone().changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+    /// Resolves when it is another connection than the n-th: what was in flight then is not answered any more.
+    pub async fn is_another_than(&self, connects: u64) {
+        // An ended sender is the end of the session, too.
+        let _ = self.seen.clone().wait_for(|seen| seen.closed || seen.connects != connects).await;
     }
 }
 
@@ -73,10 +79,13 @@ fn note(tell: &watch::Sender<Seen>, event: &Event) {
             tell.send_modify(|seen| seen.connects += 1);
             told::connected(true);
         }
-        Event::Disconnected | Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {
-            warn!("NATS: {event}");
-        }
-        Event::ServerError(_) | Event::ClientError(_) => warn!("NATS: {event}"),
+        Event::Disconnected
+        | Event::LameDuckMode
+        | Event::Draining
+        | Event::SlowConsumer(_)
+        | Event::ServerError(_) => warn!("NATS: {event}"),
+        // One for each try to connect again.
+        Event::ClientError(_) => debug!("NATS: {event}"),
         Event::Closed => {
             warn!("NATS closed the connection for good: opening another");
             tell.send_modify(|seen| seen.closed = true);
