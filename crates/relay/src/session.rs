@@ -87,7 +87,7 @@ fn note(tell: &watch::Sender<Seen>, event: &Event) {
         // One for each try to connect again.
         Event::ClientError(_) => debug!("NATS: {event}"),
         Event::Closed => {
-            warn!("NATS closed the connection for good: opening another");
+            debug!("the connection to NATS is closed for good");
             tell.send_modify(|seen| seen.closed = true);
         }
     }
