@@ -28,7 +28,7 @@ build:
 
 # kill -9 at random, in many seeded rounds: CHAOS_ROUNDS=200 CHAOS_SEED=0.
 chaos: setup build
-	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --locked -p tests kill:: -- --nocapture
+	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --locked -p tests -- kill:: chaos:: --nocapture
 
 # Checks every query against a fresh database and writes .sqlx anew, so that a build needs none.
 queries: setup

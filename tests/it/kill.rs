@@ -15,7 +15,7 @@ use crate::{
 /// Rounds in `make test`; `make chaos` asks for more.
 const ROUNDS: u64 = 12;
 
-fn rounds() -> std::ops::Range<u64> {
+pub fn rounds() -> std::ops::Range<u64> {
     let asked = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let first = asked("CHAOS_SEED").unwrap_or(0);
     first..first + asked("CHAOS_ROUNDS").unwrap_or(ROUNDS)

@@ -2,6 +2,7 @@
 
 mod append;
 mod audit;
+mod chaos;
 mod design;
 mod facts;
 mod figures;

@@ -36,7 +36,9 @@ async fn both_walks_go_the_way_that_the_readme_tells() {
     // What the blocks promise in their comments is what came, in that order.
     let mut rest = said.as_str();
     for promise in walks.lines().filter_map(|line| line.strip_prefix("# -> ")) {
-        let at = rest.find(promise).unwrap_or_else(|| panic!("{promise} is promised; after what came before it said\n{rest}"));
+        let at = rest
+            .find(promise)
+            .unwrap_or_else(|| panic!("{promise} is promised; after what came before it said\n{rest}"));
         rest = &rest[at + promise.len()..];
     }
 }
