@@ -3,6 +3,7 @@
 //! Money is why this is our own: no crate on offer holds 76 digits, stays `Copy`, refuses instead of rounding and divides
 //! once with a 512-bit product in between. The digits themselves are `ruint`'s.
 
+mod narrow;
 mod text;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 
 use ruint::{Uint, UintTryFrom, aliases::U256};
 
+type U512 = Uint<512, 8>;
 type U1024 = Uint<1024, 16>;
 
 /// Decimal places of a quotient; it is rounded there once, half to even.
@@ -105,13 +107,7 @@ impl Decimal {
 
     /// Exact sum.
     pub fn plus(self, other: Self) -> Result<Self, ArithmeticError> {
-        let (left, right, scale) = aligned(self, other)?;
-        let (negative, digits) = match (self.negative == other.negative, left >= right) {
-            (true, _) => (self.negative, left.checked_add(right).ok_or(Overflow)?),
-            (false, true) => (self.negative, left - right),
-            (false, false) => (other.negative, right - left),
-        };
-        Ok(Self { negative: negative && !digits.is_zero(), digits, scale })
+        narrow::plus(self, other).map_or_else(|| sum_in_256(self, other), Ok)
     }
 
     /// Exact difference.
@@ -122,10 +118,10 @@ impl Decimal {
     /// Exact product.
     pub fn times(self, other: Self) -> Result<Self, ArithmeticError> {
         let negative = self.negative != other.negative;
-        if let (Ok(left), Ok(right)) = (u128::try_from(self.digits), u128::try_from(other.digits))
+        if let (Some(left), Some(right)) = (narrow::narrow(self.digits), narrow::narrow(other.digits))
             && self.scale + other.scale <= DIGITS_MAX
         {
-            let digits = U256::from(left) * U256::from(right);
+            let digits = left.checked_mul(right).map_or_else(|| self.digits * other.digits, narrow::wide);
             return Ok(Self { negative: negative && !digits.is_zero(), digits, scale: self.scale + other.scale });
         }
         let (left, right) = (self.normalised(), other.normalised());
@@ -142,16 +138,14 @@ impl Decimal {
         }
         let negative = (self.negative != times.negative) != by.negative;
         // self*times/by = digits * 10^(36 + by.scale - self.scale - times.scale) / 10^36
-        let mut above = wide(self.digits) * wide(times.digits);
-        let mut below = wide(by.digits);
         let shift = i64::from(DIVISION_PLACES + by.scale) - i64::from(self.scale + times.scale);
-        let power = wide_ten(u32::try_from(shift.unsigned_abs()).expect("scales are small"));
-        if shift >= 0 {
-            above *= power
-        } else {
-            below *= power
-        }
-        let digits = U256::uint_try_from(half_even(above, below)).map_err(|_| Overflow)?;
+        let power = u32::try_from(shift.unsigned_abs()).expect("scales are small");
+        let (above, below) = if shift >= 0 { (power, 0) } else { (0, power) };
+        let digits = match quotient_in_512(self.digits, times.digits, above, by.digits, below) {
+            Some(quotient) => U256::uint_try_from(quotient),
+            None => U256::uint_try_from(quotient_in_1024(self.digits, times.digits, above, by.digits, below)),
+        };
+        let digits = digits.map_err(|_| Overflow)?;
         Ok(Self { negative: negative && !digits.is_zero(), digits, scale: DIVISION_PLACES }.normalised())
     }
 
@@ -178,7 +172,8 @@ impl Decimal {
             return Self::ZERO;
         }
         for step in [16_u32, 4, 1] {
-            while self.scale >= step {
+            // A multiple of 10^n is one of 2^n, which is seen at a glance.
+            while self.scale >= step && self.digits.trailing_zeros() >= step as usize {
                 let (quotient, remainder) = divided(self.digits, TENS[step as usize]);
                 if !remainder.is_zero() {
                     break;
@@ -191,10 +186,20 @@ impl Decimal {
     }
 }
 
+fn sum_in_256(left: Decimal, right: Decimal) -> Result<Decimal, ArithmeticError> {
+    let (above, below, scale) = aligned(left, right)?;
+    let (negative, digits) = match (left.negative == right.negative, above >= below) {
+        (true, _) => (left.negative, above.checked_add(below).ok_or(Overflow)?),
+        (false, true) => (left.negative, above - below),
+        (false, false) => (right.negative, below - above),
+    };
+    Ok(Decimal { negative: negative && !digits.is_zero(), digits, scale })
+}
+
 fn divided(digits: U256, by: U256) -> (U256, U256) {
-    match (u128::try_from(digits), u128::try_from(by)) {
-        (Ok(digits), Ok(by)) => (U256::from(digits / by), U256::from(digits % by)),
-        _ => digits.div_rem(by),
+    match (narrow::narrow(digits), narrow::narrow(by)) {
+        (Some(digits), Some(by)) => (narrow::wide(digits / by), narrow::wide(digits % by)),
+        (None, _) | (_, None) => digits.div_rem(by),
     }
 }
 
@@ -206,14 +211,30 @@ fn wide_ten(power: u32) -> U1024 {
     U1024::from(10).pow(U1024::from(power))
 }
 
-fn half_even(above: U1024, below: U1024) -> U1024 {
+/// `left * right * 10^above / (by * 10^below)`, rounded half to even, if nothing in between needs more than 512 bits: a
+/// tenth of the cost of 1024.
+fn quotient_in_512(left: U256, right: U256, above: u32, by: U256, below: u32) -> Option<U512> {
+    let (above, below) = (*TENS.get(above as usize)?, *TENS.get(below as usize)?);
+    let fits = left.bit_len() + right.bit_len() + above.bit_len() <= 512;
+    let product = || left.widening_mul::<256, 4, 512, 8>(right) * U512::from(above);
+    fits.then(|| half_even(product(), by.widening_mul::<256, 4, 512, 8>(below)))
+}
+
+fn quotient_in_1024(left: U256, right: U256, above: u32, by: U256, below: u32) -> U1024 {
+    half_even(wide(left) * wide(right) * wide_ten(above), wide(by) * wide_ten(below))
+}
+
+fn half_even<const BITS: usize, const LIMBS: usize>(
+    above: Uint<BITS, LIMBS>,
+    below: Uint<BITS, LIMBS>,
+) -> Uint<BITS, LIMBS> {
     let (quotient, remainder) = above.div_rem(below);
-    let up = match (remainder << 1_usize).cmp(&below) {
+    let up = match remainder.cmp(&(below - remainder)) {
         Ordering::Less => false,
         Ordering::Equal => quotient.bit(0),
         Ordering::Greater => true,
     };
-    if up { quotient + U1024::from(1) } else { quotient }
+    if up { quotient + Uint::ONE } else { quotient }
 }
 
 fn digit_count(digits: U256) -> u32 {
@@ -259,10 +280,8 @@ impl Ord for Decimal {
 fn distance(left: Decimal, right: Decimal) -> Ordering {
     let scale = left.scale.max(right.scale);
     let raised = |value: Decimal| wide(value.digits) * wide_ten(scale - value.scale);
-    match try_aligned(left, right) {
-        Some((left, right, _)) => left.cmp(&right),
-        None => raised(left).cmp(&raised(right)),
-    }
+    let in_256 = || try_aligned(left, right).map(|(left, right, _)| left.cmp(&right));
+    narrow::distance(left, right).or_else(in_256).unwrap_or_else(|| raised(left).cmp(&raised(right)))
 }
 
 impl PartialOrd for Decimal {
@@ -383,6 +402,20 @@ mod tests {
             prop_assert_eq!(a.plus(b).unwrap().minus(b).unwrap(), a);
             prop_assert_eq!(a.plus(b).unwrap(), b.plus(a).unwrap());
             prop_assert_eq!(a.cmp(&b), a.minus(b).unwrap().cmp(&Decimal::ZERO));
+        }
+
+        #[test]
+        fn what_fits_in_few_bits_comes_out_as_it_does_in_many(a in any_decimal(), b in any_decimal(), power in 0_u32..76) {
+            if let Some(sum) = narrow::plus(a, b) {
+                let wide = sum_in_256(a, b).unwrap();
+                prop_assert_eq!((sum.negative, sum.digits, sum.scale), (wide.negative, wide.digits, wide.scale));
+            }
+            for (above, below) in [(power, 0), (0, power)] {
+                if let Some(quotient) = quotient_in_512(a.digits, b.digits, above, U256::from(7919), below) {
+                    let wide = quotient_in_1024(a.digits, b.digits, above, U256::from(7919), below);
+                    prop_assert_eq!(U1024::from(quotient), wide);
+                }
+            }
         }
 
         #[test]

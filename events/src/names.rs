@@ -1,6 +1,10 @@
 //! Names that come from outside, checked once at the door: assets, pairs, slugs, accounts, orders and trades.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -90,7 +94,7 @@ name!(
     Asset,
     "asset",
     "use 1 to 32 letters or digits, as the exchange spells it",
-    |text| within(text, 32) && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_'))
+    is_asset
 );
 name!(
     /// The name that people give a client or a bot; never reused for another.
@@ -125,12 +129,18 @@ name!(
     visible
 );
 
+fn is_asset(text: &str) -> bool {
+    within(text, 32) && text.chars().all(|c| c.is_ascii_alphanumeric() || c.is_alphanumeric() || matches!(c, '.' | '_'))
+}
+
 fn within(text: &str, most: usize) -> bool {
-    (1..=most).contains(&text.chars().count())
+    // There are never more characters than bytes, which need not be counted.
+    !text.is_empty() && (text.len() <= most || text.chars().count() <= most)
 }
 
 fn visible(text: &str) -> bool {
-    within(text, 128) && !text.chars().any(|c| c.is_control() || c.is_whitespace())
+    let plain = text.bytes().all(|b| b.is_ascii_graphic());
+    within(text, 128) && (plain || !text.chars().any(|c| c.is_control() || c.is_whitespace()))
 }
 
 impl From<super::ClientId> for AccountName {
@@ -142,7 +152,8 @@ impl From<super::ClientId> for AccountName {
 impl Asset {
     /// The reporting currency unless a client says otherwise. USDC is not USDT.
     pub fn usdt() -> Self {
-        Self("USDT".into())
+        static USDT: LazyLock<Asset> = LazyLock::new(|| Asset("USDT".into()));
+        USDT.clone()
     }
 }
 
@@ -156,7 +167,7 @@ pub struct Pair {
 impl Pair {
     /// The pair of two assets.
     pub fn of(base: &Asset, quote: &Asset) -> Self {
-        Self { text: format!("{base}-{quote}").into(), dash: base.as_str().len() }
+        Self { text: [base.as_str(), "-", quote.as_str()].concat().into(), dash: base.as_str().len() }
     }
 
     /// The asset that is bought and sold.
@@ -191,8 +202,8 @@ impl FromStr for Pair {
     fn from_str(text: &str) -> Result<Self, BadName> {
         let bad = || BadName::new("pair", text, "write BASE-QUOTE, two different assets");
         let (base, quote) = text.split_once('-').ok_or_else(bad)?;
-        let (base, quote): (Asset, Asset) = (base.parse().map_err(|_| bad())?, quote.parse().map_err(|_| bad())?);
-        if base == quote { Err(bad()) } else { Ok(Self::of(&base, &quote)) }
+        let valid = is_asset(base) && is_asset(quote) && base != quote;
+        if valid { Ok(Self { text: text.into(), dash: base.len() }) } else { Err(bad()) }
     }
 }
 

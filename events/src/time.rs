@@ -94,10 +94,30 @@ impl FromStr for Time {
     type Err = BadTime;
 
     fn from_str(text: &str) -> Result<Self, BadTime> {
+        if let Some(at) = as_written(text) {
+            return Ok(at);
+        }
         let bad = || BadTime(text.chars().take(40).collect());
         let at = DateTime::parse_from_rfc3339(text).map_err(|_| bad())?;
         Self::from_micros(at.timestamp_micros()).map_err(|_| bad())
     }
+}
+
+/// Exactly the form that we write, `2024-08-08T23:59:59.999123Z`: read by place, as every event has some.
+fn as_written(text: &str) -> Option<Time> {
+    let text: &[u8; 27] = text.as_bytes().try_into().ok()?;
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (26, b'Z')];
+    if marks.iter().any(|(at, mark)| text[*at] != *mark) {
+        return None;
+    }
+    let number = |from: usize, to: usize| {
+        text[from..to]
+            .iter()
+            .try_fold(0_u32, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0')))
+    };
+    let date = NaiveDate::from_ymd_opt(i32::try_from(number(0, 4)?).ok()?, number(5, 7)?, number(8, 10)?)?;
+    let at = date.and_hms_micro_opt(number(11, 13)?, number(14, 16)?, number(17, 19)?, number(20, 26)?)?;
+    Time::from_micros(at.and_utc().timestamp_micros()).ok()
 }
 
 impl fmt::Display for Time {
@@ -135,6 +155,18 @@ mod tests {
         assert_eq!(at.to_string(), "2024-08-08T23:59:59.999000Z");
         assert_eq!(at.to_string().parse(), Ok(at));
         assert_eq!(Time::EPOCH.to_string(), "1970-01-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn only_the_form_that_we_write_is_read_by_place_and_it_is_read_as_any_other() {
+        for text in ["2024-02-29T00:00:00.000001Z", "0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"] {
+            let at = as_written(text).unwrap();
+            assert_eq!(at.to_string(), text);
+            assert_eq!(text.replace('Z', "+00:00").parse(), Ok(at));
+        }
+        for bad in ["2023-02-29T00:00:00.000001Z", "2024-02-29T24:00:00.000001Z", "2024-02-29T00:00:00.00000+Z"] {
+            assert!(bad.parse::<Time>().is_err(), "{bad} passed as a time");
+        }
     }
 
     #[test]

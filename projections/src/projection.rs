@@ -105,6 +105,9 @@ pub trait ReadModel: Send {
     /// Works on this version instead of the live one.
     fn on_version(&mut self, version: i32);
 
+    /// One more worker of the same version, over the same connections: the two share the work.
+    fn another(&self) -> Box<dyn ReadModel>;
+
     /// Takes one client forward by at most one batch.
     async fn step(&mut self) -> Result<Step, ProjectError>;
 }

@@ -1,8 +1,18 @@
 //! Versions of a read model: each in a schema of its own, so that a new one is filled beside the live one, compared with
 //! it row by row, and put in its place by changing one row.
 
+use std::{
+    num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::available_parallelism,
+};
+
 use events::ClientId;
 use sqlx::{Connection, PgConnection, PgPool};
+use tokio::task::JoinSet;
 
 use crate::{
     projection::{ProjectError, ReadModel, Step},
@@ -173,9 +183,24 @@ async fn make_tables(tx: &mut PgConnection, model: &dyn ReadModel, version: i32)
     Ok(())
 }
 
+/// Takes every client to its head, with as many workers as there are processors.
 async fn fill(model: &mut dyn ReadModel, folded: &mut impl FnMut(u64)) -> Result<(), RebuildError> {
     let projection = model.name();
-    match worker::catch_up(model, folded).await?.into_iter().next() {
+    let by_others = Arc::new(AtomicU64::new(0));
+    let mut others = JoinSet::new();
+    for _ in 1..available_parallelism().map_or(1, NonZero::get) {
+        let (mut other, by_others) = (model.another(), Arc::clone(&by_others));
+        let count = move |events| {
+            by_others.fetch_add(events, Ordering::Relaxed);
+        };
+        others.spawn(async move { worker::catch_up(&mut *other, count).await });
+    }
+    let mut parked = worker::catch_up(model, |events| folded(events + by_others.swap(0, Ordering::Relaxed))).await?;
+    while let Some(other) = others.join_next().await {
+        parked.extend(other.expect("a worker catches what panics in it")?);
+    }
+    folded(by_others.swap(0, Ordering::Relaxed));
+    match parked.into_iter().next() {
         Some(Step::Parked { client, seq, trouble }) => Err(RebuildError::Parked { projection, client, seq, trouble }),
         Some(Step::Idle | Step::Folded { .. } | Step::Failed { .. }) | None => Ok(()),
     }

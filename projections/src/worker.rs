@@ -25,11 +25,14 @@ use crate::{
     projection::{ProjectError, Projection, ReadModel, Step},
 };
 
-/// Events in one batch, as long as batches are quick.
-const BATCH: u64 = 2_000;
+/// Events in one batch, as long as batches are quick: enough that what a batch costs by itself is little, few enough that
+/// what a model keeps of them until it is saved takes little room.
+const BATCH: u64 = 16_384;
 /// Events in one batch at most: where each batch costs a long refold, fewer and larger ones finish sooner.
-const BATCH_MAX: u64 = 64_000;
-const SLOW: Duration = Duration::from_secs(1);
+const BATCH_MAX: u64 = 65_536;
+const SLOW: Duration = Duration::from_secs(4);
+/// Events in one batch after a larger one failed, before they are tried one by one.
+const CAREFUL: u64 = 128;
 /// Tries at one event before it is parked.
 const ATTEMPTS_MAX: i32 = 5;
 /// Clients whose model is kept open between batches.
@@ -45,10 +48,17 @@ pub struct Worker<P> {
     work: Work,
     /// Models as they stand after their checkpoint, so that the next batch need not read them again.
     open: HashMap<ClientId, Open<P>>,
-    /// Up to here one event at a time: a batch failed, and only one of its events is to blame.
-    careful: HashMap<ClientId, u64>,
+    /// What to be careful with: a batch failed, and only one of its events is to blame.
+    careful: HashMap<ClientId, Careful>,
     last: ClientId,
     batch: u64,
+}
+
+/// Up to this event only so many at a time.
+#[derive(Debug)]
+struct Careful {
+    until: u64,
+    most: u64,
 }
 
 #[derive(Debug)]
@@ -92,7 +102,7 @@ impl<P: Projection> Worker<P> {
             tx.commit().await?;
             return Ok(Step::Parked { client: lease.client, seq: lease.reached + 1, trouble });
         }
-        let last = self.last_of_batch(&lease);
+        let last = self.last_of_batch(&lease, attempts);
         match self.carry_out(tx, &lease, last).await {
             Ok(step) => Ok(step),
             Err(fault) => self.failed(&lease, last, fault).await,
@@ -122,27 +132,36 @@ impl<P: Projection> Worker<P> {
         }
     }
 
-    fn last_of_batch(&mut self, lease: &Lease) -> u64 {
-        let careful = self.careful.get(&lease.client).is_some_and(|until| lease.reached < *until);
-        if !careful {
+    fn last_of_batch(&mut self, lease: &Lease, attempts: i32) -> u64 {
+        if self.careful.get(&lease.client).is_some_and(|careful| careful.until <= lease.reached) {
             self.careful.remove(&lease.client);
         }
-        let most = if careful { 1 } else { self.batch };
-        lease.head.min(lease.reached + most)
+        // Another worker may have failed here, or died, which this one knows by the tries alone: were each to begin with
+        // a whole batch, its first event would be parked for another's fault.
+        let most = match attempts {
+            ..=1 => self.batch,
+            2 => CAREFUL,
+            3.. => 1,
+        };
+        let careful = self.careful.get(&lease.client).map_or(most, |careful| careful.most);
+        lease.head.min(lease.reached + most.min(careful))
     }
 
     /// One batch, folded and saved; the caller commits.
     async fn batch(&mut self, tx: &mut PgConnection, lease: &Lease, last: u64) -> Result<Step, ProjectError> {
         let started = Instant::now();
-        let events = read::between(&mut *tx, lease.client, lease.reached + 1, last).await?;
-        let newest = events.last().expect("the head is ahead of the checkpoint");
-        assert_eq!(events[0].seq, lease.reached + 1, "{} would skip from {}", P::NAME, lease.reached);
-        // Fewer than asked for, where one that cannot be read stands in between: that one comes first next time.
-        let last = newest.seq;
         let mut open = self.open(tx, lease).await?;
-        fold(&mut open.model, &events, &lease.skips)?;
+        let mut newest = None;
+        // Each is folded as it arrives, so that a batch is never in memory as a whole.
+        read::each(&mut *tx, lease.client, lease.reached + 1, last, |event| {
+            newest = Some((event.seq, event.recorded_at));
+            fold(&mut open.model, &event, &lease.skips)
+        })
+        .await?;
+        // Fewer than asked for, where one that cannot be read stands in between: that one comes first next time.
+        let (last, recorded_at) = newest.expect("the head is ahead of the checkpoint");
         open.model.save(tx, lease.client, last).await?;
-        checkpoints::advance(tx, P::NAME, lease, last, newest.recorded_at).await?;
+        checkpoints::advance(tx, P::NAME, lease, last, recorded_at).await?;
         open.reached = last;
         self.keep_open(lease.client, open);
         self.batch = if started.elapsed() > SLOW { (self.batch * 2).min(BATCH_MAX) } else { BATCH };
@@ -168,20 +187,20 @@ impl<P: Projection> Worker<P> {
 
     async fn failed(&mut self, lease: &Lease, last: u64, fault: ProjectError) -> Result<Step, ProjectError> {
         self.open.remove(&lease.client);
-        self.careful.insert(lease.client, last);
+        let most = if last - lease.reached > CAREFUL { CAREFUL } else { 1 };
+        self.careful.insert(lease.client, Careful { until: last, most });
         let trouble = chain(&fault);
         checkpoints::keep_trouble(&self.counting, P::NAME, lease, &trouble, !fault.is_transient()).await?;
         if fault.is_transient() { Err(fault) } else { Ok(Step::Failed { client: lease.client, trouble }) }
     }
 }
 
-fn fold<P: Projection>(model: &mut P, events: &[Recorded], skips: &[i64]) -> Result<(), ProjectError> {
-    for event in events.iter().filter(|event| !skips.contains(&(event.seq as i64))) {
-        let folded = catch_unwind(AssertUnwindSafe(|| model.fold(event)));
-        let broke = |panic: Box<dyn Any + Send>| ProjectError::Unfoldable { seq: event.seq, reason: said(&*panic) };
-        folded.map_err(broke)??;
+fn fold<P: Projection>(model: &mut P, event: &Recorded, skips: &[i64]) -> Result<(), ProjectError> {
+    if skips.contains(&(event.seq as i64)) {
+        return Ok(());
     }
-    Ok(())
+    let broke = |panic: Box<dyn Any + Send>| ProjectError::Unfoldable { seq: event.seq, reason: said(&*panic) };
+    catch_unwind(AssertUnwindSafe(|| model.fold(event))).map_err(broke)?
 }
 
 /// A text that changes with the tables and with the fold.
@@ -217,6 +236,10 @@ impl<P: Projection> ReadModel for Worker<P> {
 
     fn on_version(&mut self, version: i32) {
         self.work.version = Some(version);
+    }
+
+    fn another(&self) -> Box<dyn ReadModel> {
+        Box::new(Self { work: self.work.clone(), ..Self::new(self.db.clone(), self.counting.clone()) })
     }
 
     async fn step(&mut self) -> Result<Step, ProjectError> {

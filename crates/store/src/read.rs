@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use events::{AggregateRef, ClientId, Event, EventId, Recorded, Unreadable, export::EventLine};
+use futures::TryStreamExt;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
@@ -72,16 +73,35 @@ pub async fn after(
 }
 
 /// The events numbered `first` to `last`, as far as they are there and can be read, in order, without a gap.
-///
-/// # Panics
-/// If the stream has a gap: a bug, or somebody's hand in the database.
 pub async fn between(
     db: impl PgExecutor<'_>,
     client: ClientId,
     first: u64,
     last: u64,
 ) -> Result<Vec<Recorded>, ReadError> {
-    let rows = sqlx::query_as!(
+    let mut events = Vec::new();
+    each(db, client, first, last, |event| {
+        events.push(event);
+        Ok::<(), ReadError>(())
+    })
+    .await?;
+    Ok(events)
+}
+
+/// Hands on the events numbered `first` to `last`, each as it arrives, so that a long stretch takes no room: as far as
+/// they are there and can be read, in order, without a gap. An unreadable one is an error only when it comes first, so
+/// that it withholds none of the others.
+///
+/// # Panics
+/// If the stream has a gap: a bug, or somebody's hand in the database.
+pub async fn each<E: From<ReadError>>(
+    db: impl PgExecutor<'_>,
+    client: ClientId,
+    first: u64,
+    last: u64,
+    mut take: impl FnMut(Recorded) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut rows = sqlx::query_as!(
         Row,
         r#"
         select client_id, client_seq, aggregate_type, aggregate_id, aggregate_seq, event_id, event_type, event_version,
@@ -94,31 +114,19 @@ pub async fn between(
         first as i64,
         last as i64
     )
-    .fetch_all(db)
-    .await
-    .map_err(|cause| ReadError::Database { client, cause })?;
-    for (row, expected) in rows.iter().zip(first..) {
-        assert_eq!(
-            row.client_seq as u64, expected,
-            "the stream of client {client} has a gap before {}",
-            row.client_seq
-        );
-    }
-    readable(rows)
-}
-
-/// The events before the first unreadable one; that one is an error only when it comes first, so that it withholds none
-/// of the others.
-fn readable(rows: Vec<Row>) -> Result<Vec<Recorded>, ReadError> {
-    let mut events = Vec::with_capacity(rows.len());
-    for row in rows {
+    .fetch(db);
+    let mut expected = first;
+    while let Some(row) = rows.try_next().await.map_err(|cause| ReadError::Database { client, cause })? {
+        let seq = row.client_seq as u64;
+        assert_eq!(seq, expected, "the stream of client {client} has a gap before {seq}");
         match row.read() {
-            Ok(event) => events.push(event),
-            Err(corrupt) if events.is_empty() => return Err(corrupt.into()),
+            Ok(event) => take(event)?,
+            Err(corrupt) if seq == first => return Err(ReadError::from(corrupt).into()),
             Err(_) => break,
         }
+        expected += 1;
     }
-    Ok(events)
+    Ok(())
 }
 
 /// Lets this transaction, of login `query` or `auditor`, see one client and no other.

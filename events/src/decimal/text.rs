@@ -5,16 +5,43 @@ use std::{fmt, str::FromStr};
 use ruint::aliases::U256;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{DIGITS_MAX, Decimal, DecimalError, TENS, digit_count};
+use super::{DIGITS_MAX, Decimal, DecimalError, TENS, digit_count, narrow::narrow};
 
 impl FromStr for Decimal {
     type Err = DecimalError;
 
     fn from_str(text: &str) -> Result<Self, DecimalError> {
+        if let Some(plain) = plain(text) {
+            return Ok(plain);
+        }
         let shown = || text.chars().take(60).collect::<String>();
         let (number, exponent) = parts(text).ok_or_else(|| DecimalError::NotANumber(shown()))?;
         scaled(number, exponent).ok_or_else(|| DecimalError::TooPrecise(shown()))
     }
+}
+
+/// `[-] digits [. digits]` of at most 19 digits, as nearly all numbers are written: read in one pass.
+fn plain(text: &str) -> Option<Decimal> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    if unsigned.len() > 20 {
+        return None;
+    }
+    let (mut digits, mut point) = (0_u64, None);
+    for (at, byte) in unsigned.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' if at < 19 || point.is_some() => digits = digits * 10 + u64::from(byte - b'0'),
+            b'.' if at > 0 && point.is_none() => point = Some(at),
+            _ => return None,
+        }
+    }
+    let mut scale = point.map_or(0, |point| unsigned.len() - point - 1);
+    if unsigned.is_empty() || (scale == 0 && point.is_some()) {
+        return None;
+    }
+    while scale > 0 && digits.is_multiple_of(10) {
+        (digits, scale) = (digits / 10, scale - 1);
+    }
+    Some(Decimal { negative: digits != 0 && text.starts_with('-'), digits: U256::from(digits), scale: scale as u32 })
 }
 
 struct Number<'a> {
@@ -72,7 +99,7 @@ fn scaled(number: Number<'_>, exponent: i64) -> Option<Decimal> {
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.normalised();
-        let digits = value.digits.to_string();
+        let digits = narrow(value.digits).map_or_else(|| value.digits.to_string(), |digits| digits.to_string());
         let places = value.scale as usize;
         let text = if places == 0 {
             digits
@@ -128,5 +155,26 @@ impl<'de> Deserialize<'de> for Decimal {
             }
         }
         deserializer.deserialize_any(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_plain_number_is_read_in_one_pass_as_it_is_by_its_parts(text in r"-?[0-9]{0,12}(\.[0-9]{0,12})?[ +e-]?") {
+            let by_parts = parts(&text).and_then(|(number, exponent)| scaled(number, exponent));
+            if let Some(read) = plain(&text) {
+                let by_parts = by_parts.unwrap();
+                prop_assert_eq!((read.digits, read.scale), (by_parts.digits, by_parts.scale));
+                prop_assert_eq!(read, by_parts);
+            } else {
+                prop_assert!(by_parts.is_none() || text.len() > 19, "{} was left out", text);
+            }
+        }
     }
 }

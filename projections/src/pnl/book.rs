@@ -1,13 +1,10 @@
 //! One book: a bot's trading on one exchange, market and pair, by every method at once (R3 to R5).
 
-use events::{
-    Decimal, Market, Time,
-    decimal::ArithmeticError,
-    ledger::{Fill, Side},
-};
+use events::{Asset, Decimal, Market, Price, Time, decimal::ArithmeticError, ledger::Side};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    entry::Trade,
     lots::{Closed, Lots, Order},
     tally::{Tally, add},
 };
@@ -19,25 +16,48 @@ pub struct Book {
     pub tally: Tally,
     fifo: Lots,
     lifo: Lots,
+    /// Whether its equity is still what it was when it was looked at last: looking again finds nothing new.
+    #[serde(skip)]
+    pub calm: bool,
 }
 
 impl Book {
     /// A book of which nothing is known before this moment.
     pub fn new(at: Time) -> Self {
-        Self { tally: Tally::new(at), fifo: Lots::default(), lifo: Lots::default() }
+        Self { tally: Tally::new(at), fifo: Lots::default(), lifo: Lots::default(), calm: false }
     }
 
-    /// Counts a fill.
-    pub fn fill(&mut self, fill: &Fill, known: Known<'_>) -> Result<(), ArithmeticError> {
-        self.tally.count(fill)?;
-        let delta = delta(fill)?;
-        self.tally.capture_spread(fill, delta, known)?;
-        self.trade(delta, fill.price.0, fill.at)?;
-        self.tally.charge(fill, known)
+    /// Counts a fill of this moment.
+    pub fn trade(&mut self, trade: &Trade, at: Time, known: Known<'_>) -> Result<(), ArithmeticError> {
+        self.calm = false;
+        self.tally.count(trade)?;
+        let delta = delta(trade)?;
+        self.tally.capture_spread(trade, delta, known)?;
+        self.change(delta, trade.price.0, at)?;
+        self.tally.charge(trade, known)
+    }
+
+    /// Counts funding that was paid or received.
+    pub fn fund(
+        &mut self,
+        amount: Decimal,
+        asset: &Asset,
+        into: &Asset,
+        known: Known<'_>,
+    ) -> Result<(), ArithmeticError> {
+        self.calm = false;
+        self.tally.fund(amount, asset, into, known)
+    }
+
+    /// Looks at the equity at a moment.
+    pub fn sample(&mut self, mark: Option<Price>) -> Result<(), ArithmeticError> {
+        self.calm = true;
+        self.tally.sample(mark)
     }
 
     /// Takes over what was held before the first recorded fill.
     pub fn opening(&mut self, position: Decimal, cost: Decimal, at: Time) -> Result<(), ArithmeticError> {
+        self.calm = false;
         let tally = &mut self.tally;
         tally.open(at)?;
         for (pool, lots) in [(&mut tally.fifo_cost, &mut self.fifo), (&mut tally.lifo_cost, &mut self.lifo)] {
@@ -49,7 +69,7 @@ impl Book {
         add(&mut tally.position, position)
     }
 
-    fn trade(&mut self, delta: Decimal, price: Decimal, at: Time) -> Result<(), ArithmeticError> {
+    fn change(&mut self, delta: Decimal, price: Decimal, at: Time) -> Result<(), ArithmeticError> {
         let tally = &mut self.tally;
         tally.open(at)?;
         let fifo = self.fifo.trade(delta, price, Order::OldestFirst)?;
@@ -80,18 +100,18 @@ fn settle(
 }
 
 /// What the fill changed in the base asset: on spot a base fee leaves with it (R4).
-fn delta(fill: &Fill) -> Result<Decimal, ArithmeticError> {
-    let amount = match fill.side {
-        Side::Buy => fill.amount.0,
-        Side::Sell => -fill.amount.0,
+fn delta(trade: &Trade) -> Result<Decimal, ArithmeticError> {
+    let amount = match trade.side {
+        Side::Buy => trade.amount.0,
+        Side::Sell => -trade.amount.0,
     };
-    match fill.market {
+    match trade.book.market {
         Market::Perp => Ok(amount),
-        Market::Spot => fill
+        Market::Spot => trade
             .fees
             .iter()
             .flatten()
-            .filter(|fee| fee.asset.as_str() == fill.pair.base())
+            .filter(|fee| fee.asset.as_str() == trade.book.pair.base())
             .try_fold(amount, |delta, fee| delta.minus(fee.amount)),
     }
 }

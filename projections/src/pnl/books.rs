@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::NaiveDate;
-use events::{Asset, Decimal, Time, decimal::ArithmeticError, ledger::BookKey};
+use events::{Asset, Decimal, Pair, Price, Time, decimal::ArithmeticError, ledger::BookKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
@@ -74,12 +74,12 @@ impl Books {
         Ok(())
     }
 
-    /// Looks at every book's equity at a moment after its first fill.
+    /// Looks at every book's equity at a moment after its first fill, unless nothing has changed it.
     pub fn sample(&mut self, at: Time) -> Result<(), ArithmeticError> {
         for (key, book) in &mut self.books {
-            if book.tally.opened.is_some_and(|opened| opened < at) {
+            if !book.calm && book.tally.opened.is_some_and(|opened| opened < at) {
                 let mark = self.observed.of(&key.pair);
-                Arc::make_mut(book).tally.sample(mark)?;
+                Arc::make_mut(book).sample(mark)?;
             }
         }
         Ok(())
@@ -99,14 +99,14 @@ impl Books {
     pub fn take(&mut self, place: Place, entry: &Entry) -> Result<(), ArithmeticError> {
         let known = Known { observed: &self.observed, supplied: &self.supplied };
         match entry {
-            Entry::Mark { pair, price } => Arc::make_mut(&mut self.observed).observe(pair.clone(), *price),
+            Entry::Mark { pair, price } => self.mark(pair, *price),
             Entry::FeeRate { pair, price } => Arc::make_mut(&mut self.supplied).observe(pair.clone(), *price),
-            Entry::Fill(fill) => open(&mut self.books, &fill.book(), place.at).fill(fill, known)?,
+            Entry::Trade(trade) => open(&mut self.books, &trade.book, place.at).trade(trade, place.at, known)?,
             Entry::Opening { book, position, cost } => {
                 open(&mut self.books, book, place.at).opening(*position, *cost, place.at)?
             }
             Entry::Funding { book, amount, asset } => {
-                open(&mut self.books, book, place.at).tally.fund(*amount, asset, &book.pair.quote_asset(), known)?
+                open(&mut self.books, book, place.at).fund(*amount, asset, &book.pair.quote_asset(), known)?
             }
             Entry::Flow { asset, amount } => {
                 let worth = known.observed_worth(*amount, asset, &Asset::usdt())?;
@@ -117,11 +117,20 @@ impl Books {
         self.reached = Some(place);
         Ok(())
     }
+
+    fn mark(&mut self, pair: &Pair, price: Price) {
+        Arc::make_mut(&mut self.observed).observe(pair.clone(), price);
+        for (_, book) in self.books.iter_mut().filter(|(key, book)| book.calm && key.pair == *pair) {
+            Arc::make_mut(book).calm = false;
+        }
+    }
 }
 
 fn open<'a>(books: &'a mut BTreeMap<BookKey, Arc<Book>>, key: &BookKey, at: Time) -> &'a mut Book {
-    let book = books.entry(key.clone()).or_insert_with(|| Arc::new(Book::new(at)));
-    Arc::make_mut(book)
+    if !books.contains_key(key) {
+        books.insert(key.clone(), Arc::new(Book::new(at)));
+    }
+    Arc::make_mut(books.get_mut(key).expect("it is there or was opened"))
 }
 
 /// JSON has no objects with keys of this kind: a list of pairs, in order.

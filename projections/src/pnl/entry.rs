@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use events::{
-    Asset, Decimal, Event, Pair, Price, Recorded, Time,
-    ledger::{BookKey, Fill, LedgerEvent},
+    Amount, Asset, Decimal, Event, Pair, Price, Recorded, Time,
+    ledger::{BookKey, Fee, Fill, LedgerEvent, Liquidity, Side},
     market::MarketEvent,
 };
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ enum Rank {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// Shared, because the recent past is kept and folded again.
-    Fill(Arc<Fill>),
+    Trade(Arc<Trade>),
     Opening {
         book: BookKey,
         position: Decimal,
@@ -55,6 +55,19 @@ pub enum Entry {
     },
 }
 
+/// What P&L counts of a fill: who told it and by which ids is left behind, because thousands are in memory at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trade {
+    pub book: BookKey,
+    pub side: Side,
+    pub price: Price,
+    pub amount: Amount,
+    /// Absent when nobody knows them.
+    pub fees: Option<Vec<Fee>>,
+    pub liquidity: Liquidity,
+    pub mid_at_fill: Option<Price>,
+}
+
 /// What an event does to the entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -74,6 +87,21 @@ impl Place {
 
     fn fact(at: Time, seq: u64) -> Self {
         Self { at, rank: Rank::Fact, seq }
+    }
+}
+
+impl Entry {
+    fn trade(fill: &Fill) -> Self {
+        let Fill { side, price, amount, ref fees, liquidity, mid_at_fill, .. } = *fill;
+        Self::Trade(Arc::new(Trade {
+            book: fill.book(),
+            side,
+            price,
+            amount,
+            fees: fees.clone(),
+            liquidity,
+            mid_at_fill,
+        }))
     }
 }
 
@@ -100,9 +128,9 @@ impl Change {
 fn ledger(fact: &LedgerEvent, seq: u64) -> Option<Change> {
     let here = |at: Time, entry| Some(Change::Put(Place::fact(at, seq), entry));
     match fact {
-        LedgerEvent::FillRecorded(fill) => here(fill.at, Entry::Fill(Arc::new(fill.clone()))),
+        LedgerEvent::FillRecorded(fill) => here(fill.at, Entry::trade(fill)),
         LedgerEvent::FillCorrected { corrects, was, fill, .. } => {
-            Some(Change::Put(Place::fact(was.at, *corrects), Entry::Fill(Arc::new((**fill).clone()))))
+            Some(Change::Put(Place::fact(was.at, *corrects), Entry::trade(fill)))
         }
         LedgerEvent::FillVoided { voids, was, .. } => Some(Change::Remove(Place::fact(was.at, *voids))),
         LedgerEvent::FillDisputed { .. } => None,

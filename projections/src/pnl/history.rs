@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Entries kept in memory behind the newest, at least; few in our own tests, so that these reach further back.
-const KEPT: usize = if cfg!(test) { 12 } else { 1_024 };
+const KEPT: usize = if cfg!(test) { 12 } else { 512 };
 /// Entries between two remembered states.
 const STRIDE: usize = if cfg!(test) { 3 } else { 64 };
 
@@ -120,13 +120,16 @@ impl History {
     }
 
     fn fold(&mut self, from: Place) -> Result<(), FoldError> {
-        for (place, entry) in self.entries.range(from..) {
-            if self.since_state == STRIDE {
+        let Some(newest) = self.entries.keys().next_back().map(|place| place.at) else { return Ok(()) };
+        let ahead = self.entries.range(from..).count();
+        for ((place, entry), ahead) in self.entries.range(from..).zip((0..ahead).rev()) {
+            // Further back than what is kept no state is ever asked for.
+            if self.since_state >= STRIDE && ahead < KEPT + STRIDE {
                 self.states.push((*place, self.now.clone()));
                 self.since_state = 0;
             }
             self.since_state += 1;
-            for boundary in boundaries(self.now.reached, *place) {
+            for boundary in boundaries(self.now.reached, *place).filter(|boundary| is_kept(*boundary, newest)) {
                 self.unsaved.closings.insert(boundary, self.now.clone());
             }
             let failed = |cause| FoldError { place: *place, cause };

@@ -6,11 +6,11 @@ use chrono::NaiveDate;
 use events::{
     Asset, Decimal, Price, Time,
     decimal::ArithmeticError,
-    ledger::{Fill, Liquidity, Side},
+    ledger::{Liquidity, Side},
 };
 use serde::{Deserialize, Serialize};
 
-use super::lots::Closed;
+use super::{entry::Trade, lots::Closed};
 use crate::rates::Known;
 
 /// What was counted of a book up to a moment. Money is in the quote asset, amounts are in the base asset.
@@ -145,38 +145,38 @@ impl Tally {
         }
     }
 
-    pub fn count(&mut self, fill: &Fill) -> Result<(), ArithmeticError> {
-        let notional = fill.price.times(fill.amount)?;
+    pub fn count(&mut self, trade: &Trade) -> Result<(), ArithmeticError> {
+        let notional = trade.price.times(trade.amount)?;
         self.fills += 1;
-        match fill.side {
+        match trade.side {
             Side::Buy => self.buys += 1,
             Side::Sell => self.sells += 1,
         }
-        add(&mut self.volume_base, fill.amount.0)?;
+        add(&mut self.volume_base, trade.amount.0)?;
         add(&mut self.volume_quote, notional)?;
         add(&mut self.day_volume, notional)?;
-        match fill.liquidity {
+        match trade.liquidity {
             Liquidity::Maker => add(&mut self.maker_volume, notional),
             Liquidity::Taker | Liquidity::Unknown => Ok(()),
         }
     }
 
-    pub fn capture_spread(&mut self, fill: &Fill, delta: Decimal, known: Known<'_>) -> Result<(), ArithmeticError> {
-        self.spread_capture = match (self.spread_capture, mid(fill, known)) {
-            (Some(captured), Some(mid)) => Some(captured.plus(delta.times(mid.0.minus(fill.price.0)?)?)?),
+    pub fn capture_spread(&mut self, trade: &Trade, delta: Decimal, known: Known<'_>) -> Result<(), ArithmeticError> {
+        self.spread_capture = match (self.spread_capture, mid(trade, known)) {
+            (Some(captured), Some(mid)) => Some(captured.plus(delta.times(mid.0.minus(trade.price.0)?)?)?),
             (None, _) | (_, None) => None,
         };
         Ok(())
     }
 
-    pub fn charge(&mut self, fill: &Fill, known: Known<'_>) -> Result<(), ArithmeticError> {
-        let Some(fees) = &fill.fees else {
+    pub fn charge(&mut self, trade: &Trade, known: Known<'_>) -> Result<(), ArithmeticError> {
+        let Some(fees) = &trade.fees else {
             self.unknown_fees += 1;
             return Ok(());
         };
         for fee in fees {
             add_of(&mut self.fees_by_asset, &fee.asset, fee.amount)?;
-            match fee_in_quote(&fee.asset, fee.amount, fill, known)? {
+            match fee_in_quote(&fee.asset, fee.amount, trade, known)? {
                 Some(worth) => {
                     add(&mut self.fees_quote, worth)?;
                     add(&mut self.day_fees, worth)?;
@@ -347,21 +347,23 @@ impl Tally {
 }
 
 /// The mid at the fill's moment: the fill's own, else the pair's rate; never the last trade (R13).
-fn mid(fill: &Fill, known: Known<'_>) -> Option<Price> {
-    fill.mid_at_fill.or_else(|| known.observed.of(&fill.pair))
+fn mid(trade: &Trade, known: Known<'_>) -> Option<Price> {
+    trade.mid_at_fill.or_else(|| known.observed.of(&trade.book.pair))
 }
 
 /// What one unit of the fee's asset is worth in quote: the fill price for the base asset, else by rate (R6).
 fn fee_in_quote(
     asset: &Asset,
     amount: Decimal,
-    fill: &Fill,
+    trade: &Trade,
     known: Known<'_>,
 ) -> Result<Option<Decimal>, ArithmeticError> {
-    if asset.as_str() == fill.pair.base() {
-        return amount.times(fill.price.0).map(Some);
+    let pair = &trade.book.pair;
+    if asset.as_str() == pair.base() {
+        return amount.times(trade.price.0).map(Some);
     }
-    known.worth(amount, asset, &fill.pair.quote_asset())
+    // The quote asset is worth itself: the usual fee needs no rate.
+    if asset.as_str() == pair.quote() { Ok(Some(amount)) } else { known.worth(amount, asset, &pair.quote_asset()) }
 }
 
 /// Adds to a sum.
@@ -372,5 +374,9 @@ pub fn add(to: &mut Decimal, more: Decimal) -> Result<(), ArithmeticError> {
 
 /// An asset once named stays named: what could not be valued leaves a figure incomplete even when it sums to zero.
 fn add_of(to: &mut BTreeMap<Asset, Decimal>, asset: &Asset, more: Decimal) -> Result<(), ArithmeticError> {
-    if more.is_zero() { Ok(()) } else { add(to.entry(asset.clone()).or_default(), more) }
+    match to.get_mut(asset) {
+        _ if more.is_zero() => Ok(()),
+        Some(sum) => add(sum, more),
+        None => add(to.entry(asset.clone()).or_default(), more),
+    }
 }
