@@ -1,1 +1,47 @@
-fn main() {}
+//! `make bench`: one table of what the platform does in a second, beside what plain means do on the same Postgres in the
+//! same run. `benches [--quick] [NAME ...]`.
+
+mod append;
+mod batches;
+mod facts;
+mod ground;
+mod hot_client;
+mod plain;
+mod table;
+
+use std::process::ExitCode;
+
+use ground::Ground;
+use table::Row;
+
+/// The benches by name. What is measured over HTTP belongs at the end: it needs all that stands before it.
+const NAMES: [&str; 3] = ["append", "hot_client", "batches"];
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (flags, asked): (Vec<&str>, Vec<&str>) =
+        arguments.iter().map(String::as_str).partition(|word| word.starts_with("--"));
+    if flags.iter().any(|flag| *flag != "--quick") || asked.iter().any(|name| !NAMES.contains(name)) {
+        eprintln!("usage: benches [--quick] [NAME ...], where a name is one of {}", NAMES.join(", "));
+        return ExitCode::FAILURE;
+    }
+    let ground = Ground::start(!flags.is_empty());
+    let mut rows = Vec::new();
+    for name in NAMES.into_iter().filter(|name| asked.is_empty() || asked.contains(name)) {
+        eprintln!("{name} ...");
+        rows.extend(measure(name, &ground).await);
+    }
+    println!("\nPostgres: {}", ground.settings().await);
+    table::print(&rows);
+    ExitCode::SUCCESS
+}
+
+async fn measure(name: &str, ground: &Ground) -> Vec<Row> {
+    match name {
+        "append" => append::run(ground).await,
+        "hot_client" => hot_client::run(ground).await,
+        "batches" => batches::run(ground).await,
+        _ => unreachable!("{name} is no bench"),
+    }
+}

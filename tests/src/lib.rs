@@ -6,4 +6,4 @@ mod world;
 
 pub use database::{Database, SECRET, SIGNING_KEY};
 pub use differences::differences;
-pub use world::{Servers, shared_data, stop_with_the_process};
+pub use world::{Servers, shared_data, stop_with_the_process, target};
