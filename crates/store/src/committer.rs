@@ -79,9 +79,8 @@ impl Committer {
 
     async fn send(&self, append: Append) -> Result<oneshot::Receiver<Result<Receipt, AppendError>>, AppendError> {
         assert!(!append.events.is_empty(), "an append of {} has no events", append.aggregate);
-        append.is_possible()?;
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Pending::new(append, reply)).await.map_err(|_| AppendError::Closed)?;
+        self.commands.send(Pending::new(append, reply)?).await.map_err(|_| AppendError::Closed)?;
         Ok(answer)
     }
 }

@@ -199,7 +199,7 @@ impl Group {
         }
         let clients: Vec<Uuid> = tried.iter().map(|pending| pending.append.client.0).collect();
         let seqs: Vec<i64> = tried.iter().filter_map(|pending| pending.tried_at).map(|seq| seq as i64).collect();
-        let ids: Vec<Uuid> = tried.iter().map(|pending| pending.ids[0].0).collect();
+        let ids: Vec<Uuid> = tried.iter().map(|pending| pending.written[0].id.0).collect();
         let rows = sqlx::query!(
             r#"select event_id as "id!", client_seq as "seq!" from es.written($1, $2, $3)"#,
             &clients,
@@ -210,8 +210,8 @@ impl Group {
         .await?;
         let written: HashMap<Uuid, u64> = rows.into_iter().map(|row| (row.id, row.seq as u64)).collect();
         self.settle_where(|pending| {
-            let first = *written.get(&pending.ids[0].0)?;
-            Some(Ok(Receipt { first, last: first + pending.ids.len() as u64 - 1, repeated: false }))
+            let first = *written.get(&pending.written[0].id.0)?;
+            Some(Ok(Receipt { first, last: first + pending.written.len() as u64 - 1, repeated: false }))
         });
         Ok(())
     }

@@ -1,11 +1,11 @@
-//! Numbering a group: every event gets its place, its time and its two hashes, as the arrays that `es.append` takes.
+//! Numbering a group: every event gets its place, its time and its chain hash, as the arrays that `es.append` takes.
 
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use events::{
-    ClientId, Metadata, Time,
-    chain::{self, Content, Hash, canonical},
+    ClientId, Time,
+    chain::{self, Hash},
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -48,7 +48,7 @@ struct Heads {
     ledger: Vec<i64>,
 }
 
-/// Gives every event its number, time and hashes. Commands of one client follow each other as they came; the second of
+/// Gives every event its number, time and chain hash. Commands of one client follow each other as they came; the second of
 /// two that expect the same version is found by the unique index of its aggregate only if a bug lets it come this far.
 pub(crate) fn number(waiting: &mut [Pending], tips: &mut Tips) -> (Rows, Vec<Receipt>) {
     // Sorted by client, because es.append locks in this order.
@@ -101,40 +101,21 @@ impl Rows {
         let draft = &append.events[at];
         let aggregate_seq = tip.next_version(&append.aggregate);
         tip.head += 1;
-        let payload = canonical(&draft.event);
-        let metadata = canonical(&Metadata {
-            actor: append.cause.actor.clone(),
-            correlation: append.cause.correlation,
-            causation: append.cause.causation,
-            build: BUILD.to_owned(),
-            key: draft.key.clone(),
-        });
-        let content = Content {
-            client: append.client,
-            aggregate_type: &append.aggregate.kind,
-            aggregate_id: &append.aggregate.id,
-            event: pending.ids[at],
-            event_type: draft.event.event_type(),
-            event_version: draft.event.version(),
-            occurred_at: draft.event.at(),
-            metadata: &metadata,
-            payload: &payload,
-        }
-        .hash();
-        tip.hash = chain::link(&tip.hash, tip.head, aggregate_seq, tip.recorded_at, &content);
+        let written = &pending.written[at];
+        tip.hash = chain::link(&tip.hash, tip.head, aggregate_seq, tip.recorded_at, &written.content);
         self.client.push(append.client.0);
         self.seq.push(tip.head as i64);
         self.aggregate_type.push(append.aggregate.kind.clone());
         self.aggregate_id.push(append.aggregate.id.clone());
         self.aggregate_seq.push(aggregate_seq as i64);
-        self.id.push(pending.ids[at].0);
+        self.id.push(written.id.0);
         self.event_type.push(draft.event.event_type().to_owned());
         self.version.push(draft.event.version().to_owned());
-        self.payload.push(payload);
-        self.metadata.push(metadata);
+        self.payload.push(written.payload.clone());
+        self.metadata.push(written.metadata.clone());
         self.occurred.push(draft.event.at().into());
         self.recorded.push(tip.recorded_at.into());
-        self.content.push(content.to_vec());
+        self.content.push(written.content.to_vec());
         self.chain.push(tip.hash.to_vec());
         self.dedupe.push(pending.keys[at]);
     }
@@ -172,9 +153,3 @@ impl Rows {
         Ok(unmoved.into_iter().map(ClientId).collect())
     }
 }
-
-/// Which build wrote an event: the commit where the build was told it, else the crate's version.
-const BUILD: &str = match option_env!("PIPELABS_BUILD") {
-    Some(build) if !build.is_empty() => build,
-    Some(_) | None => env!("CARGO_PKG_VERSION"),
-};

@@ -43,12 +43,13 @@ async fn send(db: PgPool, mut moved: watch::Receiver<()>) {
     }
 }
 
-/// Nobody waits for this to be durable; the truth is in the streams.
+/// One round trip, outside every other transaction. Nobody waits for it to be durable; the truth is in the streams.
 async fn signal(db: &PgPool) -> sqlx::Result<()> {
-    let mut tx = db.begin().await?;
-    sqlx::query("set local synchronous_commit = off").execute(&mut *tx).await?;
-    sqlx::query("notify heads_moved").execute(&mut *tx).await?;
-    tx.commit().await
+    sqlx::query("select pg_notify($1, ''), set_config('synchronous_commit', 'off', true)")
+        .bind(HEADS_MOVED)
+        .execute(db)
+        .await
+        .map(drop)
 }
 
 /// The receiver's side: resolves when heads may have moved. Clones share one connection.
