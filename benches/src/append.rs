@@ -20,13 +20,12 @@ const CALLERS: [(usize, u64); 4] = [(1, 50), (16, 70), (64, 130), (256, 175)];
 pub async fn run(ground: &Ground) -> Vec<Row> {
     let mut rows = Vec::new();
     for (callers, at_least) in CALLERS {
-        if let Ok(only) = std::env::var("ONLY") && only != callers.to_string() { continue; } // TEMP
         let database = ground.database().await;
         let (plain, streams) = (Plain::new(&database).await, database.streams());
         let mut callers_of = Callers::new((0..callers).map(|n| (streams.clone(), facts::client(n))).collect());
         let mut rounds = Vec::new();
         for _ in 0..ground.rounds() {
-            let baseline = if std::env::var("NOPLAIN").is_ok() { 1 } else { plain.inserts(callers, ground.turn()).await };
+            let baseline = plain.inserts(callers, ground.turn()).await;
             let subject = callers_of.append(ground.turn()).await;
             rounds.push(Pair { subject, baseline });
         }

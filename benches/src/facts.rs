@@ -52,6 +52,12 @@ pub fn recorded(client: ClientId, numbers: impl Iterator<Item = u64>) -> Append 
     Append { client, aggregate: AggregateRef::ledger(client), expected: Expected::Any, events, cause }
 }
 
+/// What the first so many fills of a client were worth together.
+pub fn volume(client: ClientId, fills: u64) -> Decimal {
+    let notional = |n| fill(client, n).price.times(fill(client, n).amount).expect("it fits");
+    (0..fills).fold(Decimal::ZERO, |sum, n| sum.plus(notional(n)).expect("it fits"))
+}
+
 /// The payload of such a fill, for the baselines.
 pub fn payload(n: u64) -> String {
     events::chain::canonical(&events::Event::from(LedgerEvent::FillRecorded(fill(client(0), n))))

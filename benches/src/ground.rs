@@ -34,7 +34,8 @@ impl Ground {
 
     /// What Postgres promises while it is measured.
     pub async fn settings(&self) -> String {
-        let names = ["server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_level", "shared_buffers"];
+        let names =
+            ["server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_level", "shared_buffers"];
         let mut db = self.servers.superuser.connect().await.expect("Postgres answers");
         let mut told = Vec::new();
         for name in names {

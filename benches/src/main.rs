@@ -3,10 +3,13 @@
 
 mod append;
 mod batches;
+mod beside;
 mod facts;
 mod ground;
 mod hot_client;
+mod latency;
 mod plain;
+mod rebuild;
 mod table;
 
 use std::process::ExitCode;
@@ -15,11 +18,23 @@ use ground::Ground;
 use table::Row;
 
 /// The benches by name. What is measured over HTTP belongs at the end: it needs all that stands before it.
-const NAMES: [&str; 3] = ["append", "hot_client", "batches"];
+const NAMES: [&str; 6] = ["append", "hot_client", "batches", "beside", "rebuild", "latency"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Some benches measure processes: this binary again.
+    match arguments.first().map(String::as_str) {
+        Some(beside::CHILD) => {
+            beside::be_child(&arguments[1..]).await;
+            return ExitCode::SUCCESS;
+        }
+        Some(rebuild::CHILD) => {
+            rebuild::be_child().await;
+            return ExitCode::SUCCESS;
+        }
+        Some(_) | None => {}
+    }
     let (flags, asked): (Vec<&str>, Vec<&str>) =
         arguments.iter().map(String::as_str).partition(|word| word.starts_with("--"));
     if flags.iter().any(|flag| *flag != "--quick") || asked.iter().any(|name| !NAMES.contains(name)) {
@@ -42,6 +57,9 @@ async fn measure(name: &str, ground: &Ground) -> Vec<Row> {
         "append" => append::run(ground).await,
         "hot_client" => hot_client::run(ground).await,
         "batches" => batches::run(ground).await,
+        "beside" => beside::run(ground).await,
+        "rebuild" => rebuild::run(ground).await,
+        "latency" => latency::run(ground).await,
         _ => unreachable!("{name} is no bench"),
     }
 }

@@ -39,7 +39,17 @@ impl<'a> Plain<'a> {
         let script = self.script();
         let url = self.database.owner.to_url_lossy();
         let output = Command::new(&self.pgbench)
-            .args(["-n", "-M", "prepared", "-j", "2", "-c", &connections.to_string(), "-T", &turn.as_secs().to_string()])
+            .args([
+                "-n",
+                "-M",
+                "prepared",
+                "-j",
+                "2",
+                "-c",
+                &connections.to_string(),
+                "-T",
+                &turn.as_secs().to_string(),
+            ])
             .args(["-h", self.database.owner.get_host(), "-p", &self.database.owner.get_port().to_string()])
             .args(["-U", self.database.owner.get_username()])
             .arg("-f")

@@ -36,10 +36,11 @@ impl Row {
     }
 
     /// A time in microseconds, shown in milliseconds; the target in milliseconds.
-    pub fn latency(what: impl Into<String>, micros: u64, at_most_ms: u64) -> Self {
+    pub fn latency(what: impl Into<String>, micros: u64, at_most_ms: Option<u64>) -> Self {
         let shown = format!("{} ms", hundredths(micros / 10));
-        let cells = [what.into(), shown, String::new(), String::new(), format!("<= {at_most_ms} ms")];
-        Self { cells, met: Some(micros <= at_most_ms * 1_000) }
+        let target = at_most_ms.map_or_else(String::new, |most| format!("<= {most} ms"));
+        let met = at_most_ms.map(|most| micros <= most * 1_000);
+        Self { cells: [what.into(), shown, String::new(), String::new(), target], met }
     }
 
     /// The same figure, its baseline beside it.

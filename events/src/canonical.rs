@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_left_to_the_library() {
         assert_eq!(sorted(r#"{"b":1,"a":[true,"x\"y"],"":{}}"#).unwrap(), r#"{"":{},"a":[true,"x\"y"],"b":1}"#);
-        for odd in ["1.0", "-0", "1e3", "12345678901234567", r#"{"é":1}"#, r#"{"a\"":1}"#, r#"{"a":1,"a":2}"#, "[1, 2]"] {
+        for odd in ["1.0", "-0", "1e3", "12345678901234567", r#"{"é":1}"#, r#"{"a\"":1}"#, r#"{"a":1,"a":2}"#, "[1, 2]"]
+        {
             assert_eq!(sorted(odd), None, "{odd}");
         }
     }

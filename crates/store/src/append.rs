@@ -104,8 +104,7 @@ impl Append {
             if self.aggregate.kind != draft.event.aggregate_type() {
                 return refused("it belongs to another kind of aggregate");
             }
-            if payload.contains(r"\u0000") || [key, &self.aggregate.id, &actor].iter().any(|t| t.contains('\0'))
-            {
+            if payload.contains(r"\u0000") || [key, &self.aggregate.id, &actor].iter().any(|t| t.contains('\0')) {
                 return refused("it holds a NUL character, which Postgres cannot keep");
             }
             if payload.len() > PAYLOAD_MAX || self.aggregate.id.len() > NAME_MAX || key.len() > NAME_MAX {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use events::ClientId;
-use sqlx::{Acquire, PgConnection, PgPool};
+use sqlx::{Acquire, PgConnection, PgPool, Postgres, pool::PoolConnection};
 use uuid::Uuid;
 
 use crate::{
@@ -32,6 +32,8 @@ pub(crate) struct Group {
     pub waiting: Vec<Pending>,
     pub tips: Tips,
     pub waker: Arc<Waker>,
+    /// The one that the last try was well served by; without it the pool is asked.
+    pub connection: Option<PoolConnection<Postgres>>,
     /// Settled by the try that is under way, to be answered when it is durable.
     settled: Vec<(Pending, Answer)>,
 }
@@ -42,6 +44,8 @@ pub(crate) struct Done {
     pub tips: Tips,
     /// Commands of several clients, one of whose streams somebody holds: each client is to be tried by itself.
     pub apart: Vec<Pending>,
+    /// One that works, for the next group.
+    pub connection: Option<PoolConnection<Postgres>>,
 }
 
 /// What the next try must do.
@@ -65,7 +69,7 @@ enum Trouble {
 
 impl Group {
     pub fn new(waker: Arc<Waker>) -> Self {
-        Self { waiting: Vec::new(), tips: Tips::new(), waker, settled: Vec::new() }
+        Self { waiting: Vec::new(), tips: Tips::new(), waker, connection: None, settled: Vec::new() }
     }
 
     /// Writes the group and answers every command that it does not hand back.
@@ -88,13 +92,19 @@ impl Group {
                 }
             }
         }
-        Done { tips: self.tips, apart: self.waiting }
+        Done { tips: self.tips, apart: self.waiting, connection: self.connection }
     }
 
     async fn try_once(&mut self, db: &PgPool, next: Next) -> sqlx::Result<Next> {
-        let mut connection = db.acquire().await?;
+        let mut connection = match self.connection.take() {
+            Some(kept) => kept,
+            None => db.acquire().await?,
+        };
         match tokio::time::timeout(TRY_MAX, self.attempt(&mut connection, next)).await {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                self.connection = outcome.is_ok().then_some(connection);
+                outcome
+            }
             Err(_) => {
                 // Nobody knows what it is doing: it must not serve another.
                 connection.close_on_drop();
