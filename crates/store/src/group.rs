@@ -75,7 +75,7 @@ impl Group {
     /// Writes the group and answers every command that it does not hand back.
     pub async fn commit(mut self, db: &PgPool) -> Done {
         // One that was tried before may stand there already; only under the lock can that be told.
-        let tried = self.waiting.iter().any(|pending| pending.tried_at.is_some());
+        let tried = self.waiting.iter().any(|pending| pending.tried_at().is_some());
         let mut next = if tried { Next::Lock } else { Next::Trust };
         while !self.waiting.is_empty() {
             match self.try_once(db, next).await {
@@ -143,8 +143,10 @@ impl Group {
             return Ok(Next::Trust);
         }
         let mut moved = self.tips.clone();
-        let (rows, receipts) = number(&mut self.waiting, &mut moved);
-        match rows.append(db).await {
+        let (rows, receipts) = number(&self.waiting, &mut moved);
+        let outcome = rows.append(db).await;
+        drop(rows);
+        match outcome {
             Ok(unmoved) => {
                 self.settle(receipts, moved, &unmoved);
                 Ok(if unmoved.is_empty() { Next::Trust } else { Next::Lock })
@@ -203,12 +205,12 @@ impl Group {
 
     /// After a lost connection: a command whose first event stands at the number it was tried at was written after all.
     async fn settle_written(&mut self, db: &mut PgConnection) -> sqlx::Result<()> {
-        let tried: Vec<&Pending> = self.waiting.iter().filter(|pending| pending.tried_at.is_some()).collect();
+        let tried: Vec<&Pending> = self.waiting.iter().filter(|pending| pending.tried_at().is_some()).collect();
         if tried.is_empty() {
             return Ok(());
         }
         let clients: Vec<Uuid> = tried.iter().map(|pending| pending.append.client.0).collect();
-        let seqs: Vec<i64> = tried.iter().filter_map(|pending| pending.tried_at).map(|seq| seq as i64).collect();
+        let seqs: Vec<i64> = tried.iter().filter_map(|pending| pending.tried_at()).map(|seq| seq as i64).collect();
         let ids: Vec<Uuid> = tried.iter().map(|pending| pending.written[0].id.0).collect();
         let rows = sqlx::query!(
             r#"select event_id as "id!", client_seq as "seq!" from es.written($1, $2, $3)"#,

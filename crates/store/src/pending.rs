@@ -1,6 +1,10 @@
 //! A command on its way to its place in a stream.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
 
 use events::{
     ClientId, EventId, Metadata,
@@ -19,8 +23,8 @@ pub(crate) struct Pending {
     pub append: Append,
     pub keys: Vec<Option<Uuid>>,
     pub written: Vec<Written>,
-    /// The number that its first event was last tried at: if the answer was lost, it stands there or nowhere.
-    pub tried_at: Option<u64>,
+    /// The number that its first event was last tried at, 0 before: if the answer was lost, it stands there or nowhere.
+    tried_at: AtomicU64,
     pub since: Instant,
     reply: oneshot::Sender<Answer>,
 }
@@ -40,7 +44,16 @@ impl Pending {
         let keys = append.events.iter().map(|draft| draft.key.as_deref().map(stored_key)).collect();
         let written = append.events.iter().zip(payloads);
         let written = written.map(|(draft, payload)| Written::new(&append, draft, payload)).collect();
-        Ok(Self { append, keys, written, tried_at: None, since: Instant::now(), reply })
+        Ok(Self { append, keys, written, tried_at: AtomicU64::new(0), since: Instant::now(), reply })
+    }
+
+    pub fn tried_at(&self) -> Option<u64> {
+        Some(self.tried_at.load(Ordering::Relaxed)).filter(|seq| *seq > 0)
+    }
+
+    /// Noted before the try: its rows borrow the texts of the whole group until the database has answered.
+    pub fn try_at(&self, seq: u64) {
+        self.tried_at.store(seq, Ordering::Relaxed);
     }
 
     pub fn answer(self, answer: Answer) {
