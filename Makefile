@@ -4,7 +4,7 @@ CHAOS_ROUNDS ?= 200
 # Stands in every event that the build writes.
 export PIPELABS_BUILD ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
-.PHONY: demo test check setup build chaos queries
+.PHONY: demo test check setup build chaos bench queries
 
 # Private servers, a real tape, figures, a proof; leaves nothing running.
 demo: setup build
@@ -29,6 +29,11 @@ build:
 # kill -9 at random, in many seeded rounds: CHAOS_ROUNDS=200 CHAOS_SEED=0.
 chaos: setup build
 	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --locked -p tests -- kill:: chaos:: --nocapture
+
+# What it does in a second, beside plain means on the same Postgres: BENCH="--quick append latency".
+bench: setup
+	cargo build --release --locked -p pipelabs -p benches
+	@exec target/release/benches $(BENCH)
 
 # Checks every query against a fresh database and writes .sqlx anew, so that a build needs none.
 queries: setup

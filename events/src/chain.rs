@@ -1,10 +1,9 @@
 //! The exact bytes behind every event, so that anyone can recompute them: content hash and chain hash.
 
 use serde::Serialize;
-use serde_json_canonicalizer::to_vec;
 use sha2::{Digest, Sha256};
 
-use crate::{ClientId, EventId, Time};
+use crate::{ClientId, EventId, Time, canonical};
 
 /// A SHA-256.
 pub type Hash = [u8; 32];
@@ -45,7 +44,11 @@ pub fn canonical<T: Serialize>(value: &T) -> String {
 
 /// The same of a value from outside, which can hold what has no RFC 8785 text: a number beyond every double.
 pub fn try_canonical<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
-    to_vec(value).map(|bytes| String::from_utf8(bytes).expect("JSON is UTF-8"))
+    let text = serde_json::to_string(value)?;
+    match canonical::sorted(&text) {
+        Some(sorted) => Ok(sorted),
+        None => serde_json_canonicalizer::to_string(value),
+    }
 }
 
 impl Content<'_> {

@@ -4,6 +4,7 @@
 //! reads a clock, a file or a socket.
 
 pub mod bot;
+mod canonical;
 pub mod chain;
 pub mod client;
 pub mod decimal;

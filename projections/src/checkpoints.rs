@@ -65,13 +65,53 @@ pub(crate) struct Work {
     pub shape: String,
 }
 
-/// Takes the lease of the next client after `last` that has something to read. Also points the search path of this
-/// transaction at the version's tables.
-pub(crate) async fn lease(db: &mut PgConnection, work: &Work, last: ClientId) -> sqlx::Result<Option<Lease>> {
+/// Clients at most that are named at a time.
+const WAITING_MAX: i64 = 256;
+
+/// Clients that have something to read, those after `last` first; one that is new has a checkpoint opened before.
+pub(crate) async fn waiting(db: &PgPool, work: &Work, last: ClientId) -> sqlx::Result<Vec<ClientId>> {
+    let rows = sqlx::query!(
+        r#"
+        select s.client_id as "client!", c.client_id is null as "new!"
+          from rm.versions v
+          join es.streams s on s.client_id <> $3 and s.head > 0
+          left join rm.checkpoints c
+            on c.client_id = s.client_id and c.projection = v.projection and c.version = coalesce($2, v.live)
+         where v.projection = $1
+           and ($2 is not null or v.shape = $5)
+           and s.head > coalesce(c.reached, 0)
+           and (c.parked_at is null
+                or exists (select from es.events e
+                            where e.client_id = $3 and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
+                              and e.aggregate_id = 'parked:' || c.projection || ':' || c.client_id
+                              and e.aggregate_seq > c.decisions))
+         order by s.client_id > $4 desc, s.client_id
+         limit $6
+        "#,
+        work.projection,
+        work.version,
+        ClientId::DESK.0,
+        last.0,
+        work.shape,
+        WAITING_MAX
+    )
+    .fetch_all(db)
+    .await?;
+    if rows.iter().any(|row| row.new) {
+        open(db, work).await?;
+    }
+    Ok(rows.into_iter().map(|row| ClientId(row.client)).collect())
+}
+
+/// Takes the lease of a client, if it still has something to read and nobody else has it. Also points the search path of
+/// this transaction at the version's tables. Nobody waits for the transaction to be durable: where the database itself
+/// crashes, rows and checkpoint go back together and are folded again.
+pub(crate) async fn lease(db: &mut PgConnection, work: &Work, client: ClientId) -> sqlx::Result<Option<Lease>> {
     let row = sqlx::query!(
         r#"
         select c.client_id, c.version, c.reached, s.head,
                set_config('search_path', 'rm_' || c.projection || '_v' || c.version, true) as path,
+               set_config('synchronous_commit', 'off', true) as durable,
                array(select (e.payload #>> '{ParkedSkipped,seq}')::bigint
                        from es.events e
                       where e.client_id = $3 and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
@@ -86,18 +126,17 @@ pub(crate) async fn lease(db: &mut PgConnection, work: &Work, last: ClientId) ->
                  from es.events e
                 where e.client_id = $3 and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
                   and e.aggregate_id = 'parked:' || c.projection || ':' || c.client_id) d on true
-         where c.projection = $1
+         where c.client_id = $4
+           and c.projection = $1
            and (c.version = $2 or ($2 is null and c.version = v.live and v.shape = $5))
            and s.head > c.reached
            and (c.parked_at is null or d.decisions > c.decisions)
-         order by c.client_id > $4 desc, c.client_id
-         limit 1
            for update of c skip locked
         "#,
         work.projection,
         work.version,
         ClientId::DESK.0,
-        last.0,
+        client.0,
         work.shape
     )
     .fetch_optional(db)
@@ -129,7 +168,7 @@ pub(crate) async fn skips(db: &mut PgConnection, projection: &str, client: Clien
 }
 
 /// Opens a checkpoint for every client that has none yet. The desk's own stream is nobody's read model.
-pub(crate) async fn open(db: &PgPool, work: &Work) -> sqlx::Result<u64> {
+async fn open(db: &PgPool, work: &Work) -> sqlx::Result<u64> {
     let opened = sqlx::query!(
         r#"
         insert into rm.checkpoints (client_id, projection, version)

@@ -6,7 +6,7 @@
 
 use std::{
     any::Any,
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
@@ -50,6 +50,8 @@ pub struct Worker<P> {
     open: HashMap<ClientId, Open<P>>,
     /// What to be careful with: a batch failed, and only one of its events is to blame.
     careful: HashMap<ClientId, Careful>,
+    /// Clients that had something to read at the last look, and the last one that was taken.
+    waiting: VecDeque<ClientId>,
     last: ClientId,
     batch: u64,
 }
@@ -77,6 +79,7 @@ impl<P: Projection> Worker<P> {
             work: Work { projection: P::NAME, version: None, shape: shape::<P>() },
             open: HashMap::new(),
             careful: HashMap::new(),
+            waiting: VecDeque::new(),
             last: ClientId::DESK,
             batch: BATCH,
         }
@@ -88,14 +91,8 @@ impl<P: Projection> Worker<P> {
     }
 
     async fn attempt(&mut self) -> Result<Step, ProjectError> {
-        let mut tx = self.db.begin().await?;
-        let Some(lease) = checkpoints::lease(&mut tx, &self.work, self.last).await? else {
-            tx.rollback().await?;
-            let opened = checkpoints::open(&self.db, &self.work).await?;
-            return if opened > 0 { Box::pin(self.attempt()).await } else { Ok(Step::Idle) };
-        };
-        self.last = lease.client;
-        let (attempts, trouble) = checkpoints::count_attempt(&self.counting, P::NAME, &lease).await?;
+        let Some((mut tx, lease)) = self.lease().await? else { return Ok(Step::Idle) };
+        let (attempts, trouble) = self.count(&lease).await?;
         if attempts > ATTEMPTS_MAX {
             let trouble = trouble.unwrap_or_else(|| "the process died each time it was folded".to_owned());
             checkpoints::park(&mut tx, P::NAME, &lease, &trouble).await?;
@@ -105,8 +102,44 @@ impl<P: Projection> Worker<P> {
         let last = self.last_of_batch(&lease, attempts);
         match self.carry_out(tx, &lease, last).await {
             Ok(step) => Ok(step),
-            Err(fault) => self.failed(&lease, last, fault).await,
+            Err(fault) => self.failed(&lease, last, fault, attempts > 0).await,
         }
+    }
+
+    /// Goes through the clients that were waiting at the last look, and looks again once: what is then in nobody's reach
+    /// is done, or in another worker's hands.
+    async fn lease(&mut self) -> sqlx::Result<Option<(Transaction<'static, Postgres>, Lease)>> {
+        let mut looked = false;
+        loop {
+            let Some(client) = self.waiting.pop_front() else {
+                if looked {
+                    return Ok(None);
+                }
+                self.waiting = checkpoints::waiting(&self.db, &self.work, self.last).await?.into();
+                looked = true;
+                continue;
+            };
+            let mut tx = self.db.begin().await?;
+            if let Some(lease) = checkpoints::lease(&mut tx, &self.work, client).await? {
+                self.last = client;
+                return Ok(Some((tx, lease)));
+            }
+            tx.rollback().await?;
+        }
+    }
+
+    /// Counts the try, for good, before it is made. Not the first one after a batch that this worker did itself: should
+    /// the process die of it, no model is open any more and all later tries are counted.
+    async fn count(&mut self, lease: &Lease) -> sqlx::Result<(i32, Option<String>)> {
+        match self.is_open(lease) {
+            true => Ok((0, None)),
+            false => checkpoints::count_attempt(&self.counting, P::NAME, lease).await,
+        }
+    }
+
+    fn is_open(&self, lease: &Lease) -> bool {
+        let open = self.open.get(&lease.client);
+        open.is_some_and(|open| open.version == lease.version && open.reached == lease.reached)
     }
 
     /// One batch, whole or not at all.
@@ -180,16 +213,26 @@ impl<P: Projection> Worker<P> {
 
     fn keep_open(&mut self, client: ClientId, open: Open<P>) {
         if self.open.len() >= OPEN_MAX {
-            self.open.clear();
+            let one = self.open.keys().next().copied();
+            one.and_then(|one| self.open.remove(&one));
         }
         self.open.insert(client, open);
     }
 
-    async fn failed(&mut self, lease: &Lease, last: u64, fault: ProjectError) -> Result<Step, ProjectError> {
+    async fn failed(
+        &mut self,
+        lease: &Lease,
+        last: u64,
+        fault: ProjectError,
+        counted: bool,
+    ) -> Result<Step, ProjectError> {
         self.open.remove(&lease.client);
         let most = if last - lease.reached > CAREFUL { CAREFUL } else { 1 };
         self.careful.insert(lease.client, Careful { until: last, most });
         let trouble = chain(&fault);
+        if !counted {
+            checkpoints::count_attempt(&self.counting, P::NAME, lease).await?;
+        }
         checkpoints::keep_trouble(&self.counting, P::NAME, lease, &trouble, !fault.is_transient()).await?;
         if fault.is_transient() { Err(fault) } else { Ok(Step::Failed { client: lease.client, trouble }) }
     }

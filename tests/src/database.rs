@@ -73,6 +73,11 @@ impl Database {
         login.pool(&self.owner, &self.secret, 8)
     }
 
+    /// How a program of another kind connects under one login.
+    pub fn pool_url(&self, login: Login) -> SecretString {
+        login.options(&self.owner, &self.secret).to_url_lossy().to_string().into()
+    }
+
     /// Connections of the superuser, for a look that no login has.
     pub fn superuser(&self) -> PgPool {
         sqlx::postgres::PgPoolOptions::new().max_connections(4).connect_lazy_with(self.owner.clone())

@@ -83,21 +83,26 @@ pub fn stop_with_the_process(dir: &Path) {
 }
 
 /// The build's output folder.
-pub(crate) fn target() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a file");
-    test.ancestors().nth(3).expect("a test's file is target/PROFILE/deps/NAME").to_owned()
+pub fn target() -> PathBuf {
+    profile().parent().expect("a profile's folder is target/PROFILE").to_owned()
 }
 
 /// The binary of the same build.
 pub(crate) fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a file");
-    let binary = test.ancestors().nth(2).expect("a test's file is target/PROFILE/deps/NAME").join("pipelabs");
+    let binary = profile().join("pipelabs");
     assert!(
         binary.is_file(),
         "{} is missing: run `cargo build -p pipelabs` first, as `make test` does",
         binary.display()
     );
     binary
+}
+
+/// A test's file is target/PROFILE/deps/NAME, a bench's target/PROFILE/NAME.
+fn profile() -> PathBuf {
+    let file = std::env::current_exe().expect("a program has a file");
+    let dir = file.parent().expect("a file is in a folder");
+    if dir.ends_with("deps") { dir.parent().expect("deps is in a profile's folder").to_owned() } else { dir.to_owned() }
 }
 
 /// The data that lies beside the repository on the machines that check it; absent for everybody else.

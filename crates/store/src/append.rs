@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use events::{Actor, AggregateRef, ClientId, CommandId, Event, EventId, chain::canonical};
+use events::{Actor, AggregateRef, ClientId, CommandId, Event, EventId};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -89,9 +89,10 @@ const NAME_MAX: usize = 512;
 
 impl Append {
     /// Whether the database can take it at all: one that it cannot must not come near the others of its group.
-    pub(crate) fn is_possible(&self) -> Result<(), AppendError> {
+    pub(crate) fn is_possible(&self, payloads: &[String]) -> Result<(), AppendError> {
         let mut keys = HashSet::new();
-        for draft in &self.events {
+        let actor = self.cause.actor.to_string();
+        for (draft, payload) in self.events.iter().zip(payloads) {
             let refused = |reason| {
                 Err(AppendError::Refused {
                     aggregate: self.aggregate.clone(),
@@ -99,13 +100,11 @@ impl Append {
                     reason,
                 })
             };
-            let payload = canonical(&draft.event);
             let key = draft.key.as_deref().unwrap_or_default();
             if self.aggregate.kind != draft.event.aggregate_type() {
                 return refused("it belongs to another kind of aggregate");
             }
-            if payload.contains(r"\u0000") || [key, &self.aggregate.id, &self.actor()].iter().any(|t| t.contains('\0'))
-            {
+            if payload.contains(r"\u0000") || [key, &self.aggregate.id, &actor].iter().any(|t| t.contains('\0')) {
                 return refused("it holds a NUL character, which Postgres cannot keep");
             }
             if payload.len() > PAYLOAD_MAX || self.aggregate.id.len() > NAME_MAX || key.len() > NAME_MAX {
@@ -116,10 +115,6 @@ impl Append {
             }
         }
         Ok(())
-    }
-
-    fn actor(&self) -> String {
-        self.cause.actor.to_string()
     }
 }
 

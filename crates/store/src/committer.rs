@@ -10,7 +10,7 @@ use std::{
 };
 
 use events::ClientId;
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, pool::PoolConnection};
 use tokio::{
     sync::{mpsc, oneshot},
     task::{self, JoinSet},
@@ -33,6 +33,8 @@ const SECOND_LANE_FROM: usize = 24;
 /// Groups under way when some are stuck behind a lock or a dead connection, and how long makes one stuck.
 const STUCK_LANES_MAX: usize = 8;
 const LONG: Duration = Duration::from_millis(200);
+/// How long a connection is kept for the next group: after that the pool looks whether it still answers.
+const KEPT_FOR: Duration = Duration::from_secs(1);
 /// Commands taken from their callers at most; the others wait where they are.
 const WAITING_MAX: usize = 8_192;
 /// Streams remembered at most, and versions of one stream; what is beyond is read again.
@@ -79,9 +81,8 @@ impl Committer {
 
     async fn send(&self, append: Append) -> Result<oneshot::Receiver<Result<Receipt, AppendError>>, AppendError> {
         assert!(!append.events.is_empty(), "an append of {} has no events", append.aggregate);
-        append.is_possible()?;
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Pending::new(append, reply)).await.map_err(|_| AppendError::Closed)?;
+        self.commands.send(Pending::new(append, reply)?).await.map_err(|_| AppendError::Closed)?;
         Ok(answer)
     }
 }
@@ -93,6 +94,9 @@ struct Lanes {
     tips: Tips,
     busy: HashSet<ClientId>,
     under_way: JoinSet<Done>,
+    /// Connections of groups that are done, and since when: the pool asks each that is given back whether it is alive,
+    /// which would cost every group a round trip.
+    kept: Vec<(PoolConnection<Postgres>, Instant)>,
     /// Clients who share no group, because somebody else held one of theirs.
     alone: HashSet<ClientId>,
     /// Whose streams each group writes, and since when.
@@ -108,6 +112,7 @@ impl Lanes {
             tips: Tips::new(),
             busy: HashSet::new(),
             under_way: JoinSet::new(),
+            kept: Vec::new(),
             alone: HashSet::new(),
             groups: HashMap::new(),
         }
@@ -143,12 +148,13 @@ impl Lanes {
 
     fn start_groups(&mut self) {
         while !self.waiting.is_empty() && self.may_start() {
-            let group = self.gather();
+            let mut group = self.gather();
             if group.waiting.is_empty() {
                 return;
             }
             let clients: Vec<ClientId> = group.waiting.iter().map(|pending| pending.append.client).collect();
             self.busy.extend(&clients);
+            group.connection = self.kept.pop().filter(|(_, since)| since.elapsed() < KEPT_FOR).map(|(db, _)| db);
             let db = self.db.clone();
             let task = self.under_way.spawn(async move { group.commit(&db).await });
             self.groups.insert(task.id(), (clients, Instant::now()));
@@ -210,9 +216,10 @@ impl Lanes {
             Ok(done) => done,
             Err(broken) => {
                 tracing::error!(error = %broken, "a group commit broke");
-                (broken.id(), Done { tips: Tips::new(), apart: Vec::new() })
+                (broken.id(), Done { tips: Tips::new(), apart: Vec::new(), connection: None })
             }
         };
+        self.keep(done.connection);
         let (clients, _) = self.groups.remove(&id).expect("every group is noted when it starts");
         for client in clients {
             self.busy.remove(&client);
@@ -224,5 +231,13 @@ impl Lanes {
             self.tips.clear();
         }
         self.tips.extend(done.tips.into_iter().filter(|(_, tip)| tip.versions.len() <= VERSIONS_MAX));
+    }
+
+    /// One a lane, if the pool has enough for everybody else.
+    fn keep(&mut self, connection: Option<PoolConnection<Postgres>>) {
+        let most = (self.db.options().get_max_connections() as usize / 4).clamp(1, LANES_MAX);
+        if self.kept.len() < most {
+            self.kept.extend(connection.map(|connection| (connection, Instant::now())));
+        }
     }
 }

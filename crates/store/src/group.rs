@@ -10,7 +10,7 @@ use std::{
 };
 
 use events::ClientId;
-use sqlx::{Acquire, PgConnection, PgPool};
+use sqlx::{Acquire, PgConnection, PgPool, Postgres, pool::PoolConnection};
 use uuid::Uuid;
 
 use crate::{
@@ -32,6 +32,8 @@ pub(crate) struct Group {
     pub waiting: Vec<Pending>,
     pub tips: Tips,
     pub waker: Arc<Waker>,
+    /// The one that the last try was well served by; without it the pool is asked.
+    pub connection: Option<PoolConnection<Postgres>>,
     /// Settled by the try that is under way, to be answered when it is durable.
     settled: Vec<(Pending, Answer)>,
 }
@@ -42,6 +44,8 @@ pub(crate) struct Done {
     pub tips: Tips,
     /// Commands of several clients, one of whose streams somebody holds: each client is to be tried by itself.
     pub apart: Vec<Pending>,
+    /// One that works, for the next group.
+    pub connection: Option<PoolConnection<Postgres>>,
 }
 
 /// What the next try must do.
@@ -65,13 +69,13 @@ enum Trouble {
 
 impl Group {
     pub fn new(waker: Arc<Waker>) -> Self {
-        Self { waiting: Vec::new(), tips: Tips::new(), waker, settled: Vec::new() }
+        Self { waiting: Vec::new(), tips: Tips::new(), waker, connection: None, settled: Vec::new() }
     }
 
     /// Writes the group and answers every command that it does not hand back.
     pub async fn commit(mut self, db: &PgPool) -> Done {
         // One that was tried before may stand there already; only under the lock can that be told.
-        let tried = self.waiting.iter().any(|pending| pending.tried_at.is_some());
+        let tried = self.waiting.iter().any(|pending| pending.tried_at().is_some());
         let mut next = if tried { Next::Lock } else { Next::Trust };
         while !self.waiting.is_empty() {
             match self.try_once(db, next).await {
@@ -88,13 +92,19 @@ impl Group {
                 }
             }
         }
-        Done { tips: self.tips, apart: self.waiting }
+        Done { tips: self.tips, apart: self.waiting, connection: self.connection }
     }
 
     async fn try_once(&mut self, db: &PgPool, next: Next) -> sqlx::Result<Next> {
-        let mut connection = db.acquire().await?;
+        let mut connection = match self.connection.take() {
+            Some(kept) => kept,
+            None => db.acquire().await?,
+        };
         match tokio::time::timeout(TRY_MAX, self.attempt(&mut connection, next)).await {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                self.connection = outcome.is_ok().then_some(connection);
+                outcome
+            }
             Err(_) => {
                 // Nobody knows what it is doing: it must not serve another.
                 connection.close_on_drop();
@@ -133,8 +143,10 @@ impl Group {
             return Ok(Next::Trust);
         }
         let mut moved = self.tips.clone();
-        let (rows, receipts) = number(&mut self.waiting, &mut moved);
-        match rows.append(db).await {
+        let (rows, receipts) = number(&self.waiting, &mut moved);
+        let outcome = rows.append(db).await;
+        drop(rows);
+        match outcome {
             Ok(unmoved) => {
                 self.settle(receipts, moved, &unmoved);
                 Ok(if unmoved.is_empty() { Next::Trust } else { Next::Lock })
@@ -193,13 +205,13 @@ impl Group {
 
     /// After a lost connection: a command whose first event stands at the number it was tried at was written after all.
     async fn settle_written(&mut self, db: &mut PgConnection) -> sqlx::Result<()> {
-        let tried: Vec<&Pending> = self.waiting.iter().filter(|pending| pending.tried_at.is_some()).collect();
+        let tried: Vec<&Pending> = self.waiting.iter().filter(|pending| pending.tried_at().is_some()).collect();
         if tried.is_empty() {
             return Ok(());
         }
         let clients: Vec<Uuid> = tried.iter().map(|pending| pending.append.client.0).collect();
-        let seqs: Vec<i64> = tried.iter().filter_map(|pending| pending.tried_at).map(|seq| seq as i64).collect();
-        let ids: Vec<Uuid> = tried.iter().map(|pending| pending.ids[0].0).collect();
+        let seqs: Vec<i64> = tried.iter().filter_map(|pending| pending.tried_at()).map(|seq| seq as i64).collect();
+        let ids: Vec<Uuid> = tried.iter().map(|pending| pending.written[0].id.0).collect();
         let rows = sqlx::query!(
             r#"select event_id as "id!", client_seq as "seq!" from es.written($1, $2, $3)"#,
             &clients,
@@ -210,8 +222,8 @@ impl Group {
         .await?;
         let written: HashMap<Uuid, u64> = rows.into_iter().map(|row| (row.id, row.seq as u64)).collect();
         self.settle_where(|pending| {
-            let first = *written.get(&pending.ids[0].0)?;
-            Some(Ok(Receipt { first, last: first + pending.ids.len() as u64 - 1, repeated: false }))
+            let first = *written.get(&pending.written[0].id.0)?;
+            Some(Ok(Receipt { first, last: first + pending.written.len() as u64 - 1, repeated: false }))
         });
         Ok(())
     }

@@ -28,7 +28,8 @@ pub use follow::Follower;
 pub use heads::{HeadError, Signed, latest_signed, sign_head, sign_heads};
 pub use logins::Login;
 pub use migrate::{MigrateError, migrate};
+pub use pending::BUILD;
 pub use read::{Corrupt, ReadError};
-pub use rows::BUILD;
+
 pub use streams::{ExecuteError, Streams};
 pub use waker::{CHECKPOINTS_MOVED, HEADS_MOVED, Waker, Wakes};

@@ -2,11 +2,13 @@
 //!
 //! Logins and not `SET ROLE`, because any session can reset a role. None bypasses row security.
 
+use std::time::Duration;
+
 use hkdf::Hkdf;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use sqlx::{
-    PgConnection, PgPool,
+    Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -41,6 +43,9 @@ const IDLE_IN_TRANSACTION_MAX: &str = "15s";
 /// sorting a client's own is cheaper than the index which has them in order: it costs three times as much, and memory.
 const BY_INDEX: [(&str, &str); 2] = [("enable_seqscan", "off"), ("enable_bitmapscan", "off")];
 
+/// How long a connection that nobody uses is believed to be alive.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
 impl Login {
     pub const ALL: [Self; 7] =
         [Self::Writer, Self::Projector, Self::Query, Self::AdminQuery, Self::Auditor, Self::Auth, Self::Relay];
@@ -69,7 +74,11 @@ impl Login {
 
     /// A pool of connections under this login, to the database that `owner` names.
     pub fn pool(self, owner: &PgConnectOptions, secret: &SecretString, most: u32) -> PgPool {
-        PgPoolOptions::new().max_connections(most).connect_lazy_with(self.options(owner, secret))
+        PgPoolOptions::new()
+            .max_connections(most)
+            .test_before_acquire(false)
+            .before_acquire(|db, kept| Box::pin(answers(db, kept.idle_for)))
+            .connect_lazy_with(self.options(owner, secret))
     }
 
     /// How to connect under this login, to the database that `owner` names.
@@ -91,6 +100,12 @@ impl Login {
             Self::Auditor | Self::Auth | Self::Relay => options,
         }
     }
+}
+
+/// Whether a kept connection still answers. To ask each time costs a round trip before every query; one that was used a
+/// moment ago is taken as it is.
+async fn answers(db: &mut PgConnection, idle_for: Duration) -> sqlx::Result<bool> {
+    Ok(idle_for < TRUSTED_FOR || db.ping().await.is_ok())
 }
 
 /// Makes the owner and every login, or brings their passwords up to date. Safe to repeat.

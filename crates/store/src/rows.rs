@@ -1,11 +1,11 @@
-//! Numbering a group: every event gets its place, its time and its two hashes, as the arrays that `es.append` takes.
+//! Numbering a group: every event gets its place, its time and its chain hash, as the arrays that `es.append` takes.
 
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use events::{
-    ClientId, Metadata, Time,
-    chain::{self, Content, Hash, canonical},
+    ClientId, Time,
+    chain::{self, Hash},
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -18,22 +18,22 @@ use crate::{
 
 /// A numbered group, as the arrays that `es.append` takes.
 #[derive(Default)]
-pub(crate) struct Rows {
+pub(crate) struct Rows<'a> {
     heads: Heads,
     client: Vec<Uuid>,
     seq: Vec<i64>,
-    aggregate_type: Vec<String>,
-    aggregate_id: Vec<String>,
+    aggregate_type: Vec<&'a str>,
+    aggregate_id: Vec<&'a str>,
     aggregate_seq: Vec<i64>,
     id: Vec<Uuid>,
-    event_type: Vec<String>,
-    version: Vec<String>,
-    payload: Vec<String>,
-    metadata: Vec<String>,
+    event_type: Vec<&'a str>,
+    version: Vec<&'a str>,
+    payload: Vec<&'a str>,
+    metadata: Vec<&'a str>,
     occurred: Vec<DateTime<Utc>>,
     recorded: Vec<DateTime<Utc>>,
-    content: Vec<Vec<u8>>,
-    chain: Vec<Vec<u8>>,
+    content: Vec<Hash>,
+    chain: Vec<Hash>,
     dedupe: Vec<Option<Uuid>>,
 }
 
@@ -41,16 +41,16 @@ pub(crate) struct Rows {
 struct Heads {
     client: Vec<Uuid>,
     head: Vec<i64>,
-    hash: Vec<Vec<u8>>,
+    hash: Vec<Hash>,
     new_head: Vec<i64>,
-    new_hash: Vec<Vec<u8>>,
+    new_hash: Vec<Hash>,
     at: Vec<DateTime<Utc>>,
     ledger: Vec<i64>,
 }
 
-/// Gives every event its number, time and hashes. Commands of one client follow each other as they came; the second of
+/// Gives every event its number, time and chain hash. Commands of one client follow each other as they came; the second of
 /// two that expect the same version is found by the unique index of its aggregate only if a bug lets it come this far.
-pub(crate) fn number(waiting: &mut [Pending], tips: &mut Tips) -> (Rows, Vec<Receipt>) {
+pub(crate) fn number<'a>(waiting: &'a [Pending], tips: &mut Tips) -> (Rows<'a>, Vec<Receipt>) {
     // Sorted by client, because es.append locks in this order.
     let before: BTreeMap<ClientId, (u64, Hash)> = waiting
         .iter()
@@ -60,11 +60,11 @@ pub(crate) fn number(waiting: &mut [Pending], tips: &mut Tips) -> (Rows, Vec<Rec
     let now = Time::now();
     let mut rows = Rows::default();
     let receipts = waiting
-        .iter_mut()
+        .iter()
         .map(|pending| {
             let tip = tips.get_mut(&pending.append.client).expect("tips of all clients were read");
             let receipt = rows.number(pending, tip, now);
-            pending.tried_at = Some(receipt.first);
+            pending.try_at(receipt.first);
             receipt
         })
         .collect();
@@ -78,16 +78,16 @@ impl Heads {
     fn push(&mut self, client: ClientId, head: u64, hash: Hash, after: &Tip) {
         self.client.push(client.0);
         self.head.push(head as i64);
-        self.hash.push(hash.to_vec());
+        self.hash.push(hash);
         self.new_head.push(after.head as i64);
-        self.new_hash.push(after.hash.to_vec());
+        self.new_hash.push(after.hash);
         self.at.push(after.recorded_at.into());
         self.ledger.push(after.ledger as i64);
     }
 }
 
-impl Rows {
-    fn number(&mut self, pending: &Pending, tip: &mut Tip, now: Time) -> Receipt {
+impl<'a> Rows<'a> {
+    fn number(&mut self, pending: &'a Pending, tip: &mut Tip, now: Time) -> Receipt {
         let first = tip.head + 1;
         tip.recorded_at = tip.recorded_at.max(now);
         for at in 0..pending.append.events.len() {
@@ -96,46 +96,27 @@ impl Rows {
         Receipt { first, last: tip.head, repeated: false }
     }
 
-    fn push(&mut self, pending: &Pending, at: usize, tip: &mut Tip) {
+    fn push(&mut self, pending: &'a Pending, at: usize, tip: &mut Tip) {
         let append = &pending.append;
         let draft = &append.events[at];
         let aggregate_seq = tip.next_version(&append.aggregate);
         tip.head += 1;
-        let payload = canonical(&draft.event);
-        let metadata = canonical(&Metadata {
-            actor: append.cause.actor.clone(),
-            correlation: append.cause.correlation,
-            causation: append.cause.causation,
-            build: BUILD.to_owned(),
-            key: draft.key.clone(),
-        });
-        let content = Content {
-            client: append.client,
-            aggregate_type: &append.aggregate.kind,
-            aggregate_id: &append.aggregate.id,
-            event: pending.ids[at],
-            event_type: draft.event.event_type(),
-            event_version: draft.event.version(),
-            occurred_at: draft.event.at(),
-            metadata: &metadata,
-            payload: &payload,
-        }
-        .hash();
-        tip.hash = chain::link(&tip.hash, tip.head, aggregate_seq, tip.recorded_at, &content);
+        let written = &pending.written[at];
+        tip.hash = chain::link(&tip.hash, tip.head, aggregate_seq, tip.recorded_at, &written.content);
         self.client.push(append.client.0);
         self.seq.push(tip.head as i64);
-        self.aggregate_type.push(append.aggregate.kind.clone());
-        self.aggregate_id.push(append.aggregate.id.clone());
+        self.aggregate_type.push(&append.aggregate.kind);
+        self.aggregate_id.push(&append.aggregate.id);
         self.aggregate_seq.push(aggregate_seq as i64);
-        self.id.push(pending.ids[at].0);
-        self.event_type.push(draft.event.event_type().to_owned());
-        self.version.push(draft.event.version().to_owned());
-        self.payload.push(payload);
-        self.metadata.push(metadata);
+        self.id.push(written.id.0);
+        self.event_type.push(draft.event.event_type());
+        self.version.push(draft.event.version());
+        self.payload.push(&written.payload);
+        self.metadata.push(&written.metadata);
         self.occurred.push(draft.event.at().into());
         self.recorded.push(tip.recorded_at.into());
-        self.content.push(content.to_vec());
-        self.chain.push(tip.hash.to_vec());
+        self.content.push(written.content);
+        self.chain.push(tip.hash);
         self.dedupe.push(pending.keys[at]);
     }
 
@@ -146,25 +127,25 @@ impl Rows {
                                 $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) as "unmoved!""#,
             &self.heads.client,
             &self.heads.head,
-            &self.heads.hash,
+            &self.heads.hash as &[Hash],
             &self.heads.new_head,
-            &self.heads.new_hash,
+            &self.heads.new_hash as &[Hash],
             &self.heads.at,
             &self.heads.ledger,
             &self.client,
             &self.seq,
-            &self.aggregate_type,
-            &self.aggregate_id,
+            &self.aggregate_type as &[&str],
+            &self.aggregate_id as &[&str],
             &self.aggregate_seq,
             &self.id,
-            &self.event_type,
-            &self.version,
-            &self.payload,
-            &self.metadata,
+            &self.event_type as &[&str],
+            &self.version as &[&str],
+            &self.payload as &[&str],
+            &self.metadata as &[&str],
             &self.occurred,
             &self.recorded,
-            &self.content,
-            &self.chain,
+            &self.content as &[Hash],
+            &self.chain as &[Hash],
             &self.dedupe as &[Option<Uuid>],
         )
         .fetch_one(db)
@@ -172,9 +153,3 @@ impl Rows {
         Ok(unmoved.into_iter().map(ClientId).collect())
     }
 }
-
-/// Which build wrote an event: the commit where the build was told it, else the crate's version.
-pub const BUILD: &str = match option_env!("PIPELABS_BUILD") {
-    Some(build) if !build.is_empty() => build,
-    Some(_) | None => env!("CARGO_PKG_VERSION"),
-};

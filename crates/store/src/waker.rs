@@ -1,7 +1,7 @@
 //! Tells followers that heads, or the read models after them, have moved; outside every append.
 //!
 //! `NOTIFY` inside the append would serialise all commits of the database. The signal says nothing but "look": a lost
-//! one costs time only, because every follower also looks by itself each second.
+//! one costs time only, because every follower also looks by itself.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ pub const CHECKPOINTS_MOVED: &str = "checkpoints_moved";
 
 /// Signals a second at most: one a millisecond.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How long a follower trusts silence.
-const LOOK_ANYWAY: Duration = Duration::from_secs(1);
+/// How long a follower trusts silence: with what gathers meanwhile, nothing is seen more than a second late.
+const LOOK_ANYWAY: Duration = Duration::from_millis(500);
 
 /// The sender's side: one in each committer, one for the workers of a process.
 #[derive(Debug, Clone)]
@@ -48,12 +48,13 @@ async fn send(db: PgPool, channel: &'static str, mut moved: watch::Receiver<()>)
     }
 }
 
-/// Nobody waits for this to be durable; the truth is in the streams.
+/// One round trip, outside every other transaction. Nobody waits for it to be durable; the truth is in the streams.
 async fn signal(db: &PgPool, channel: &str) -> sqlx::Result<()> {
-    let mut tx = db.begin().await?;
-    sqlx::query("set local synchronous_commit = off").execute(&mut *tx).await?;
-    sqlx::query("select pg_notify($1, '')").bind(channel).execute(&mut *tx).await?;
-    tx.commit().await
+    sqlx::query("select pg_notify($1, ''), set_config('synchronous_commit', 'off', true)")
+        .bind(channel)
+        .execute(db)
+        .await
+        .map(drop)
 }
 
 /// The receiver's side: resolves when something may have moved. Clones share one connection.
@@ -75,7 +76,7 @@ impl Wakes {
         Self { moved }
     }
 
-    /// Waits for a signal, at most a second. Never fails: without a connection it only waits.
+    /// Waits for a signal, at most half a second. Never fails: without a connection it only waits.
     pub async fn next(&mut self) {
         // An ended listener is silence, too.
         let signal = async {
@@ -90,7 +91,7 @@ impl Wakes {
 async fn receive(db: PgPool, channels: &'static [&'static str], signal: watch::Sender<u64>) {
     while !signal.is_closed() {
         if let Err(cause) = listen(&db, channels, &signal).await {
-            tracing::debug!(error = %cause, "cannot listen to {channels:?}; followers look each second");
+            tracing::debug!(error = %cause, "cannot listen to {channels:?}; followers look by themselves");
         }
         tokio::time::sleep(LOOK_ANYWAY).await;
     }

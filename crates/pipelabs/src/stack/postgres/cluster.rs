@@ -93,7 +93,7 @@ impl Cluster {
             "listen_addresses = '127.0.0.1'",
             // A socket's path may be no longer than 107 bytes, which a deep directory exceeds; nobody needs one here.
             "unix_socket_directories = ''",
-            "max_connections = 200",
+            "max_connections = 300",
             "shared_buffers = '128MB'",
             "fsync = on",
             "full_page_writes = on",
