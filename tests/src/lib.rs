@@ -10,4 +10,4 @@ pub use database::{Database, SECRET, SIGNING_KEY};
 pub use differences::differences;
 pub use on_nats::{arrived, differences_on_nats, jetstream};
 pub use own_nats::OwnNats;
-pub use world::{Servers, shared_data, stop_with_the_process};
+pub use world::{Servers, binary, shared_data, stop_with_the_process};

@@ -89,7 +89,7 @@ pub(crate) fn target() -> PathBuf {
 }
 
 /// The binary of the same build.
-pub(crate) fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a file");
     let binary = test.ancestors().nth(2).expect("a test's file is target/PROFILE/deps/NAME").join("pipelabs");
     assert!(
