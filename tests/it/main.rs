@@ -2,6 +2,7 @@
 
 mod append;
 mod audit;
+mod demo;
 mod design;
 mod facts;
 mod figures;

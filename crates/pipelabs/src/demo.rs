@@ -14,7 +14,7 @@ use clap::{Args, value_parser};
 use events::Time;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, interval_at, sleep_until},
 };
 
 use self::{desk::Desk, visitor::Visitor};
@@ -100,13 +100,16 @@ impl Demo {
         print(&format!("\n5. the tape is over, after {} s: every total is checked", began.elapsed().as_secs()))?;
         checks::all(desk).await?;
         match end {
-            Some(end) => sleep_until(end).await,
+            Some(end) => {
+                print(&format!("\n{} goes on answering until the time is over", desk.url))?;
+                sleep_until(end).await;
+                Ok(())
+            }
             None => {
                 print(&format!("\n{} goes on answering until you press Ctrl-C", desk.url))?;
-                std::future::pending::<()>().await;
+                std::future::pending().await
             }
         }
-        Ok(())
     }
 }
 
@@ -118,8 +121,9 @@ fn step(text: &str) {
 
 /// How things stand, again and again, as the API tells it to the clients.
 async fn tell(visitors: &mut [Visitor], mut clock: watch::Receiver<Time>) -> anyhow::Result<Infallible> {
+    let mut now_and_then = interval_at(Instant::now() + TELL_EVERY, TELL_EVERY);
     loop {
-        sleep(TELL_EVERY).await;
+        now_and_then.tick().await;
         let (mut fills, mut lag, mut totals) = (0, 0, String::new());
         for visitor in visitors.iter_mut() {
             match visitor.pnl("").await {

@@ -77,6 +77,8 @@ fn note(tell: &watch::Sender<Seen>, event: &Event) {
             warn!("NATS: {event}");
         }
         Event::ServerError(_) | Event::ClientError(_) => warn!("NATS: {event}"),
+        // Nobody waits for it any more: we closed it.
+        Event::Closed if tell.is_closed() => {}
         Event::Closed => {
             warn!("NATS closed the connection for good: opening another");
             tell.send_modify(|seen| seen.closed = true);

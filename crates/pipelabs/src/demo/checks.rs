@@ -106,10 +106,10 @@ async fn copy_of_all(db: &PgPool, jetstream: &jetstream::Context, client: Client
         let found = jetstream.get_stream(relay::stream_name(client)).await;
         let state = found.as_ref().ok().map(|copy| &copy.cached_info().state);
         let stands = state.map(|state| (state.first_sequence, state.last_sequence, state.messages));
-        if let (Some(stands), Ok(copy)) = (stands, found) {
-            if stands == (1, head, head) {
-                return Ok((copy, head));
-            }
+        if let Ok(copy) = found
+            && stands == Some((1, head, head))
+        {
+            return Ok((copy, head));
         }
         ensure!(Instant::now() < late, "NATS has {stands:?} of client {client}, whose stream ends with event {head}");
         sleep(LOOK_AGAIN).await;

@@ -111,8 +111,9 @@ async fn let_in(platform: &Platform, streams: &Streams, url: &str) -> anyhow::Re
     for slug in tape::CLIENTS.into_iter().chain([tape::NEWCOMER]) {
         let slug: Slug = slug.parse()?;
         let client = streams.client_of(&slug).await?.with_context(|| format!("{slug} was not onboarded"))?;
-        let visitor = Visitor::new(url, slug, client)?;
+        let mut visitor = Visitor::new(url, slug, client)?;
         add(&auth, streams, &visitor, Role::Client, Some(client)).await?;
+        visitor.log_in().await?;
         visitors.push(visitor);
     }
     let first = visitors.first().context("there are clients")?;

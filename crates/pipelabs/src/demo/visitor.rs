@@ -61,6 +61,13 @@ impl Visitor {
         Ok(Self { slug, client, email, password, url: url.to_owned(), http, token: String::new() })
     }
 
+    pub async fn log_in(&mut self) -> anyhow::Result<()> {
+        let credentials = json!({ "email": self.email, "password": self.password });
+        let login = self.http.post(format!("{}/api/auth/login", self.url)).json(&credentials).send().await?;
+        self.token = read::<LoggedIn>(login).await?.access_token;
+        Ok(())
+    }
+
     /// P&L; `query` is empty or begins with a question mark.
     pub async fn pnl(&mut self, query: &str) -> anyhow::Result<Pnl> {
         let answer = self.ask(&format!("/api/pnl{query}")).await?;
@@ -72,15 +79,13 @@ impl Visitor {
         read(self.ask(&format!("/api/clients/portfolio{query}")).await?).await
     }
 
-    /// Asks, and logs in where there is no token that counts.
+    /// Asks, and logs in again where the token has expired.
     async fn ask(&mut self, path: &str) -> anyhow::Result<Response> {
         let answer = self.get(path).await?;
         if answer.status() != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        let credentials = json!({ "email": self.email, "password": self.password });
-        let login = self.http.post(format!("{}/api/auth/login", self.url)).json(&credentials).send().await?;
-        self.token = read::<LoggedIn>(login).await?.access_token;
+        self.log_in().await?;
         self.get(path).await
     }
 
