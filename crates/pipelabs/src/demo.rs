@@ -99,18 +99,21 @@ impl Demo {
         }
         print(&format!("\n5. the tape is over, after {} s: every total is checked", began.elapsed().as_secs()))?;
         checks::all(desk).await?;
-        match end {
-            Some(end) => {
-                print(&format!("\n{} goes on answering until the time is over", desk.url))?;
-                sleep_until(end).await;
-                Ok(())
-            }
-            None => {
-                print(&format!("\n{} goes on answering until you press Ctrl-C", desk.url))?;
-                std::future::pending().await
-            }
-        }
+        go_on(&desk.url, end).await
     }
+}
+
+/// Answers until the time is over, or for ever.
+async fn go_on(url: &str, end: Option<Instant>) -> anyhow::Result<()> {
+    let Some(end) = end else {
+        print(&format!("\n{url} goes on answering until you press Ctrl-C"))?;
+        return std::future::pending().await;
+    };
+    if end > Instant::now() {
+        print(&format!("\n{url} goes on answering until the time is over"))?;
+    }
+    sleep_until(end).await;
+    Ok(())
 }
 
 /// What is done, below what it is part of.
@@ -126,16 +129,16 @@ async fn tell(visitors: &mut [Visitor], mut clock: watch::Receiver<Time>) -> any
         now_and_then.tick().await;
         let (mut fills, mut lag, mut totals) = (0, 0, String::new());
         for visitor in visitors.iter_mut() {
-            match visitor.pnl("").await {
+            let told = match visitor.pnl("").await {
                 Ok(pnl) => {
                     fills += pnl.fills();
                     lag += pnl.lag;
-                    let total =
-                        pnl.total_usdt.map_or("unknown".to_owned(), |total| total.amount.rounded(2).to_string());
-                    totals += &format!("  {} {total}", visitor.slug);
+                    let total = pnl.total_usdt.map(|total| total.amount.rounded(2).to_string());
+                    total.unwrap_or_else(|| if pnl.to.is_some() { "unknown" } else { "no trade yet" }.to_owned())
                 }
-                Err(cause) => totals += &format!("  {}: {cause:#}", visitor.slug),
-            }
+                Err(cause) => format!("{cause:#}"),
+            };
+            totals += &format!("  {} {told}", visitor.slug);
         }
         let at = clock.borrow_and_update().to_string();
         print(&format!("  {:.19}Z  {fills:>5} fills  P&L in USDT:{totals}  lag: {lag} events", at))?;

@@ -98,6 +98,7 @@ async fn seed(platform: &Platform, streams: &Streams) -> anyhow::Result<Player> 
     importer.append(deposits).await?;
     let newcomer = tape::NEWCOMER.parse()?;
     api::onboard(streams, &newcomer, "Cygnus, new here", &Asset::usdt(), &Cause::system("demo")).await?;
+    step(&format!("{} and {newcomer} are onboarded", tape::CLIENTS.join(", ")));
     Ok(Player::new(importer, lines))
 }
 

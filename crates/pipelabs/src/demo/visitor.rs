@@ -1,7 +1,7 @@
 //! Somebody who works for a client: has a login, and asks the API over HTTP as anybody does.
 
 use anyhow::{Context, ensure};
-use events::{ClientId, Money, Slug};
+use events::{ClientId, Money, Slug, Time};
 use reqwest::{Client as Http, Response, StatusCode, header::AUTHORIZATION};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
@@ -22,7 +22,9 @@ pub struct Visitor {
 #[derive(Debug, Deserialize)]
 pub struct Pnl {
     lines: Vec<Line>,
-    /// Null where an asset has no rate.
+    /// Absent where there are no facts yet.
+    pub to: Option<Time>,
+    /// Absent where an asset has no rate.
     pub total_usdt: Option<Money>,
     /// Events that the answer does not know yet.
     #[serde(skip)]
