@@ -6,9 +6,9 @@ export PIPELABS_BUILD ?= $(shell git describe --always --dirty --abbrev=12 2>/de
 
 .PHONY: demo test check setup build chaos bench queries
 
-# Private servers, a real tape, figures, a proof; leaves nothing running.
+# A desk that runs on private servers until Ctrl-C, and leaves nothing running; DEMO_ARGS="--for 30s" ends it by itself.
 demo: setup build
-	@exec $(PIPELABS) demo
+	@exec $(PIPELABS) demo $(DEMO_ARGS)
 
 # Runs against servers of its own, which end with it.
 test: setup check build

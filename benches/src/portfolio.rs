@@ -49,7 +49,11 @@ pub async fn run(ground: &Ground) -> Vec<Row> {
     let (bytes, select) = (asked(plain.address(), "/bytes", ""), asked(plain.address(), "/select", ""));
     let mut rounds = Vec::new();
     for _ in 0..ground.rounds() {
-        rounds.push([ours.load(ground.turn()).await, bytes.load(ground.turn()).await, select.load(ground.turn()).await]);
+        rounds.push([
+            ours.load(ground.turn()).await,
+            bytes.load(ground.turn()).await,
+            select.load(ground.turn()).await,
+        ]);
     }
     let pair = |of: usize| {
         let pairs = rounds.iter().map(|round| Pair { subject: round[0].a_second, baseline: round[of].a_second });
@@ -129,7 +133,9 @@ fn is_whole(answer: &[u8]) -> bool {
 fn plain(database: &Database, body: &[u8], client: Uuid) -> Served {
     let url = database.pool_url(Login::Projector);
     let mut command = Command::new(std::env::current_exe().expect("this is a program"));
-    command.args([CHILD, &String::from_utf8_lossy(body), &client.to_string()]).env("PLAIN_DATABASE", url.expose_secret());
+    command
+        .args([CHILD, &String::from_utf8_lossy(body), &client.to_string()])
+        .env("PLAIN_DATABASE", url.expose_secret());
     command.stdin(Stdio::null());
     Served::of(command)
 }
@@ -168,6 +174,7 @@ async fn bytes(State(plain): State<Plain>) -> ([(header::HeaderName, &'static st
 }
 
 async fn select(State(plain): State<Plain>) -> Json<OneRow> {
-    let one = "select client_id, exchange, asset, amount::text from rm_portfolio_v1.holdings where client_id = $1 limit 1";
+    let one =
+        "select client_id, exchange, asset, amount::text from rm_portfolio_v1.holdings where client_id = $1 limit 1";
     Json(sqlx::query_as(one).bind(plain.client).fetch_one(&plain.db).await.expect("the row is there"))
 }

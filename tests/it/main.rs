@@ -3,6 +3,7 @@
 mod append;
 mod audit;
 mod chaos;
+mod demo;
 mod design;
 mod facts;
 mod figures;

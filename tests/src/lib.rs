@@ -12,4 +12,4 @@ pub use differences::differences;
 pub use on_nats::{arrived, differences_on_nats, jetstream};
 pub use own_nats::OwnNats;
 pub use served::{Answer, Heard, Listener, Served, token, token_made_at};
-pub use world::{Servers, shared_data, stop_with_the_process, target};
+pub use world::{Servers, binary, shared_data, stop_with_the_process, target};

@@ -88,7 +88,7 @@ pub fn target() -> PathBuf {
 }
 
 /// The binary of the same build.
-pub(crate) fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let binary = profile().join("pipelabs");
     assert!(
         binary.is_file(),

@@ -1,180 +1,170 @@
-//! `demo`: the whole way on one screen. A real tape's fills go in, events stand in two clients' streams, workers fold
-//! them, figures come out, and one client's history is exported, verified and recomputed from the file alone.
+//! `demo`: a desk to watch. A real tape's fills go into two clients' streams at the pace of the market or faster, every
+//! part of the platform runs in this process, people can log in, and when the tape is over all totals are checked.
 
+mod checks;
+mod desk;
+mod player;
 mod tape;
+mod visitor;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    str::FromStr,
+use std::{convert::Infallible, net::TcpListener, path::PathBuf, pin::pin, process::ExitCode, time::Duration};
+
+use anyhow::bail;
+use clap::{Args, value_parser};
+use events::Time;
+use tokio::{
+    sync::watch,
+    time::{Instant, interval_at, sleep_until},
 };
 
-use anyhow::{Context, bail, ensure};
-use clap::Args;
-use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
-use ed25519_dalek::SigningKey;
-use events::{Decimal, Money, Time, export};
-use projections::{
-    checkpoints, clients,
-    pnl::{Recomputed, Report},
-    portfolio, versions,
-    worker::catch_up,
-};
-use sqlx::{ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
-use store::{Login, read};
+use self::{desk::Desk, visitor::Visitor};
+use crate::{report::print, serve, stack::Stack};
 
-use crate::{audit, import::import, progress::Progress, report, serve, settings::Platform, stack::Stack};
-
-/// The demo's own database; what it held before is thrown away.
-const DATABASE: &str = "demo";
+/// So many times as fast as the market was, where nothing else is said.
+const SPEED: u32 = 20;
+/// The first port that is tried, and how many after it.
+const PORTS: std::ops::Range<u16> = 8080..8180;
+/// How often it is told how things stand.
+const TELL_EVERY: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Where the private Postgres and NATS have their files
     #[arg(long, default_value = ".pipelabs")]
     dir: PathBuf,
+    /// The port of the API, 0 for any that is free; 8080 or the next free one, if left out
+    #[arg(long)]
+    port: Option<u16>,
+    /// So many times as fast as the market was, whose tape has eleven minutes; 20, or what fits into --for
+    #[arg(long, value_parser = value_parser!(u32).range(1..))]
+    speed: Option<u32>,
+    /// End by itself after serving so long, once all totals were checked: 30s, 2m, 45
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    time: Option<Duration>,
+}
+
+/// A number of seconds, or of minutes with an `m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit_s) = match text.strip_suffix('m') {
+        Some(minutes) => (minutes, 60),
+        None => (text.strip_suffix('s').unwrap_or(text), 1),
+    };
+    let seconds = number.parse::<u32>().ok().filter(|number| *number > 0);
+    let seconds = seconds.ok_or_else(|| "say it as 30s, 2m or 45".to_owned())?;
+    Ok(Duration::from_secs(u64::from(seconds) * unit_s))
 }
 
 impl Demo {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let stack = Stack::at(&self.dir);
         let ran_before = stack.status().both_run();
-        let outcome = tokio::select! {
-            outcome = show(&stack) => outcome,
-            told = serve::until_told_to_stop() => told.and_then(|()| bail!("stopped by you")),
-        };
+        let outcome = self.on(&stack).await;
         // What was running before goes on; what the demo started does not outlive it.
         if !ran_before {
             tokio::task::spawn_blocking(move || stack.down(&mut |text| step(text))).await??;
         }
         outcome.map(|()| ExitCode::SUCCESS)
     }
-}
 
-fn step(text: &str) {
-    println!("  {text}");
-}
-
-async fn show(stack: &Stack) -> anyhow::Result<()> {
-    println!("1. a private Postgres and NATS under {}", stack.dir.display());
-    let platform = start(stack).await?;
-    println!("2. fills of a real tape go into the streams of two clients");
-    let files = tape::unpack()?;
-    let count = import(&platform, files.path()).await?;
-    step(&count.to_string());
-    ensure!(count.refused == 0 && count.duplicates == 0, "the demo's own data was not taken as new");
-    println!("3. workers fold the streams into read models");
-    fold(&platform).await?;
-    println!("4. profit and loss at the end of the tape, and what is held");
-    let as_of = Time::from_millis(tape::AS_OF_MS)?;
-    let (figures, missing) = report::pnl(&platform.pool(Login::AdminQuery), as_of).await?;
-    ensure!(missing.is_empty(), "figures are missing: {missing:?}");
-    println!("{}", report::table(&figures));
-    println!("{}", holdings(&platform).await?);
-    println!("5. an auditor verifies one client's history and recomputes it, offline");
-    let recomputed = prove(&platform, files.path(), as_of).await?;
-    agree(&figures, &recomputed)?;
-    println!("\nall totals agree: read models, the recomputed export, and an independent program");
-    Ok(())
-}
-
-async fn start(stack: &Stack) -> anyhow::Result<Platform> {
-    let own = stack.clone();
-    let running = tokio::task::spawn_blocking(move || own.up(&mut |text| step(text))).await??;
-    let secrets = stack.env()?;
-    let value = |name: &str| secrets.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
-    let seed = hex::decode(value("AUDIT_SIGNING_KEY").context("the stack has no signing key")?)?;
-    let seed: [u8; 32] = seed.try_into().ok().context("the stack's signing key is no Ed25519 seed")?;
-    let owner = PgConnectOptions::from_str(&running.database_url)?;
-    let mut db = owner.connect().await?;
-    db.execute(format!("drop database if exists {DATABASE} with (force)").as_str()).await?;
-    db.execute(format!("create database {DATABASE}").as_str()).await?;
-    db.close().await?;
-    let secret = value("SECRET_KEY").context("the stack has no secret")?.into();
-    let platform = Platform::new(owner.database(DATABASE), secret, Some(SigningKey::from_bytes(&seed)));
-    serve::migrate(&platform).await?;
-    step("migrated");
-    Ok(platform)
-}
-
-async fn fold(platform: &Platform) -> anyhow::Result<()> {
-    let db = platform.pool(Login::Projector);
-    let heads: u64 = read::heads_of_all(&db).await?.iter().map(|(_, head)| head).sum();
-    for mut model in projections::all(&db) {
-        let mut progress = Progress::new(&format!("folding {}", model.name()), heads);
-        let parked = catch_up(&mut *model, |events| progress.add(events)).await?;
-        progress.end();
-        ensure!(parked.is_empty(), "{} could not fold its events: {parked:?}", model.name());
+    /// From opening to closing, on servers that are stopped by the caller.
+    async fn on(&self, stack: &Stack) -> anyhow::Result<()> {
+        let mut told = pin!(serve::until_told_to_stop());
+        let mut desk = tokio::select! {
+            desk = Desk::open(stack, self.port()) => desk?,
+            told = &mut told => return told.and_then(|()| bail!("stopped by you before it served")),
+        };
+        let outcome = tokio::select! {
+            outcome = self.show(&mut desk) => outcome,
+            told = &mut told => told.and_then(|()| print("\nstopping: what is under way is finished")),
+        };
+        desk.close().await;
+        outcome
     }
-    step(&format!("{heads} events, folded into {} read models", projections::all(&db).len()));
-    Ok(())
+
+    fn port(&self) -> u16 {
+        let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        self.port.unwrap_or_else(|| PORTS.into_iter().find(is_free).unwrap_or(0))
+    }
+
+    async fn show(&self, desk: &mut Desk) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let end = self.time.map(|time| began + time);
+        let speed = self.speed.unwrap_or_else(|| self.time.map_or(SPEED, |time| desk.player.speed_for(time)));
+        print(&format!("\n4. the tape plays, {speed} times as fast as the market was"))?;
+        let clock = desk.player.clock();
+        tokio::select! {
+            played = desk.player.play(speed) => played?,
+            never = tell(&mut desk.visitors, clock) => match never? {},
+            never = overtime(end) => match never? {},
+        }
+        print(&format!("\n5. the tape is over, after {} s: every total is checked", began.elapsed().as_secs()))?;
+        checks::all(desk).await?;
+        go_on(&desk.url, end).await
+    }
 }
 
-/// What each client holds, and what that is worth beside what was put in.
-async fn holdings(platform: &Platform) -> anyhow::Result<Table> {
-    let mut table = Table::new();
-    table.load_style(UTF8_BORDERS_ONLY).set_header(["client", "exchange", "asset", "amount", "worth in USDT"]);
-    let shown = |money: &Option<Money>| {
-        money.as_ref().map_or("unknown".to_owned(), |money| money.amount.rounded(2).to_string())
+/// Answers until the time is over, or for ever.
+async fn go_on(url: &str, end: Option<Instant>) -> anyhow::Result<()> {
+    let Some(end) = end else {
+        print(&format!("\n{url} goes on answering until you press Ctrl-C"))?;
+        return std::future::pending().await;
     };
-    let mut tx = platform.pool(Login::AdminQuery).begin().await?;
-    versions::use_live(&mut tx).await?;
-    for client in clients::every(&mut *tx).await? {
-        let summary = portfolio::summary(&mut tx, events::ClientId(client.client_id)).await?;
-        for holding in &summary.holdings {
-            table.add_row([
-                client.slug.to_string(),
-                format!("{} {}", holding.place.exchange, holding.place.market),
-                holding.place.asset.to_string(),
-                holding.amount.to_string(),
-                shown(&holding.worth),
-            ]);
-        }
-        for (what, figure) in
-            [("equity", summary.equity), ("put in, less taken out", summary.net_flows), ("gained", summary.pnl)]
-        {
-            table.add_row([client.slug.to_string(), String::new(), String::new(), what.to_owned(), shown(&figure)]);
-        }
+    if end > Instant::now() {
+        print(&format!("\n{url} goes on answering until the time is over"))?;
     }
-    for column in table.column_iter_mut().skip(3) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    Ok(table)
-}
-
-/// Exports the first client's history, verifies it with the desk's public key, and recomputes its figures from it.
-async fn prove(platform: &Platform, folder: &Path, as_of: Time) -> anyhow::Result<Report> {
-    let slug = tape::CLIENT.parse()?;
-    let file = folder.join("export.jsonl");
-    let head = audit::export(platform, &slug, std::fs::File::create(&file).map(std::io::BufWriter::new)?).await?;
-    let key = platform.signing_key.as_ref().context("the stack has a signing key")?.verifying_key();
-    let expected = export::Expected { key: Some(key), head: None };
-    let mut recomputed = Recomputed::default();
-    let reader = std::io::BufReader::new(std::fs::File::open(&file)?);
-    let verified = export::verify(reader, &expected, |event| recomputed.read(&event))?;
-    step(&format!(
-        "{} events of {slug}, head {}:{:.16}…, signed",
-        verified.events, head.head.seq, head.head.chain_hash
-    ));
-    let reach = checkpoints::reach(&platform.pool(Login::AdminQuery), "pnl", head.head.client_id).await?;
-    ensure!(reach.reached == verified.events, "the read models have read {} of {}", reach.reached, verified.events);
-    Ok(recomputed.report(as_of)?)
-}
-
-fn agree(figures: &Report, recomputed: &Report) -> anyhow::Result<()> {
-    let told = serde_json::to_value(figures)?;
-    let offline = serde_json::to_value(recomputed)?;
-    ensure!(told["clients"][tape::CLIENT] == offline["clients"][tape::CLIENT], "the export tells other totals");
-    for (client, totals) in &figures.clients {
-        let expected = tape::expected(client.as_str())?;
-        let exact = totals.total_usdt.context("the total is unknown")?.minus(expected.total_usdt)?.abs();
-        ensure!(
-            exact <= Decimal::new(1, 12),
-            "{client} came to {:?}, expected {}",
-            totals.total_usdt,
-            expected.total_usdt
-        );
-        ensure!(totals.fills == expected.fills, "{client} has {} fills, expected {}", totals.fills, expected.fills);
-    }
+    sleep_until(end).await;
     Ok(())
+}
+
+/// What is done, below what it is part of.
+fn step(text: &str) {
+    // Standard output may be gone; the servers have to be stopped all the same.
+    let _ = print(&format!("  {text}"));
+}
+
+/// How things stand, again and again, as the API tells it to the clients.
+async fn tell(visitors: &mut [Visitor], mut clock: watch::Receiver<Time>) -> anyhow::Result<Infallible> {
+    let mut now_and_then = interval_at(Instant::now() + TELL_EVERY, TELL_EVERY);
+    loop {
+        now_and_then.tick().await;
+        let (mut fills, mut lag, mut totals) = (0, 0, String::new());
+        for visitor in visitors.iter_mut() {
+            let told = match visitor.pnl("").await {
+                Ok(pnl) => {
+                    fills += pnl.fills();
+                    lag += pnl.lag;
+                    let total = pnl.total_usdt.map(|total| total.amount.rounded(2).to_string());
+                    total.unwrap_or_else(|| if pnl.to.is_some() { "unknown" } else { "no trade yet" }.to_owned())
+                }
+                Err(cause) => format!("{cause:#}"),
+            };
+            totals += &format!("  {} {told}", visitor.slug);
+        }
+        let at = clock.borrow_and_update().to_string();
+        print(&format!("  {:.19}Z  {fills:>5} fills  P&L in USDT:{totals}  lag: {lag} events", at))?;
+    }
+}
+
+/// Says so when the time is over before the tape is.
+async fn overtime(end: Option<Instant>) -> anyhow::Result<Infallible> {
+    if let Some(end) = end {
+        sleep_until(end).await;
+        print("  the time is over and the tape is not: it plays to its end, and then all is checked")?;
+    }
+    std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_in_seconds_or_minutes() {
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("45"), Ok(Duration::from_secs(45)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "s", "0", "-1", "1h", "1.5m", "m"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
 }

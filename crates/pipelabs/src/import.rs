@@ -10,7 +10,7 @@ mod rows;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fmt,
+    fmt, iter,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -18,9 +18,10 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Args;
 use domain::ledger::{Fact, Verdict, above_zero, judge, possible};
-use events::{AggregateRef, ClientId, Event, Pair, Time, ledger::LedgerEvent};
+use events::{AggregateRef, ClientId, Event, Time, ledger::LedgerEvent};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use sqlx::PgPool;
 use store::{Append, AppendError, Cause, Draft, Expected, Login, Streams};
 
 use self::{
@@ -65,29 +66,20 @@ impl Import {
 }
 
 /// Imports a folder.
-pub async fn import(platform: &Platform, dir: &Path) -> anyhow::Result<Count> {
-    let files = FILES.map(|name| dir.join(name));
-    ensure!(
-        files.iter().any(|file| file.symlink_metadata().is_ok()),
-        "{} holds none of {}",
-        dir.display(),
-        FILES.join(", ")
-    );
-    let [rates, opening, fills, funding, transfers] = files;
-    let needed = needed_assets(&opening, &fills, &funding, &transfers)?;
-    let streams = platform.streams();
-    let parties = Parties::new(streams.clone(), platform.pool(Login::Auditor));
-    let mut importer = Importer::new(streams, parties);
-    importer.rates(&rates, needed).await?;
-    importer.facts::<OpeningRow>(&opening).await?;
-    importer.facts::<FillRow>(&fills).await?;
-    importer.facts::<FundingRow>(&funding).await?;
-    importer.facts::<TransferRow>(&transfers).await?;
+async fn import(platform: &Platform, dir: &Path) -> anyhow::Result<Count> {
+    let mut importer = Importer::new(platform.streams(), platform.pool(Login::Auditor), PAGE);
+    importer.read(dir).await?;
+    importer.append_waiting().await?;
     Ok(importer.count)
 }
 
+pub const RATES: &str = "rates.jsonl";
+const OPENING: &str = "opening.jsonl";
+const FILLS: &str = "fills.jsonl";
+const FUNDING: &str = "funding.jsonl";
+pub const TRANSFERS: &str = "transfers.jsonl";
 /// Rates first: what they price then comes in order.
-const FILES: [&str; 5] = ["rates.jsonl", "opening.jsonl", "fills.jsonl", "funding.jsonl", "transfers.jsonl"];
+const FILES: [&str; 5] = [RATES, OPENING, FILLS, FUNDING, TRANSFERS];
 
 /// A row that tells a fact of a client's ledger.
 trait Row: DeserializeOwned + Send {
@@ -98,17 +90,12 @@ trait Row: DeserializeOwned + Send {
 }
 
 /// Which rates each client of the files needs, by slug.
-fn needed_assets(
-    opening: &Path,
-    fills: &Path,
-    funding: &Path,
-    transfers: &Path,
-) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
+fn needed_assets(dir: &Path) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
     let mut needed = BTreeMap::new();
-    gather::<OpeningRow>(opening, &mut needed)?;
-    gather::<FillRow>(fills, &mut needed)?;
-    gather::<FundingRow>(funding, &mut needed)?;
-    gather::<TransferRow>(transfers, &mut needed)?;
+    gather::<OpeningRow>(&dir.join(OPENING), &mut needed)?;
+    gather::<FillRow>(&dir.join(FILLS), &mut needed)?;
+    gather::<FundingRow>(&dir.join(FUNDING), &mut needed)?;
+    gather::<TransferRow>(&dir.join(TRANSFERS), &mut needed)?;
     Ok(needed)
 }
 
@@ -151,41 +138,92 @@ fn without_place(cause: &serde_json::Error) -> String {
     told.split(" at line 1 column").next().unwrap_or(&told).to_owned()
 }
 
-struct Importer {
+/// From lines of files into the streams.
+pub struct Importer {
     streams: Streams,
     parties: Parties,
     cause: Cause,
     count: Count,
+    waiting: Vec<Waiting>,
+    /// So many lines wait at most.
+    page: usize,
 }
 
-/// Lines of one file that wait to be appended.
-struct Page<'a> {
-    file: &'a Path,
-    lines: Vec<(u64, Append)>,
+/// What a line came to, before it is appended.
+#[derive(Debug)]
+pub struct Waiting {
+    pub file: &'static str,
+    number: u64,
+    append: Append,
+}
+
+impl Waiting {
+    /// When the world says that it happened.
+    pub fn at(&self) -> Time {
+        self.append.events[0].event.at()
+    }
+
+    fn is_rate(&self) -> bool {
+        self.file == RATES
+    }
+
+    /// A rate counts where the desk keeps it; what its clients get are copies.
+    fn is_copy(&self) -> bool {
+        self.is_rate() && self.append.client != ClientId::DESK
+    }
 }
 
 impl Importer {
-    fn new(streams: Streams, parties: Parties) -> Self {
-        Self { streams, parties, cause: Cause::system("import"), count: Count::default() }
+    pub fn new(streams: Streams, auditor: PgPool, page: usize) -> Self {
+        let parties = Parties::new(streams.clone(), auditor);
+        Self { streams, parties, cause: Cause::system("import"), count: Count::default(), waiting: Vec::new(), page }
+    }
+
+    pub fn count(&self) -> Count {
+        self.count
+    }
+
+    /// Every file of a folder. Whom its lines speak of is onboarded; what they say is appended a page at a time, and the
+    /// last page waits.
+    pub async fn read(&mut self, dir: &Path) -> anyhow::Result<()> {
+        let is_there = |name: &&str| dir.join(name).symlink_metadata().is_ok();
+        ensure!(FILES.iter().any(is_there), "{} holds none of {}", dir.display(), FILES.join(", "));
+        let needed = needed_assets(dir)?;
+        self.rates(dir, needed).await?;
+        self.facts::<OpeningRow>(dir, OPENING).await?;
+        self.facts::<FillRow>(dir, FILLS).await?;
+        self.facts::<FundingRow>(dir, FUNDING).await?;
+        self.facts::<TransferRow>(dir, TRANSFERS).await
+    }
+
+    /// What waits, for somebody who appends it at a pace of his own.
+    pub fn take_waiting(&mut self) -> Vec<Waiting> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    pub async fn append_waiting(&mut self) -> anyhow::Result<()> {
+        let waiting = self.take_waiting();
+        self.append(waiting).await
+    }
+
+    async fn wait(&mut self, waiting: Waiting) -> anyhow::Result<()> {
+        self.waiting.push(waiting);
+        if self.waiting.len() >= self.page { self.append_waiting().await } else { Ok(()) }
     }
 
     /// Every line of a file of facts.
-    async fn facts<R: Row>(&mut self, path: &Path) -> anyhow::Result<()> {
-        let Some(lines) = open(path)? else { return Ok(()) };
-        let mut progress = progress(path)?;
-        let mut page = Page { file: path, lines: Vec::with_capacity(PAGE) };
+    async fn facts<R: Row>(&mut self, dir: &Path, file: &'static str) -> anyhow::Result<()> {
+        let path = dir.join(file);
+        let Some(lines) = open(&path)? else { return Ok(()) };
+        let mut progress = progress(&path)?;
         for line in lines {
             let Line { number, text, bytes } = line.with_context(|| format!("could not read {}", path.display()))?;
             match self.judge::<R>(text).await? {
-                Ok(append) => page.lines.push((number, append)),
-                Err(reason) => self.refuse(path, number, &reason),
-            }
-            if page.lines.len() == PAGE {
-                self.append(&mut page).await?;
+                Ok(append) => self.wait(Waiting { file, number, append }).await?,
+                Err(reason) => self.refuse(file, number, &reason),
             }
             progress.add(bytes);
         }
-        self.append(&mut page).await?;
         progress.end();
         Ok(())
     }
@@ -213,36 +251,33 @@ impl Importer {
         Append { client, aggregate, expected: Expected::Any, events, cause: self.cause.clone() }
     }
 
-    /// Appends a page; each line's outcome is its own.
-    async fn append(&mut self, page: &mut Page<'_>) -> anyhow::Result<()> {
-        let lines = std::mem::take(&mut page.lines);
-        let outcomes =
-            self.streams.committer().append_all(lines.iter().map(|(_, append)| append.clone()).collect()).await;
-        let mut repeated: HashMap<ClientId, Vec<(u64, u64, Append)>> = HashMap::new();
-        for ((number, append), outcome) in lines.into_iter().zip(outcomes) {
+    /// Appends lines; each one's outcome is its own.
+    pub async fn append(&mut self, lines: Vec<Waiting>) -> anyhow::Result<()> {
+        let appends = lines.iter().map(|line| line.append.clone()).collect();
+        let outcomes = self.streams.committer().append_all(appends).await;
+        let mut repeated: HashMap<ClientId, Vec<(u64, Waiting)>> = HashMap::new();
+        for (line, outcome) in lines.into_iter().zip(outcomes) {
             match outcome {
-                Ok(receipt) if receipt.repeated => {
-                    repeated.entry(append.client).or_default().push((number, receipt.first, append))
-                }
-                Ok(_) => self.count.new += 1,
-                Err(refused @ AppendError::Refused { .. }) => self.refuse(page.file, number, &refused.to_string()),
-                Err(fault) => {
-                    return Err(fault).context("the import was cut off; run it again, nothing is recorded twice");
-                }
+                Ok(_) if line.is_copy() => {}
+                Ok(receipt) if !receipt.repeated => self.count.new += 1,
+                Ok(_) if line.is_rate() => self.count.duplicates += 1,
+                Ok(receipt) => repeated.entry(line.append.client).or_default().push((receipt.first, line)),
+                Err(refused @ AppendError::Refused { .. }) => self.refuse(line.file, line.number, &refused.to_string()),
+                Err(fault) => return Err(fault).context(AGAIN),
             }
         }
         for (client, lines) in repeated {
-            self.compare(page.file, client, lines).await?;
+            self.compare(client, lines).await?;
         }
         Ok(())
     }
 
     /// Lines whose key was known: the same content is a duplicate, another one a conflict that is kept aside.
-    async fn compare(&mut self, file: &Path, client: ClientId, lines: Vec<(u64, u64, Append)>) -> anyhow::Result<()> {
-        let numbers: Vec<u64> = lines.iter().map(|(_, seq, _)| *seq).collect();
+    async fn compare(&mut self, client: ClientId, lines: Vec<(u64, Waiting)>) -> anyhow::Result<()> {
+        let numbers: Vec<u64> = lines.iter().map(|(seq, _)| *seq).collect();
         let known = self.streams.numbered(client, &numbers).await?;
         let known: HashMap<u64, Event> = known.into_iter().map(|event| (event.seq, event.event)).collect();
-        for (number, seq, append) in lines {
+        for (seq, Waiting { file, number, append }) in lines {
             let (Event::Ledger(told), Some(Event::Ledger(known))) = (&append.events[0].event, known.get(&seq)) else {
                 self.refuse(file, number, &format!("its key belongs to event {seq}, which is no fact of the ledger"));
                 continue;
@@ -269,80 +304,62 @@ impl Importer {
 
     /// Every rate is kept once, in the desk's stream, and goes to each client whose figures need it, so that each stream
     /// explains itself: now, or when the client comes to need it.
-    async fn rates(&mut self, path: &Path, needed: BTreeMap<String, BTreeSet<String>>) -> anyhow::Result<()> {
+    async fn rates(&mut self, dir: &Path, needed: BTreeMap<String, BTreeSet<String>>) -> anyhow::Result<()> {
         let needs = self.parties.needs(needed).await?;
-        if let Some(lines) = open(path)? {
-            let mut progress = progress(path)?;
+        let path = dir.join(RATES);
+        if let Some(lines) = open(&path)? {
+            let mut progress = progress(&path)?;
             let mut told = Told::default();
-            let mut page = Vec::new();
             for line in lines {
                 let Line { number, text, bytes } =
                     line.with_context(|| format!("could not read {}", path.display()))?;
                 match text.and_then(|text| rate(&text)) {
-                    Ok(row) => page.push(told.mark(row.pair, row.price, row.ts.0)),
-                    Err(reason) => self.refuse(path, number, &reason),
-                }
-                if page.len() == PAGE {
-                    self.keep_marks(std::mem::take(&mut page), &needs).await?;
+                    Ok(row) => self.keep_mark(number, &told.mark(row.pair, row.price, row.ts.0), &needs).await?,
+                    Err(reason) => self.refuse(RATES, number, &reason),
                 }
                 progress.add(bytes);
             }
-            self.keep_marks(page, &needs).await?;
             progress.end();
         }
         self.hand_out_older_marks(&needs).await
     }
 
-    /// A page of marks into the desk's stream, and to the clients who have marks of these pairs already.
-    async fn keep_marks(&mut self, page: Vec<Mark>, needs: &[Needs]) -> anyhow::Result<()> {
-        let kept = page.iter().map(|mark| mark.to(ClientId::DESK, &self.cause)).collect();
-        for outcome in self.streams.committer().append_all(kept).await {
-            match outcome.context(AGAIN)?.repeated {
-                true => self.count.duplicates += 1,
-                false => self.count.new += 1,
-            }
+    /// A mark into the desk's stream, and to the clients who have all earlier ones of its pair.
+    async fn keep_mark(&mut self, number: u64, mark: &Mark, needs: &[Needs]) -> anyhow::Result<()> {
+        let wanted = |client: &&Needs| client.needs(&mark.pair) && !client.lacks(&mark.pair);
+        let clients = needs.iter().filter(wanted).map(|client| client.client);
+        for to in iter::once(ClientId::DESK).chain(clients) {
+            let append = mark.to(to, &self.cause);
+            self.wait(Waiting { file: RATES, number, append }).await?;
         }
-        let wanted = |mark: &Mark, client: &Needs| client.has(&mark.pair) && client.needs(&mark.pair);
-        self.hand_out(&page, needs, wanted).await
+        Ok(())
     }
 
     /// Clients who come to need a pair get all that the desk knows of it, in its order.
-    async fn hand_out_older_marks(&self, needs: &[Needs]) -> anyhow::Result<()> {
-        let desk = self.parties.marked_pairs(ClientId::DESK).await?;
-        let newly = |pair: &Pair, client: &Needs| client.needs(pair) && !client.has(pair);
-        if !desk.iter().any(|pair| needs.iter().any(|client| newly(pair, client))) {
+    async fn hand_out_older_marks(&mut self, needs: &[Needs]) -> anyhow::Result<()> {
+        if !needs.iter().any(Needs::lacks_any) {
             return Ok(());
         }
+        self.append_waiting().await?;
         let (mut told, mut reached) = (Told::default(), 0);
         while let Some((last, marks)) = self.parties.marks_of_the_desk(reached).await? {
             reached = last;
-            let page: Vec<Mark> = marks.into_iter().map(|(pair, price, at)| told.mark(pair, price, at)).collect();
-            self.hand_out(&page, needs, |mark, client| newly(&mark.pair, client)).await?;
+            let mut copies = Vec::new();
+            for (pair, price, at) in marks {
+                let mark = told.mark(pair, price, at);
+                let lacking = needs.iter().filter(|client| client.lacks(&mark.pair));
+                copies.extend(lacking.map(|client| mark.to(client.client, &self.cause)));
+            }
+            for outcome in self.streams.committer().append_all(copies).await {
+                outcome.context(AGAIN)?;
+            }
         }
         Ok(())
     }
 
-    async fn hand_out(
-        &self,
-        page: &[Mark],
-        needs: &[Needs],
-        wanted: impl Fn(&Mark, &Needs) -> bool,
-    ) -> anyhow::Result<()> {
-        let mut appends = Vec::new();
-        for mark in page {
-            let to = needs.iter().filter(|client| wanted(mark, client));
-            appends.extend(to.map(|client| mark.to(client.client, &self.cause)));
-        }
-        for outcome in self.streams.committer().append_all(appends).await {
-            outcome.context(AGAIN)?;
-        }
-        Ok(())
-    }
-
-    fn refuse(&mut self, file: &Path, number: u64, reason: &str) {
+    fn refuse(&mut self, file: &str, number: u64, reason: &str) {
         self.count.refused += 1;
-        let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
-        eprintln!("{name} line {number} refused: {reason}");
+        eprintln!("{file} line {number} refused: {reason}");
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Serve {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-enum Role {
+pub enum Role {
     /// Answers questions and takes commands over HTTP
     Api,
     /// Folds the streams into the read models and signs heads
@@ -50,10 +50,16 @@ enum Role {
     Relay,
 }
 
+impl Role {
+    pub fn every() -> BTreeSet<Self> {
+        Self::value_variants().iter().copied().collect()
+    }
+}
+
 impl Serve {
     fn roles(&self) -> BTreeSet<Role> {
         match self.roles.as_slice() {
-            [] => Role::value_variants().iter().copied().collect(),
+            [] => Role::every(),
             some => some.iter().copied().collect(),
         }
     }
@@ -64,52 +70,73 @@ impl Serve {
     }
 
     pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
-        let roles = self.roles();
-        let stop = CancellationToken::new();
-        let mut parts = JoinSet::new();
-        // One way into the streams for all parts: what writes to a client does not meet itself.
-        let streams = platform.streams();
-        let mut ready = String::from("ready");
-        for role in roles {
-            match role {
-                Role::Api => ready = format!("ready: {}", self.api(platform, &streams, &stop, &mut parts).await?),
-                Role::Projector => projector(platform, &stop, &mut parts).await?,
-                Role::Relay => relay(platform, streams.clone(), &stop, &mut parts)?,
-            }
-        }
-        print(&ready)?;
+        let place = SocketAddr::new(self.listen, self.port);
+        let parts = Parts::start(platform, &platform.streams(), &self.roles(), place).await?;
+        print(&parts.url.as_ref().map_or("ready".to_owned(), |url| format!("ready: {url}")))?;
         until_told_to_stop().await?;
         info!("stopping: batches under way are finished");
-        stop.cancel();
-        while parts.join_next().await.is_some() {}
+        parts.stop().await;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-impl Serve {
-    /// Starts the edge; where it is reached.
-    async fn api(
-        &self,
+/// Parts of the platform that run in this process.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where role api is reached; absent where it does not run.
+    pub url: Option<String>,
+    stop: CancellationToken,
+    running: JoinSet<()>,
+}
+
+impl Parts {
+    /// Starts parts; role api listens at `place`. `streams` is the one way into the streams for all of them: what writes
+    /// to a client does not meet itself.
+    pub async fn start(
         platform: &Platform,
         streams: &Streams,
-        stop: &CancellationToken,
-        parts: &mut JoinSet<()>,
-    ) -> anyhow::Result<String> {
-        let place = SocketAddr::new(self.listen, self.port);
-        let listener = TcpListener::bind(place).await.with_context(|| {
-            format!("port {} of {} cannot be taken: is another process on it? PORT chooses one", self.port, self.listen)
-        })?;
-        let url = format!("http://{}", listener.local_addr()?);
-        let on = api::Foundation {
-            streams: streams.clone(),
-            query: platform.pool(Login::Query),
-            desk: platform.pool(Login::AdminQuery),
-            auth: platform.pool(Login::Auth),
-            secret: platform.secret.clone(),
-        };
-        parts.spawn(api::serve(listener, on, stop.clone()));
-        Ok(url)
+        roles: &BTreeSet<Role>,
+        place: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let (mut url, stop, mut running) = (None, CancellationToken::new(), JoinSet::new());
+        for role in roles {
+            match role {
+                Role::Api => url = Some(api(platform, streams.clone(), place, &stop, &mut running).await?),
+                Role::Projector => projector(platform, &stop, &mut running).await?,
+                Role::Relay => relay(platform, streams.clone(), &stop, &mut running)?,
+            }
+        }
+        Ok(Self { url, stop, running })
     }
+
+    /// Finishes what is under way, and ends.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while self.running.join_next().await.is_some() {}
+    }
+}
+
+/// Starts the edge; where it is reached.
+async fn api(
+    platform: &Platform,
+    streams: Streams,
+    place: SocketAddr,
+    stop: &CancellationToken,
+    parts: &mut JoinSet<()>,
+) -> anyhow::Result<String> {
+    let listener = TcpListener::bind(place).await.with_context(|| {
+        format!("port {} of {} cannot be taken: is another process on it? PORT chooses one", place.port(), place.ip())
+    })?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let on = api::Foundation {
+        streams,
+        query: platform.pool(Login::Query),
+        desk: platform.pool(Login::AdminQuery),
+        auth: platform.pool(Login::Auth),
+        secret: platform.secret.clone(),
+    };
+    parts.spawn(api::serve(listener, on, stop.clone()));
+    Ok(url)
 }
 
 /// Starts a worker of every read model, and the signing of heads where there is a key.

@@ -86,8 +86,10 @@ fn note(tell: &watch::Sender<Seen>, event: &Event) {
         | Event::ServerError(_) => warn!("NATS: {event}"),
         // One for each try to connect again.
         Event::ClientError(_) => debug!("NATS: {event}"),
+        // Nobody waits for it any more: we closed it.
+        Event::Closed if tell.is_closed() => {}
         Event::Closed => {
-            debug!("the connection to NATS is closed for good");
+            warn!("NATS closed the connection for good: opening another");
             tell.send_modify(|seen| seen.closed = true);
         }
     }

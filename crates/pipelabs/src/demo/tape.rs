@@ -3,15 +3,19 @@
 use std::{fs, io::Read};
 
 use anyhow::Context;
-use events::Decimal;
+use events::{Decimal, Slug};
 use flate2::read::GzDecoder;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tempfile::TempDir;
 
 /// The end of the tape.
 pub const AS_OF_MS: i64 = 1_723_161_905_012;
+/// Whose fills it holds.
+pub const CLIENTS: [&str; 2] = ["acme", "borealis"];
 /// The client whose history is exported.
-pub const CLIENT: &str = "acme";
+pub const EXPORTED: &str = "acme";
+/// A client that has not traded yet.
+pub const NEWCOMER: &str = "cygnus";
 
 const FILLS: &[u8] = include_bytes!("../../demo/fills.jsonl.gz");
 const RATES: &[u8] = include_bytes!("../../demo/rates.jsonl.gz");
@@ -38,7 +42,16 @@ pub fn unpack() -> anyhow::Result<TempDir> {
 }
 
 /// The expected totals of a client.
-pub fn expected(client: &str) -> anyhow::Result<Expected> {
+pub fn expected(client: &Slug) -> anyhow::Result<Expected> {
+    expectation("clients", client)
+}
+
+/// What a client has put in, less what it took out, in USDT.
+pub fn expected_net_flows(client: &Slug) -> anyhow::Result<Decimal> {
+    expectation("net_flows_usdt", client)
+}
+
+fn expectation<T: DeserializeOwned>(of: &str, client: &Slug) -> anyhow::Result<T> {
     let all: serde_json::Value = serde_json::from_str(EXPECTED)?;
-    serde_json::from_value(all["clients"][client].clone()).with_context(|| format!("nothing is expected of {client}"))
+    serde_json::from_value(all[of][client.as_str()].clone()).with_context(|| format!("nothing is expected of {client}"))
 }

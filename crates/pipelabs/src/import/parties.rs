@@ -28,19 +28,29 @@ pub struct Parties {
 pub struct Needs {
     pub client: ClientId,
     assets: BTreeSet<String>,
-    marked: BTreeSet<Pair>,
+    /// Pairs that the desk had marks of before this import, and its stream had none.
+    lacks: BTreeSet<Pair>,
 }
 
 impl Needs {
     /// Whether its figures can need the pair's rate.
     pub fn needs(&self, pair: &Pair) -> bool {
-        [pair.base(), pair.quote()].iter().all(|asset| self.assets.contains(*asset))
+        prices(&self.assets, pair)
     }
 
-    /// Whether its stream held marks of the pair before this import.
-    pub fn has(&self, pair: &Pair) -> bool {
-        self.marked.contains(pair)
+    /// Whether it needs the pair's rate and has not got what the desk knows of it.
+    pub fn lacks(&self, pair: &Pair) -> bool {
+        self.lacks.contains(pair)
     }
+
+    /// Whether there is such a pair.
+    pub fn lacks_any(&self) -> bool {
+        !self.lacks.is_empty()
+    }
+}
+
+fn prices(assets: &BTreeSet<String>, pair: &Pair) -> bool {
+    [pair.base(), pair.quote()].iter().all(|asset| assets.contains(*asset))
 }
 
 impl Parties {
@@ -100,7 +110,7 @@ impl Parties {
             let client = self.client(&slug.parse()?).await?;
             assets.entry(client).or_default().extend(told);
         }
-        let mut needs = Vec::new();
+        let (mut needs, of_the_desk) = (Vec::new(), self.marked_pairs(ClientId::DESK).await?);
         for client in self.registered().await? {
             let mut assets = assets.remove(&client).unwrap_or_default();
             let mut tx = self.auditor.begin().await?;
@@ -110,13 +120,15 @@ impl Parties {
                 assets.insert("USDT".to_owned());
             }
             drop(tx);
-            needs.push(Needs { client, assets, marked: self.marked_pairs(client).await? });
+            let marked = self.marked_pairs(client).await?;
+            let lacks = of_the_desk.difference(&marked).filter(|pair| prices(&assets, pair)).cloned().collect();
+            needs.push(Needs { client, assets, lacks });
         }
         Ok(needs)
     }
 
     /// The pairs that a stream holds marks of.
-    pub async fn marked_pairs(&self, client: ClientId) -> anyhow::Result<BTreeSet<Pair>> {
+    async fn marked_pairs(&self, client: ClientId) -> anyhow::Result<BTreeSet<Pair>> {
         let mut tx = self.auditor.begin().await?;
         read::for_client(&mut tx, client).await?;
         let pairs = read::marked_pairs(&mut *tx, client).await?;

@@ -1,0 +1,140 @@
+//! The demo's desk: a fresh database, every part of the platform, clients with bots and accounts, people who may log in.
+
+use std::{net::SocketAddr, str::FromStr};
+
+use access::AddUser;
+use anyhow::{Context, Error, ensure};
+use async_nats::{ServerAddr, jetstream};
+use ed25519_dalek::SigningKey;
+use events::{Asset, ClientId, Slug, Time, desk::Role};
+use sqlx::{ConnectOptions, Connection, Executor, PgPool, postgres::PgConnectOptions};
+use store::{Cause, Login, Streams, read};
+
+use super::{player::Player, step, tape, visitor::Visitor};
+use crate::{
+    import::{Importer, TRANSFERS},
+    report::print,
+    serve::{self, Parts, Role as Part},
+    settings::Platform,
+    stack::Stack,
+};
+
+/// The demo's own database; what it held before is thrown away.
+const DATABASE: &str = "demo";
+
+/// Everything that runs, and who works with it.
+#[derive(Debug)]
+pub struct Desk {
+    pub platform: Platform,
+    /// Where the API answers.
+    pub url: String,
+    /// A user of each client.
+    pub visitors: Vec<Visitor>,
+    pub player: Player,
+    parts: Parts,
+}
+
+impl Desk {
+    pub async fn open(stack: &Stack, port: u16) -> anyhow::Result<Self> {
+        print(&format!("1. a private Postgres and NATS under {}", stack.dir.display()))?;
+        let platform = start(stack).await?;
+        let streams = platform.streams();
+        print("\n2. two clients with their bots, accounts and deposits, and one who has just come")?;
+        let player = seed(&platform, &streams).await?;
+        let place = SocketAddr::from(([127, 0, 0, 1], port));
+        let parts = Parts::start(&platform, &streams, &Part::every(), place).await?;
+        let url = parts.url.clone().context("the API has no address")?;
+        let visitors = let_in(&platform, &streams, &url).await?;
+        Ok(Self { platform, url, visitors, player, parts })
+    }
+
+    pub async fn close(self) {
+        self.parts.stop().await;
+    }
+}
+
+async fn start(stack: &Stack) -> anyhow::Result<Platform> {
+    let own = stack.clone();
+    let running = tokio::task::spawn_blocking(move || own.up(&mut |text| step(text))).await??;
+    let secrets = stack.env()?;
+    let value = |name: &str| secrets.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
+    let seed = hex::decode(value("AUDIT_SIGNING_KEY").context("the stack has no signing key")?)?;
+    let seed: [u8; 32] = seed.try_into().ok().context("the stack's signing key is no Ed25519 seed")?;
+    let (owner, nats) = (PgConnectOptions::from_str(&running.database_url)?, running.nats_url.parse()?);
+    forget_the_last(&owner, &nats).await?;
+    let mut db = owner.connect().await?;
+    db.execute(format!("drop database if exists {DATABASE} with (force)").as_str()).await?;
+    db.execute(format!("create database {DATABASE}").as_str()).await?;
+    db.close().await?;
+    let secret = value("SECRET_KEY").context("the stack has no secret")?.into();
+    let mut platform = Platform::new(owner.database(DATABASE), secret, Some(SigningKey::from_bytes(&seed)));
+    platform.nats = Some(nats);
+    serve::migrate(&platform).await?;
+    step("a fresh database, migrated");
+    Ok(platform)
+}
+
+/// What NATS holds of the clients of an earlier demo would stay for ever: nobody knows them any more.
+async fn forget_the_last(owner: &PgConnectOptions, nats: &ServerAddr) -> anyhow::Result<()> {
+    let Ok(mut db) = owner.clone().database(DATABASE).connect().await else { return Ok(()) };
+    // Without streams where that demo did not get to make them.
+    let heads = read::heads_of_all(&mut db).await.unwrap_or_default();
+    db.close().await?;
+    let jetstream = jetstream::new(async_nats::connect(nats).await.context("NATS does not answer")?);
+    for (client, _) in heads {
+        // Absent where its relay did not get to make it.
+        let _ = jetstream.delete_stream(relay::stream_name(client)).await;
+    }
+    Ok(())
+}
+
+/// Onboards everybody of whom the tape speaks, and pays the deposits in.
+async fn seed(platform: &Platform, streams: &Streams) -> anyhow::Result<Player> {
+    let files = tape::unpack()?;
+    let mut importer = Importer::new(streams.clone(), platform.pool(Login::Auditor), usize::MAX);
+    importer.read(files.path()).await?;
+    ensure!(importer.count().refused == 0, "the demo's own data was refused");
+    let (deposits, lines) = importer.take_waiting().into_iter().partition(|line| line.file == TRANSFERS);
+    importer.append(deposits).await?;
+    let newcomer = tape::NEWCOMER.parse()?;
+    api::onboard(streams, &newcomer, "Cygnus, new here", &Asset::usdt(), &Cause::system("demo")).await?;
+    step(&format!("{} and {newcomer} are onboarded", tape::CLIENTS.join(", ")));
+    Ok(Player::new(importer, lines))
+}
+
+/// An admin and a user of each client, with passwords that are made now and told once.
+async fn let_in(platform: &Platform, streams: &Streams, url: &str) -> anyhow::Result<Vec<Visitor>> {
+    print(&format!("\n3. the API answers at {url}; these may log in"))?;
+    let auth = platform.pool(Login::Auth);
+    let admin = Visitor::new(url, "admin".parse()?, ClientId::DESK)?;
+    add(&auth, streams, &admin, Role::Admin, None).await?;
+    let mut visitors = Vec::new();
+    for slug in tape::CLIENTS.into_iter().chain([tape::NEWCOMER]) {
+        let slug: Slug = slug.parse()?;
+        let client = streams.client_of(&slug).await?.with_context(|| format!("{slug} was not onboarded"))?;
+        let mut visitor = Visitor::new(url, slug, client)?;
+        add(&auth, streams, &visitor, Role::Client, Some(client)).await?;
+        visitor.log_in().await?;
+        visitors.push(visitor);
+    }
+    let first = visitors.first().context("there are clients")?;
+    print(&format!("\n   paste into another terminal:\n\n{}", first.lines_to_paste()))?;
+    let nats = platform.nats.as_ref().context("the stack has NATS")?;
+    let subjects = relay::subjects(first.client);
+    print(&format!("\n   the same events on NATS: nats -s nats://{}:{} sub '{subjects}'", nats.host(), nats.port()))?;
+    Ok(visitors)
+}
+
+async fn add(
+    auth: &PgPool,
+    streams: &Streams,
+    who: &Visitor,
+    role: Role,
+    client: Option<ClientId>,
+) -> anyhow::Result<()> {
+    let user =
+        AddUser { email: who.email.parse().map_err(Error::msg)?, password: who.password.as_str().into(), role, client };
+    access::add(auth, streams, user, Time::now(), &Cause::system("demo")).await?;
+    step(&format!("{:<10} {:<22} {}", who.slug, who.email, who.password));
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The demo: it checks its own totals, what it prints can be pasted, and nothing outlives it.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use pipelabs::stack::{Part, Stack};
+
+fn demo(dir: &Path, arguments: &[&str]) -> Command {
+    tests::stop_with_the_process(dir);
+    let mut command = Command::new(tests::binary());
+    command.args(["demo", "--port", "0", "--dir"]).arg(dir).args(arguments).stdin(Stdio::null()).process_group(0);
+    command
+}
+
+fn nothing_runs(dir: &Path) {
+    let status = Stack::at(dir).status();
+    assert_eq!((status.postgres, status.nats), (Part::Stopped, Part::Stopped));
+}
+
+/// Gone with the test, however it ends.
+struct Running(Child);
+
+impl Running {
+    /// As Ctrl-C does, to the whole group.
+    fn interrupt(&self) {
+        let mut kill = Command::new("sh");
+        let sent = kill.args(["-c", &format!("kill -s INT -- -{}", self.0.id())]).status().unwrap();
+        assert!(sent.success(), "the demo runs no more");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already where all went well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_demo_with_a_time_checks_every_total_and_leaves_nothing_running() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = demo(dir.path(), &["--for", "5s"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for found in ["acme: 2930 fills", "borealis: 2413 fills", "each once and in order", "all totals agree"] {
+        assert!(said.contains(found), "{found} is missing in\n{said}");
+    }
+    nothing_runs(dir.path());
+}
+
+#[test]
+fn what_a_demo_prints_can_be_pasted_and_ctrl_c_ends_it_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut running = Running(demo(dir.path(), &[]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut said = BufReader::new(running.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let leaflet = said.by_ref().skip_while(|line| !line.contains("paste into another terminal")).skip(2);
+    let lines: Vec<String> = leaflet.take_while(|line| !line.is_empty()).collect();
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    let rest = thread::spawn(move || said.collect::<Vec<_>>().join("\n"));
+
+    let mut bash = Command::new("bash");
+    bash.env("NO_PROXY", "127.0.0.1").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut bash = Running(bash.spawn().unwrap());
+    bash.0.stdin.take().unwrap().write_all(format!("{}\n", lines.join("\n")).as_bytes()).unwrap();
+    let mut answers = BufReader::new(bash.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    for expected in [r#""by":"bot""#, "is asked to run by event", r#""event_type":"BotDeployRequested""#] {
+        let answer = answers.next().unwrap_or_default();
+        assert!(answer.contains(expected), "{expected} is missing in {answer}");
+    }
+    let heard = |line: String| line.starts_with("event:") && line.ends_with("BotDeployRequested");
+    assert!(answers.any(heard), "the live stream tells the event");
+    // Seen once: a listener whose pipe was full never noticed that its server had gone.
+    thread::spawn(move || answers.for_each(drop));
+
+    running.interrupt();
+    assert!(running.0.wait().unwrap().success(), "{}", rest.join().unwrap());
+    assert!(bash.0.wait().unwrap().success(), "the live stream ends with its server");
+    nothing_runs(dir.path());
+}
