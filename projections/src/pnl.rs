@@ -54,6 +54,7 @@ pub struct Pnl {
 impl Projection for Pnl {
     const NAME: &'static str = "pnl";
     const FOLD: u32 = 1;
+    const BATCH: u64 = 16_384;
     const TABLES: &'static str = include_str!("pnl/tables.sql");
 
     async fn open(db: &mut PgConnection, client: ClientId, reached: u64) -> Result<Self, ProjectError> {

@@ -11,6 +11,9 @@ pub trait Projection: Sized + Send + 'static {
     const NAME: &'static str;
     /// Raised when the fold means something else than before; a rebuild is due then.
     const FOLD: u32;
+    /// Events in one batch, as long as batches are quick. More where a batch costs much by itself and little is kept of each
+    /// event until it is saved.
+    const BATCH: u64 = 4_096;
     /// The statements that make its tables, run in the schema of one version. `client_id` comes first in every key.
     const TABLES: &'static str;
 

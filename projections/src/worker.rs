@@ -25,9 +25,6 @@ use crate::{
     projection::{ProjectError, Projection, ReadModel, Step},
 };
 
-/// Events in one batch, as long as batches are quick: enough that what a batch costs by itself is little, few enough that
-/// what a model keeps of them until it is saved takes little room.
-const BATCH: u64 = 16_384;
 /// Events in one batch at most: where each batch costs a long refold, fewer and larger ones finish sooner.
 const BATCH_MAX: u64 = 65_536;
 const SLOW: Duration = Duration::from_secs(4);
@@ -81,7 +78,7 @@ impl<P: Projection> Worker<P> {
             careful: HashMap::new(),
             waiting: VecDeque::new(),
             last: ClientId::DESK,
-            batch: BATCH,
+            batch: P::BATCH,
         }
     }
 
@@ -197,7 +194,7 @@ impl<P: Projection> Worker<P> {
         checkpoints::advance(tx, P::NAME, lease, last, recorded_at).await?;
         open.reached = last;
         self.keep_open(lease.client, open);
-        self.batch = if started.elapsed() > SLOW { (self.batch * 2).min(BATCH_MAX) } else { BATCH };
+        self.batch = if started.elapsed() > SLOW { (self.batch * 2).min(BATCH_MAX) } else { P::BATCH };
         Ok(Step::Folded { client: lease.client, events: last - lease.reached, reached: last })
     }
 

@@ -33,6 +33,8 @@ const SECOND_LANE_FROM: usize = 24;
 /// Groups under way when some are stuck behind a lock or a dead connection, and how long makes one stuck.
 const STUCK_LANES_MAX: usize = 8;
 const LONG: Duration = Duration::from_millis(200);
+/// How often the committer lets everybody else run before it starts a group smaller than the last one.
+const COMPANY_TURNS: usize = 3;
 /// How long a connection is kept for the next group: after that the pool looks whether it still answers.
 const KEPT_FOR: Duration = Duration::from_secs(1);
 /// Commands taken from their callers at most; the others wait where they are.
@@ -99,6 +101,8 @@ struct Lanes {
     kept: Vec<(PoolConnection<Postgres>, Instant)>,
     /// Clients who share no group, because somebody else held one of theirs.
     alone: HashSet<ClientId>,
+    /// How many commands went with the last group.
+    last_group: usize,
     /// Whose streams each group writes, and since when.
     groups: HashMap<task::Id, (Vec<ClientId>, Instant)>,
 }
@@ -114,6 +118,7 @@ impl Lanes {
             under_way: JoinSet::new(),
             kept: Vec::new(),
             alone: HashSet::new(),
+            last_group: 0,
             groups: HashMap::new(),
         }
     }
@@ -132,12 +137,29 @@ impl Lanes {
                 // A group that takes long must not keep the others waiting.
                 () = tokio::time::sleep(LONG), if stuck => {}
             }
+            self.wait_for_company(&mut commands).await;
             self.start_groups();
+        }
+    }
+
+    /// Those whom the last group answered are about to send their next commands, and run only when this task lets them:
+    /// without a moment for them each group of many would be followed by a group of one.
+    async fn wait_for_company(&mut self, commands: &mut mpsc::Receiver<Pending>) {
+        for _ in 0..COMPANY_TURNS {
+            if self.waiting.len() >= self.last_group || !self.may_start() {
+                return;
+            }
+            task::yield_now().await;
+            self.take_all(commands);
         }
     }
 
     fn take(&mut self, command: Pending, commands: &mut mpsc::Receiver<Pending>) {
         self.waiting.push_back(command);
+        self.take_all(commands);
+    }
+
+    fn take_all(&mut self, commands: &mut mpsc::Receiver<Pending>) {
         while self.waiting.len() < WAITING_MAX {
             match commands.try_recv() {
                 Ok(more) => self.waiting.push_back(more),
@@ -154,6 +176,7 @@ impl Lanes {
             }
             let clients: Vec<ClientId> = group.waiting.iter().map(|pending| pending.append.client).collect();
             self.busy.extend(&clients);
+            self.last_group = clients.len();
             group.connection = self.kept.pop().filter(|(_, since)| since.elapsed() < KEPT_FOR).map(|(db, _)| db);
             let db = self.db.clone();
             let task = self.under_way.spawn(async move { group.commit(&db).await });

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     entry::Trade,
-    lots::{Closed, Lots, Order},
+    lots::{Lots, Order},
     tally::{Tally, add},
 };
 use crate::rates::Known;
@@ -72,31 +72,28 @@ impl Book {
     fn change(&mut self, delta: Decimal, price: Decimal, at: Time) -> Result<(), ArithmeticError> {
         let tally = &mut self.tally;
         tally.open(at)?;
-        let fifo = self.fifo.trade(delta, price, Order::OldestFirst)?;
-        settle(&mut tally.fifo_cost, &mut tally.fifo_realized, fifo, delta, price)?;
-        let lifo = self.lifo.trade(delta, price, Order::NewestFirst)?;
-        settle(&mut tally.lifo_cost, &mut tally.lifo_realized, lifo, delta, price)?;
-        let average = tally.close_at_average(delta)?;
-        let gain = settle(&mut tally.cost, &mut tally.realized, average, delta, price)?;
+        let worth = delta.times(price)?;
+        let fifo = self.fifo.trade(delta, price, Order::OldestFirst)?.gain(price)?;
+        settle(&mut tally.fifo_cost, &mut tally.fifo_realized, worth, fifo)?;
+        let lifo = self.lifo.trade(delta, price, Order::NewestFirst)?.gain(price)?;
+        settle(&mut tally.lifo_cost, &mut tally.lifo_realized, worth, lifo)?;
+        let gain = tally.close_at_average(delta)?.gain(price)?;
+        settle(&mut tally.cost, &mut tally.realized, worth, gain)?;
         add(&mut tally.day_realized, gain)?;
-        tally.match_delta(delta, delta.times(price)?)?;
+        tally.match_delta(delta, worth)?;
         add(&mut tally.position, delta)
     }
 }
 
-/// A trade's or an opening's effect on one method's running cost and realised P&L.
-fn settle(
-    cost: &mut Decimal,
-    realized: &mut Decimal,
-    closed: Closed,
-    delta: Decimal,
-    price: Decimal,
-) -> Result<Decimal, ArithmeticError> {
-    let gain = closed.amount.times(price)?.minus(closed.cost)?;
-    let opened = delta.plus(closed.amount)?.times(price)?;
-    *cost = cost.plus(opened)?.minus(closed.cost)?;
-    *realized = realized.plus(gain)?;
-    Ok(gain)
+/// A trade's effect on one method's running cost and realised P&L. What is closed leaves at its cost and what is opened
+/// enters at the price: together the cost changes by the money that moved and by what was gained.
+fn settle(cost: &mut Decimal, realized: &mut Decimal, worth: Decimal, gain: Decimal) -> Result<(), ArithmeticError> {
+    add(cost, worth)?;
+    if gain.is_zero() {
+        return Ok(());
+    }
+    add(cost, gain)?;
+    add(realized, gain)
 }
 
 /// What the fill changed in the base asset: on spot a base fee leaves with it (R4).

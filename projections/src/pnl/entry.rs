@@ -32,12 +32,12 @@ pub enum Entry {
     /// Shared, because the recent past is kept and folded again.
     Trade(Arc<Trade>),
     Opening {
-        book: BookKey,
+        book: Box<BookKey>,
         position: Decimal,
         cost: Decimal,
     },
     Funding {
-        book: BookKey,
+        book: Box<BookKey>,
         amount: Decimal,
         asset: Asset,
     },
@@ -136,10 +136,10 @@ fn ledger(fact: &LedgerEvent, seq: u64) -> Option<Change> {
         LedgerEvent::FillDisputed { .. } => None,
         LedgerEvent::OpeningPosition { book, position, cost, at } => {
             let place = Place { at: *at, rank: Rank::Opening, seq };
-            Some(Change::Put(place, Entry::Opening { book: book.clone(), position: *position, cost: *cost }))
+            Some(Change::Put(place, Entry::Opening { book: Box::new(book.clone()), position: *position, cost: *cost }))
         }
         LedgerEvent::FundingPaid { book, amount, asset, at, .. } => {
-            here(*at, Entry::Funding { book: book.clone(), amount: *amount, asset: asset.clone() })
+            here(*at, Entry::Funding { book: Box::new(book.clone()), amount: *amount, asset: asset.clone() })
         }
         LedgerEvent::TransferRecorded { asset, amount, at, .. } => {
             here(*at, Entry::Flow { asset: asset.clone(), amount: *amount })

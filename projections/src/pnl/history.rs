@@ -15,9 +15,9 @@ use super::{
 };
 
 /// Entries kept in memory behind the newest, at least; few in our own tests, so that these reach further back.
-const KEPT: usize = if cfg!(test) { 12 } else { 512 };
+const KEPT: usize = if cfg!(test) { 12 } else { 256 };
 /// Entries between two remembered states.
-const STRIDE: usize = if cfg!(test) { 3 } else { 64 };
+const STRIDE: usize = if cfg!(test) { 3 } else { 128 };
 
 const TEN_MINUTES_US: i64 = 600_000_000;
 const HOUR_US: i64 = 3_600_000_000;

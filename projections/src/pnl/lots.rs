@@ -34,22 +34,28 @@ pub struct Closed {
     pub cost: Decimal,
 }
 
+impl Closed {
+    pub const NOTHING: Self = Self { amount: Decimal::ZERO, cost: Decimal::ZERO };
+
+    /// What was gained by closing it at this price.
+    pub fn gain(&self, price: Decimal) -> Result<Decimal, ArithmeticError> {
+        if self.amount.is_zero() { Ok(-self.cost) } else { self.amount.times(price)?.minus(self.cost) }
+    }
+}
+
 impl Lots {
     /// Trades `delta` at `price`: closes what is open on the other side, opens a lot with the rest.
     pub fn trade(&mut self, delta: Decimal, price: Decimal, order: Order) -> Result<Closed, ArithmeticError> {
         let mut left = delta;
-        let mut closed = Closed { amount: Decimal::ZERO, cost: Decimal::ZERO };
+        let mut closed = Closed::NOTHING;
         while let Some(lot) = self.next(order)
             && lot.amount.is_negative() != left.is_negative()
             && !left.is_zero()
         {
-            let piece = if left.abs() < lot.amount.abs() { lot.release(-left)? } else { lot.release(lot.amount)? };
+            let piece = if left.abs() < lot.amount.abs() { lot.release(-left)? } else { self.close_next(order) };
             left = left.plus(piece.amount)?;
             closed.amount = closed.amount.plus(piece.amount)?;
             closed.cost = closed.cost.plus(piece.cost)?;
-            if lot.amount.is_zero() {
-                self.drop_next(order);
-            }
         }
         if !left.is_zero() {
             self.0.push_back(Lot { amount: left, cost: left.times(price)?, price: Some(price) });
@@ -71,19 +77,20 @@ impl Lots {
         }
     }
 
-    fn drop_next(&mut self, order: Order) {
-        match order {
+    /// A whole lot, with all the cost that is left.
+    fn close_next(&mut self, order: Order) -> Closed {
+        let lot = match order {
             Order::OldestFirst => self.0.pop_front(),
             Order::NewestFirst => self.0.pop_back(),
         };
+        lot.map_or(Closed::NOTHING, |Lot { amount, cost, .. }| Closed { amount, cost })
     }
 }
 
 impl Lot {
-    /// Takes a piece out; the last piece takes all the cost that is left.
+    /// Takes a piece out that is not all of it.
     fn release(&mut self, amount: Decimal) -> Result<Closed, ArithmeticError> {
         let cost = match self.price {
-            _ if amount == self.amount => self.cost,
             Some(price) => amount.times(price)?,
             None => self.cost.mul_div(amount, self.amount)?,
         };

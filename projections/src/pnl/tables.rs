@@ -111,9 +111,13 @@ async fn changes(
     for run in blocks.chunk_by(|a, b| a + 1 == *b).flat_map(|run| run.chunks(16)) {
         let first = (run[0] as u64 * BLOCK).max(1);
         let last = (run[run.len() - 1] as u64 * BLOCK + BLOCK - 1).min(reached);
-        let events = read::between(&mut *db, client, first, last).await?;
-        let kept = events.iter().filter(|event| !skips.contains(&(event.seq as i64)));
-        changes.extend(kept.filter_map(Change::of));
+        read::each(&mut *db, client, first, last, |event| {
+            if !skips.contains(&(event.seq as i64)) {
+                changes.extend(Change::of(&event));
+            }
+            Ok::<(), ProjectError>(())
+        })
+        .await?;
     }
     Ok(changes)
 }

@@ -215,18 +215,17 @@ impl Tally {
 
     /// Adds position x time up to this moment.
     pub fn weigh(&mut self, until: Time) -> Result<(), ArithmeticError> {
-        let held = Decimal::from_int(until.micros() - self.weighed_until.micros());
-        add(&mut self.weighted, self.position.times(held)?)?;
-        add(&mut self.weighted_abs, self.position.abs().times(held)?)?;
+        let weight = self.position.times(Decimal::from_int(until.micros() - self.weighed_until.micros()))?;
+        add(&mut self.weighted, weight)?;
+        add(&mut self.weighted_abs, weight.abs())?;
         self.weighed_until = until;
         Ok(())
     }
 
     /// What a trade closes of the cost pool; a full close takes the whole pool, so nothing is left by rounding (R5).
     pub fn close_at_average(&self, delta: Decimal) -> Result<Closed, ArithmeticError> {
-        let nothing = Closed { amount: Decimal::ZERO, cost: Decimal::ZERO };
         if self.position.is_zero() || delta.is_zero() || self.position.is_negative() == delta.is_negative() {
-            return Ok(nothing);
+            return Ok(Closed::NOTHING);
         }
         if delta.abs() >= self.position.abs() {
             return Ok(Closed { amount: self.position, cost: self.cost });
