@@ -33,7 +33,7 @@ const CAREFUL: u64 = 128;
 /// Tries at one event before it is parked.
 const ATTEMPTS_MAX: i32 = 5;
 /// Clients whose model is kept open between batches.
-const OPEN_MAX: usize = 64;
+const OPEN_MAX: usize = 128;
 
 /// A worker of one read model.
 #[derive(Debug)]
@@ -64,6 +64,7 @@ struct Careful {
 struct Open<P> {
     version: i32,
     reached: u64,
+    used_at: Instant,
     model: P,
 }
 
@@ -203,17 +204,18 @@ impl<P: Projection> Worker<P> {
             Some(open) if open.version == lease.version && open.reached == lease.reached => Ok(open),
             Some(_) | None => {
                 let model = P::open(tx, lease.client, lease.reached).await?;
-                Ok(Open { version: lease.version, reached: lease.reached, model })
+                Ok(Open { version: lease.version, reached: lease.reached, used_at: Instant::now(), model })
             }
         }
     }
 
     fn keep_open(&mut self, client: ClientId, open: Open<P>) {
         if self.open.len() >= OPEN_MAX {
-            let one = self.open.keys().next().copied();
-            one.and_then(|one| self.open.remove(&one));
+            // The one that was quiet for the longest.
+            let quiet = self.open.iter().min_by_key(|(_, open)| open.used_at).map(|(client, _)| *client);
+            quiet.and_then(|quiet| self.open.remove(&quiet));
         }
-        self.open.insert(client, open);
+        self.open.insert(client, Open { used_at: Instant::now(), ..open });
     }
 
     async fn failed(
