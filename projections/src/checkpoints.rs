@@ -65,7 +65,8 @@ pub(crate) struct Work {
     pub shape: String,
 }
 
-/// Clients at most that are named at a time.
+/// Clients at most that are named at a time. The desk is named by its id in these texts, so that its partition is known
+/// when they are planned and the others are not opened each time.
 const WAITING_MAX: i64 = 256;
 
 /// Clients that have something to read, those after `last` first; one that is new has a checkpoint opened before.
@@ -74,23 +75,22 @@ pub(crate) async fn waiting(db: &PgPool, work: &Work, last: ClientId) -> sqlx::R
         r#"
         select s.client_id as "client!", c.client_id is null as "new!"
           from rm.versions v
-          join es.streams s on s.client_id <> $3 and s.head > 0
+          join es.streams s on s.client_id <> '00000000-0000-0000-0000-000000000000' and s.head > 0
           left join rm.checkpoints c
             on c.client_id = s.client_id and c.projection = v.projection and c.version = coalesce($2, v.live)
          where v.projection = $1
-           and ($2 is not null or v.shape = $5)
+           and ($2 is not null or v.shape = $4)
            and s.head > coalesce(c.reached, 0)
            and (c.parked_at is null
                 or exists (select from es.events e
-                            where e.client_id = $3 and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
+                            where e.client_id = '00000000-0000-0000-0000-000000000000' and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
                               and e.aggregate_id = 'parked:' || c.projection || ':' || c.client_id
                               and e.aggregate_seq > c.decisions))
-         order by s.client_id > $4 desc, s.client_id
-         limit $6
+         order by s.client_id > $3 desc, s.client_id
+         limit $5
         "#,
         work.projection,
         work.version,
-        ClientId::DESK.0,
         last.0,
         work.shape,
         WAITING_MAX
@@ -114,7 +114,7 @@ pub(crate) async fn lease(db: &mut PgConnection, work: &Work, client: ClientId) 
                set_config('synchronous_commit', 'off', true) as durable,
                array(select (e.payload #>> '{ParkedSkipped,seq}')::bigint
                        from es.events e
-                      where e.client_id = $3 and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
+                      where e.client_id = '00000000-0000-0000-0000-000000000000' and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
                         and e.aggregate_id = 'parked:' || c.projection || ':' || c.client_id
                         and e.event_type = 'ParkedSkipped') as "skips!",
                coalesce(d.decisions, 0) as "decisions!"
@@ -124,18 +124,17 @@ pub(crate) async fn lease(db: &mut PgConnection, work: &Work, client: ClientId) 
           left join lateral (
                select max(e.aggregate_seq) as decisions
                  from es.events e
-                where e.client_id = $3 and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
+                where e.client_id = '00000000-0000-0000-0000-000000000000' and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
                   and e.aggregate_id = 'parked:' || c.projection || ':' || c.client_id) d on true
-         where c.client_id = $4
+         where c.client_id = $3
            and c.projection = $1
-           and (c.version = $2 or ($2 is null and c.version = v.live and v.shape = $5))
+           and (c.version = $2 or ($2 is null and c.version = v.live and v.shape = $4))
            and s.head > c.reached
            and (c.parked_at is null or d.decisions > c.decisions)
            for update of c skip locked
         "#,
         work.projection,
         work.version,
-        ClientId::DESK.0,
         client.0,
         work.shape
     )

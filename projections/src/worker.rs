@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use events::{ClientId, Recorded};
 use futures::FutureExt;
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction, postgres::PgConnectOptions};
 use store::{Waker, Wakes, read};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -38,6 +38,7 @@ const OPEN_MAX: usize = 128;
 /// A worker of one read model.
 #[derive(Debug)]
 pub struct Worker<P> {
+    /// One connection of its own: plans are kept by connection and by search path, and each model has its own.
     db: PgPool,
     /// For counting tries while a transaction of `db` is open: were both taken from one pool, workers that all hold one
     /// connection and want another could wait for each other.
@@ -70,9 +71,10 @@ struct Open<P> {
 
 impl<P: Projection> Worker<P> {
     /// Over connections of login `projector`.
-    pub fn new(db: PgPool, counting: PgPool) -> Self {
+    pub fn new(db: &PgPool, counting: PgPool) -> Self {
+        let same = PgConnectOptions::clone(&db.connect_options());
         Self {
-            db,
+            db: db.options().clone().max_connections(1).connect_lazy_with(same),
             counting,
             work: Work { projection: P::NAME, version: None, shape: shape::<P>() },
             open: HashMap::new(),
@@ -85,7 +87,7 @@ impl<P: Projection> Worker<P> {
 
     /// The same, its kind forgotten.
     pub fn boxed(db: &PgPool, counting: &PgPool) -> Box<dyn ReadModel> {
-        Box::new(Self::new(db.clone(), counting.clone()))
+        Box::new(Self::new(db, counting.clone()))
     }
 
     async fn attempt(&mut self) -> Result<Step, ProjectError> {
@@ -281,7 +283,7 @@ impl<P: Projection> ReadModel for Worker<P> {
     }
 
     fn another(&self) -> Box<dyn ReadModel> {
-        Box::new(Self { work: self.work.clone(), ..Self::new(self.db.clone(), self.counting.clone()) })
+        Box::new(Self { work: self.work.clone(), ..Self::new(&self.db, self.counting.clone()) })
     }
 
     async fn step(&mut self) -> Result<Step, ProjectError> {
