@@ -11,7 +11,6 @@ use projections::checkpoints::{self, Reach};
 use sqlx::PgPool;
 use store::{CHECKPOINTS_MOVED, HEADS_MOVED, Wakes};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::views::STREAM;
 
@@ -78,17 +77,21 @@ impl Standing {
 }
 
 impl Standings {
-    /// Watches over connections of login `admin_query` until told to stop.
-    pub fn watch(db: PgPool, stop: CancellationToken) -> Self {
+    /// Watches over connections of login `admin_query`, until the last clone is gone: what is asked while the process ends
+    /// is answered, too.
+    pub fn watch(db: PgPool) -> Self {
         let (tell, now) = watch::channel(Arc::default());
-        tokio::spawn(async move {
-            tokio::select! { () = look(db, tell) => {}, () = stop.cancelled() => {} }
-        });
+        tokio::spawn(look(db, tell));
         Self { now }
     }
 
     pub fn now(&self) -> Arc<Standing> {
         Arc::clone(&self.now.borrow())
+    }
+
+    /// Where everything stands now, and from when on [`Self::looked_at_again`] waits.
+    pub fn seen(&mut self) -> Arc<Standing> {
+        Arc::clone(&self.now.borrow_and_update())
     }
 
     /// Resolves when it was looked at again. Never does once the watcher has stopped.
@@ -110,7 +113,7 @@ impl Standings {
 
 async fn look(db: PgPool, tell: watch::Sender<Arc<Standing>>) {
     let mut wakes = Wakes::to(db.clone(), &[HEADS_MOVED, CHECKPOINTS_MOVED]);
-    loop {
+    while !tell.is_closed() {
         match checkpoints::reaches(&db).await {
             Ok(reaches) => drop(tell.send_replace(Arc::new(Standing::seen(reaches)))),
             Err(cause) => tracing::warn!(error = %cause, "cannot see how far the read models are; answers grow old"),

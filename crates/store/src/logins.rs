@@ -2,6 +2,8 @@
 //!
 //! Logins and not `SET ROLE`, because any session can reset a role. None bypasses row security.
 
+use std::time::Duration;
+
 use hkdf::Hkdf;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
@@ -34,6 +36,10 @@ pub enum Login {
 const WRITER_LOCK_MAX: &str = "1s";
 const WRITER_STATEMENT_MAX: &str = "10s";
 
+/// How long a question waits for a connection: shorter than whoever asked does, so that an older answer can be given
+/// instead.
+const QUESTION_WAIT_MAX: Duration = Duration::from_secs(3);
+
 /// How long a transaction may sit idle before Postgres ends it. Without it a stopped process holds its locks for ever.
 const IDLE_IN_TRANSACTION_MAX: &str = "15s";
 
@@ -65,7 +71,12 @@ impl Login {
 
     /// A pool of connections under this login, to the database that `owner` names.
     pub fn pool(self, owner: &PgConnectOptions, secret: &SecretString, most: u32) -> PgPool {
-        PgPoolOptions::new().max_connections(most).connect_lazy_with(self.options(owner, secret))
+        let pool = PgPoolOptions::new().max_connections(most);
+        let pool = match self {
+            Self::Query | Self::AdminQuery => pool.acquire_timeout(QUESTION_WAIT_MAX),
+            Self::Writer | Self::Projector | Self::Auditor | Self::Auth | Self::Relay => pool,
+        };
+        pool.connect_lazy_with(self.options(owner, secret))
     }
 
     /// How to connect under this login, to the database that `owner` names.
