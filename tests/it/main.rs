@@ -3,6 +3,15 @@
 mod append;
 mod audit;
 mod design;
+mod edge;
+mod edge_commands;
+mod edge_figures;
+mod edge_fresh;
+mod edge_input;
+mod edge_live;
+mod edge_pages;
+mod edge_process;
+mod edge_walls;
 mod facts;
 mod figures;
 mod follow;

@@ -4,10 +4,12 @@ mod database;
 mod differences;
 mod on_nats;
 mod own_nats;
+mod served;
 mod world;
 
 pub use database::{Database, SECRET, SIGNING_KEY};
 pub use differences::differences;
 pub use on_nats::{arrived, differences_on_nats, jetstream};
 pub use own_nats::OwnNats;
+pub use served::{Answer, Heard, Listener, Served, token, token_made_at};
 pub use world::{Servers, shared_data, stop_with_the_process};
