@@ -20,6 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Parts,
+    input::{Nothing, Query},
     onboarding::onboard,
     problem::{Code, Problem},
     views::{Asked, Views},
@@ -33,19 +34,34 @@ pub fn routes() -> OpenApiRouter<Parts> {
 
 /// Every client at a glance, and what waits for a person
 #[utoipa::path(get, path = "/api/admin/overview", tag = "admin", responses((status = 200, body = Desk)))]
-async fn overview(_: OfTheDesk, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
+async fn overview(
+    _: OfTheDesk,
+    asked: Asked,
+    _: Query<Nothing>,
+    State(views): State<Views>,
+) -> Result<Response, Problem> {
     views.answer_desk(asked, desk::MODELS, |db| async move { desk::desk(db).await }.boxed()).await
 }
 
 /// Every client
 #[utoipa::path(get, path = "/api/admin/clients", tag = "admin", responses((status = 200, body = Vec<clients::Client>)))]
-async fn every_client(_: OfTheDesk, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
+async fn every_client(
+    _: OfTheDesk,
+    asked: Asked,
+    _: Query<Nothing>,
+    State(views): State<Views>,
+) -> Result<Response, Problem> {
     views.answer_desk(asked, &[Clients::NAME], |db| async move { Ok(clients::every(db).await?) }.boxed()).await
 }
 
 /// Every bot of every client
 #[utoipa::path(get, path = "/api/admin/bots", tag = "admin", responses((status = 200, body = Vec<bots::Bot>)))]
-async fn every_bot(_: OfTheDesk, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
+async fn every_bot(
+    _: OfTheDesk,
+    asked: Asked,
+    _: Query<Nothing>,
+    State(views): State<Views>,
+) -> Result<Response, Problem> {
     views.answer_desk(asked, &[Bots::NAME], |db| async move { Ok(bots::every(db).await?) }.boxed()).await
 }
 

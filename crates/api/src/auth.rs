@@ -12,7 +12,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Parts, input::Json, problem::Problem, who::SignedIn};
+use crate::{
+    Parts,
+    input::{Json, NoQuery},
+    problem::Problem,
+    who::SignedIn,
+};
 
 pub fn routes() -> OpenApiRouter<Parts> {
     OpenApiRouter::new().routes(routes!(log_in)).routes(routes!(me))
@@ -43,6 +48,7 @@ struct LoggedIn {
 /// Log in with an e-mail address and a password
 #[utoipa::path(post, path = "/api/auth/login", tag = "auth", security(()), responses((status = 200, body = LoggedIn)))]
 async fn log_in(
+    _: NoQuery,
     State(doorman): State<Doorman>,
     State(tokens): State<Tokens>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
@@ -63,7 +69,7 @@ async fn log_in(
 
 /// Who is logged in
 #[utoipa::path(get, path = "/api/auth/me", tag = "auth", responses((status = 200, body = Profile)))]
-async fn me(who: SignedIn, State(doorman): State<Doorman>) -> Result<Response, Problem> {
+async fn me(who: SignedIn, _: NoQuery, State(doorman): State<Doorman>) -> Result<Response, Problem> {
     let profile = doorman.profile(who.caller.user()).await?;
     let profile = profile.ok_or_else(|| Problem::unauthenticated("this user is no more: log in as another"))?;
     Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(profile)).into_response())

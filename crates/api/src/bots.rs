@@ -20,6 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Parts,
+    input::{Nothing, Query},
     problem::Problem,
     views::{Asked, Views},
     who::{OwnBot, OwnClient},
@@ -37,7 +38,12 @@ pub fn routes() -> OpenApiRouter<Parts> {
 
 /// Every bot
 #[utoipa::path(get, path = "/api/bots", tag = "bots", responses((status = 200, body = Vec<bots::Bot>)))]
-async fn all(OwnClient(client): OwnClient, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
+async fn all(
+    OwnClient(client): OwnClient,
+    asked: Asked,
+    _: Query<Nothing>,
+    State(views): State<Views>,
+) -> Result<Response, Problem> {
     views
         .answer(asked, client, Bots::NAME, |db| async move { Ok(Some(bots::of_client(db, client).await?)) }.boxed())
         .await
@@ -46,7 +52,7 @@ async fn all(OwnClient(client): OwnClient, asked: Asked, State(views): State<Vie
 /// One bot
 #[utoipa::path(get, path = "/api/bots/{id}", tag = "bots", params(("id" = BotId, Path)),
     responses((status = 200, body = bots::Bot)))]
-async fn one(own: OwnBot, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
+async fn one(own: OwnBot, asked: Asked, _: Query<Nothing>, State(views): State<Views>) -> Result<Response, Problem> {
     views
         .answer(asked, own.client, Bots::NAME, |db| {
             async move { Ok(bots::one(db, own.client, own.bot).await?) }.boxed()
@@ -99,11 +105,6 @@ async fn change_config(
     let command = BotCommand::ChangeConfig { change: wish.what.clone(), at: Time::now() };
     own.want(&streams, &wish, command).await
 }
-
-/// Nothing more to say.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// Ask for a bot to run
 #[utoipa::path(post, path = "/api/bots/{id}/deploy", tag = "bots",

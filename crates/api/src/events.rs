@@ -70,7 +70,7 @@ async fn page(
                     lines.reverse();
                 }
                 let next = match order {
-                    Order::Newest => (first > after + 1).then_some(first),
+                    Order::Newest => (first > after.saturating_add(1)).then_some(first),
                     Order::Oldest => (last < head).then_some(last),
                 };
                 let next = next.map(|passed| cursors.sign(client, &question, &passed));

@@ -1,16 +1,23 @@
 //! Parse at the door: what a request says becomes typed values, or a problem that names the place.
 
+use std::time::Duration;
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::problem::{Code, Problem};
+use crate::{
+    json::Unambiguous,
+    problem::{Code, Problem},
+};
 
 /// A body is at most so large.
 pub const BODY_MAX: usize = 64 * 1_024;
+/// And has come to its end by then.
+const BODY_WAIT: Duration = Duration::from_secs(5);
 
 /// What every question may say beside its own; read where it is needed, by [`crate::who`] and [`crate::views`].
 const COMMON: [&str; 2] = ["client", "min_seq"];
@@ -18,6 +25,15 @@ const COMMON: [&str; 2] = ["client", "min_seq"];
 /// What else the query of a request says. Its types refuse unknown names: a misspelt filter would answer too much.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
+
+/// For a question that has nothing of its own to say.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// For a path that nothing can be said to at all.
+#[derive(Debug)]
+pub struct NoQuery;
 
 /// A JSON body.
 #[derive(Debug)]
@@ -30,6 +46,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         let own = pairs(parts.uri.query().unwrap_or_default()).filter(|(name, _)| !COMMON.contains(&&**name));
         let own = form_urlencoded::Serializer::new(String::new()).extend_pairs(own).finish();
         read_query(&own).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        read_query(parts.uri.query().unwrap_or_default()).map(|Nothing {}| Self)
     }
 }
 
@@ -54,14 +78,21 @@ pub fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
 
 /// The whole body.
 pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status().as_u16() {
+    let cut_off = || Problem::new(Code::BadRequest, "the body did not come to its end: send the whole request again");
+    let read = tokio::time::timeout(BODY_WAIT, Bytes::from_request(request, state)).await.map_err(|_| cut_off())?;
+    read.map_err(|rejection| match rejection.status().as_u16() {
         413 => Problem::new(Code::TooLarge, format!("a body has at most {BODY_MAX} bytes")),
-        _ => Problem::new(Code::BadRequest, "the body could not be read to its end"),
+        _ => cut_off(),
     })
 }
 
 /// A JSON text.
 pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let Unambiguous = read_value(body)?;
+    read_value(body)
+}
+
+fn read_value<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let code = if error.inner().is_data() { Code::Invalid } else { Code::BadRequest };

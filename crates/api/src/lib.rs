@@ -14,6 +14,8 @@ mod events;
 mod fills;
 mod health;
 mod input;
+mod json;
+mod known;
 mod live;
 mod onboarding;
 mod openapi;
@@ -42,6 +44,7 @@ pub use onboarding::{OnboardError, onboard};
 pub use problem::{Code, Problem};
 
 use cursor::Cursors;
+use known::Known;
 use live::Live;
 use standing::Standings;
 use views::Views;
@@ -62,6 +65,7 @@ pub struct Foundation {
 #[derive(Debug, Clone, FromRef)]
 pub(crate) struct Parts {
     streams: Streams,
+    known: Known,
     views: Views,
     live: Live,
     standings: Standings,
@@ -74,11 +78,12 @@ pub(crate) struct Parts {
 /// Every route, ready to be served, until `stop`.
 pub fn router(on: Foundation, stop: CancellationToken) -> Router {
     let Foundation { streams, query, desk, auth, secret } = on;
-    let standings = Standings::watch(desk.clone(), stop.clone());
+    let standings = Standings::watch(desk.clone());
     let cursors = Cursors::new(&secret);
     let live =
         Live { query: query.clone(), desk: desk.clone(), standings: standings.clone(), cursors: cursors.clone(), stop };
     let parts = Parts {
+        known: Known::new(streams.clone()),
         streams,
         views: Views::new(query, desk, standings.clone()),
         live,

@@ -10,6 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Parts,
+    input::{Nothing, Query},
     problem::Problem,
     views::{Asked, Views},
     who::OwnClient,
@@ -21,7 +22,12 @@ pub fn routes() -> OpenApiRouter<Parts> {
 
 /// Holdings on every exchange, at the newest rates
 #[utoipa::path(get, path = "/api/clients/portfolio", tag = "portfolio", responses((status = 200, body = Summary)))]
-async fn held(OwnClient(client): OwnClient, asked: Asked, State(views): State<Views>) -> Result<Response, Problem> {
+async fn held(
+    OwnClient(client): OwnClient,
+    asked: Asked,
+    _: Query<Nothing>,
+    State(views): State<Views>,
+) -> Result<Response, Problem> {
     views
         .answer(asked, client, Portfolio::NAME, |db| {
             async move { portfolio::summary(db, client).await.map(Some) }.boxed()

@@ -11,7 +11,6 @@ use projections::checkpoints::{self, Reach};
 use sqlx::PgPool;
 use store::{CHECKPOINTS_MOVED, HEADS_MOVED, Wakes};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::views::STREAM;
 
@@ -78,12 +77,11 @@ impl Standing {
 }
 
 impl Standings {
-    /// Watches over connections of login `admin_query` until told to stop.
-    pub fn watch(db: PgPool, stop: CancellationToken) -> Self {
+    /// Watches over connections of login `admin_query`, until the last clone is gone: what is asked while the process ends
+    /// is answered, too.
+    pub fn watch(db: PgPool) -> Self {
         let (tell, now) = watch::channel(Arc::default());
-        tokio::spawn(async move {
-            tokio::select! { () = look(db, tell) => {}, () = stop.cancelled() => {} }
-        });
+        tokio::spawn(look(db, tell));
         Self { now }
     }
 
@@ -115,7 +113,7 @@ impl Standings {
 
 async fn look(db: PgPool, tell: watch::Sender<Arc<Standing>>) {
     let mut wakes = Wakes::to(db.clone(), &[HEADS_MOVED, CHECKPOINTS_MOVED]);
-    loop {
+    while !tell.is_closed() {
         match checkpoints::reaches(&db).await {
             Ok(reaches) => drop(tell.send_replace(Arc::new(Standing::seen(reaches)))),
             Err(cause) => tracing::warn!(error = %cause, "cannot see how far the read models are; answers grow old"),

@@ -158,7 +158,7 @@ impl Views {
         };
         let kept = self.kept((client, asked.question), &Mark::of(reach), make).await?;
         let freshness = kept.of_client(&standing, reach);
-        Ok(kept.response(asked.has.as_ref(), &freshness))
+        Ok(kept.response(client, asked.has.as_ref(), &freshness))
     }
 
     /// What the read models of all clients say to a question of the desk.
@@ -180,7 +180,7 @@ impl Views {
         };
         let kept = self.kept((ClientId::DESK, asked.question), &Mark::of_all(&standing, models), make).await?;
         let freshness = kept.of_desk(&standing, models);
-        Ok(kept.response(asked.has.as_ref(), &freshness))
+        Ok(kept.response(ClientId::DESK, asked.has.as_ref(), &freshness))
     }
 
     /// Where everything stands once the read model knows event `min_seq`.
@@ -286,10 +286,13 @@ impl Mark {
         }
     }
 
-    /// Another build may write the same facts otherwise.
-    fn tag(&self) -> String {
+    /// Another build may write the same facts otherwise. Two clients' streams may have come equally far: who logs in after
+    /// another, in one browser, is not told that the other's answer is still good.
+    fn tag(&self, client: ClientId) -> String {
         match self {
-            Self::Client { version, reached } => format!("\"{}-{version}-{reached}\"", store::BUILD),
+            Self::Client { version, reached } => {
+                format!("\"{}-{version}-{reached}-{:x}\"", store::BUILD, client.0.as_u64_pair().1)
+            }
             Self::Desk(hash) => format!("\"{}-{hash:x}\"", store::BUILD),
         }
     }
@@ -317,8 +320,8 @@ impl Kept {
         Freshness::of(standing, since, all().any(|reach| reach.parked), None)
     }
 
-    fn response(self, has: Option<&HeaderValue>, freshness: &Freshness) -> Response {
-        let tag = self.mark.tag();
+    fn response(self, client: ClientId, has: Option<&HeaderValue>, freshness: &Freshness) -> Response {
+        let tag = self.mark.tag(client);
         let known = has.and_then(|has| has.to_str().ok()).is_some_and(|has| {
             has.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
         });
@@ -349,5 +352,6 @@ impl Freshness {
         headers.insert(header::AGE, self.age_s.into());
         headers.insert("stale", HeaderValue::from_static(if self.stale { "true" } else { "false" }));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        headers.insert(header::VARY, HeaderValue::from_static("authorization"));
     }
 }

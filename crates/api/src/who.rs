@@ -6,14 +6,12 @@ use axum::{
     extract::{FromRef, FromRequestParts, Path},
     http::{header, request::Parts},
 };
-use cqrs_es::Aggregate;
-use domain::bot::Bot;
-use events::{AggregateRef, BotId, ClientId, Slug, Time};
+use events::{BotId, ClientId, Slug, Time};
 use serde::Deserialize;
-use store::Streams;
 
 use crate::{
     input,
+    known::Known,
     problem::{Code, Problem},
 };
 
@@ -65,9 +63,14 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match SignedIn::from_request_parts(parts, state).await?.caller {
-            Caller::Admin(_) => Ok(Self(())),
-            Caller::Client(_) => Err(Problem::new(Code::Forbidden, "only an admin of the desk may see or do this")),
+        let caller = SignedIn::from_request_parts(parts, state).await?.caller;
+        let Named { client: named } = input::read_query(parts.uri.query().unwrap_or_default())?;
+        match (caller, named) {
+            (Caller::Admin(_), None) => Ok(Self(())),
+            (Caller::Admin(_), Some(_)) => Err(Problem::invalid("leave ?client= out: this is about all of them")),
+            (Caller::Client(_), _) => {
+                Err(Problem::new(Code::Forbidden, "only an admin of the desk may see or do this"))
+            }
         }
     }
 }
@@ -81,7 +84,7 @@ struct Named {
 impl<S: Send + Sync> FromRequestParts<S> for OwnClient
 where
     Tokens: FromRef<S>,
-    Streams: FromRef<S>,
+    Known: FromRef<S>,
 {
     type Rejection = Problem;
 
@@ -93,7 +96,7 @@ where
             (Caller::Client(_), Some(_)) => Err(Problem::invalid("leave ?client= out: your token says whose you are")),
             (Caller::Admin(_), None) => Err(Problem::invalid("say which client: add ?client=SLUG")),
             (Caller::Admin(_), Some(slug)) => {
-                Streams::from_ref(state).client_of(&slug).await?.map(Self).ok_or_else(Problem::not_found)
+                Known::from_ref(state).client_of(&slug).await?.map(Self).ok_or_else(Problem::not_found)
             }
         }
     }
@@ -102,7 +105,7 @@ where
 impl<S: Send + Sync> FromRequestParts<S> for OwnBot
 where
     Tokens: FromRef<S>,
-    Streams: FromRef<S>,
+    Known: FromRef<S>,
 {
     type Rejection = Problem;
 
@@ -111,7 +114,7 @@ where
         let Path(id) = parts.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
         // One that is no id names no bot either.
         let bot: BotId = id.parse().map_err(|_| Problem::not_found())?;
-        let known = Streams::from_ref(state).knows(client, &AggregateRef::new(Bot::TYPE, bot)).await?;
+        let known = Known::from_ref(state).has(client, bot).await?;
         if known { Ok(Self { client, bot }) } else { Err(Problem::not_found()) }
     }
 }

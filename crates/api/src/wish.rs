@@ -9,8 +9,8 @@ use axum::{
     http::HeaderMap,
 };
 use cqrs_es::Aggregate;
-use events::{Actor, ClientId, CommandId, Event, Uuid};
-use serde::{Serialize, de::DeserializeOwned};
+use events::{Actor, ClientId, CommandId, Event, Slug, Uuid};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use store::{Cause, Receipt, Streams};
 use utoipa::ToSchema;
@@ -51,6 +51,7 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let caller = SignedIn::from_request_parts(&mut parts, state).await?.caller;
+        let OfWhom { .. } = input::read_query(parts.uri.query().unwrap_or_default())?;
         let key = key(&parts.headers)?;
         let asked = format!("{} {}", parts.method, parts.uri);
         let json = input::is_json(&parts.headers);
@@ -58,8 +59,21 @@ where
         // A command without a word more than its path needs no type of it either.
         let what = if body.is_empty() { input::read_json(b"{}") } else { json.and_then(|()| input::read_json(&body)) };
         let cause = Cause { actor: Actor::User(caller.user()), correlation: id(&asked, &body), causation: None };
-        Ok(Self { what: what?, key: format!("http:{key}"), cause })
+        Ok(Self { what: what?, key: stored(&key), cause })
     }
+}
+
+/// All that the query of a command may say; read by [`crate::who`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfWhom {
+    #[serde(rename = "client")]
+    _client: Option<Slug>,
+}
+
+/// The streams number the keys of a command's later events, `/2` and so on: none of ours may end like one of those.
+fn stored(key: &str) -> String {
+    format!("http:{key}:")
 }
 
 fn key(headers: &HeaderMap) -> Result<String, Problem> {

@@ -36,6 +36,10 @@ pub enum Login {
 const WRITER_LOCK_MAX: &str = "1s";
 const WRITER_STATEMENT_MAX: &str = "10s";
 
+/// How long a question waits for a connection: shorter than whoever asked does, so that an older answer can be given
+/// instead.
+const QUESTION_WAIT_MAX: Duration = Duration::from_secs(3);
+
 /// How long a transaction may sit idle before Postgres ends it. Without it a stopped process holds its locks for ever.
 const IDLE_IN_TRANSACTION_MAX: &str = "15s";
 
@@ -74,11 +78,15 @@ impl Login {
 
     /// A pool of connections under this login, to the database that `owner` names.
     pub fn pool(self, owner: &PgConnectOptions, secret: &SecretString, most: u32) -> PgPool {
-        PgPoolOptions::new()
+        let pool = PgPoolOptions::new()
             .max_connections(most)
             .test_before_acquire(false)
-            .before_acquire(|db, kept| Box::pin(answers(db, kept.idle_for)))
-            .connect_lazy_with(self.options(owner, secret))
+            .before_acquire(|db, kept| Box::pin(answers(db, kept.idle_for)));
+        let pool = match self {
+            Self::Query | Self::AdminQuery => pool.acquire_timeout(QUESTION_WAIT_MAX),
+            Self::Writer | Self::Projector | Self::Auditor | Self::Auth | Self::Relay => pool,
+        };
+        pool.connect_lazy_with(self.options(owner, secret))
     }
 
     /// How to connect under this login, to the database that `owner` names.

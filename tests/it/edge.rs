@@ -1,0 +1,70 @@
+//! A desk with two clients, served: what the tests of the edge start from.
+
+use events::{BotId, ClientId};
+use reqwest::Method;
+use serde_json::{Value, json};
+use store::{Login, Streams, read};
+use tests::{Answer, Database, Served, token};
+
+use crate::facts::client_with_bot;
+
+/// Two clients with one bot each, an admin, and a process that serves them.
+pub struct Edge {
+    pub database: Database,
+    pub streams: Streams,
+    pub served: Served,
+    pub acme: Party,
+    pub borealis: Party,
+    pub admin: String,
+}
+
+/// A client, and the token of a user of it.
+pub struct Party {
+    pub client: ClientId,
+    pub slug: &'static str,
+    pub bot: BotId,
+    pub token: String,
+}
+
+impl Edge {
+    pub async fn new(roles: &str) -> Self {
+        Self::on(Database::new().await, roles).await
+    }
+
+    pub async fn on(database: Database, roles: &str) -> Self {
+        let streams = database.streams();
+        let acme = Party::new(&database, &streams, "acme").await;
+        let borealis = Party::new(&database, &streams, "borealis").await;
+        let (admin, served) = (token(&database, None), Served::start(&database, roles));
+        Self { database, streams, served, acme, borealis, admin }
+    }
+
+    /// Changes a parameter of a bot; where that stands.
+    pub async fn set(&self, of: &Party, key: &str, value: &str) -> u64 {
+        let (path, change) = (of.path("/config"), json!({"parameters": {"n": value}}));
+        let request = self.served.command(Method::PATCH, &of.token, &path, key, &change);
+        seq(&Answer::to(request).await.json())
+    }
+
+    /// How far every stream has come.
+    pub async fn heads(&self) -> Vec<(ClientId, u64)> {
+        read::heads_of_all(&self.database.pool(Login::Projector)).await.unwrap()
+    }
+}
+
+impl Party {
+    async fn new(database: &Database, streams: &Streams, slug: &'static str) -> Self {
+        let (client, bot) = client_with_bot(streams, slug).await;
+        Self { client, slug, bot, token: token(database, Some(client)) }
+    }
+
+    /// A path of its bot.
+    pub fn path(&self, of: &str) -> String {
+        format!("/api/bots/{}{of}", self.bot)
+    }
+}
+
+/// Where a command's event stands.
+pub fn seq(done: &Value) -> u64 {
+    done["client_seq"].as_u64().unwrap_or_else(|| panic!("{done}"))
+}
