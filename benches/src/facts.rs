@@ -24,7 +24,7 @@ pub fn fill(client: ClientId, n: u64) -> Fill {
         exchange: Exchange::Kucoin,
         market: Market::Spot,
         pair: "SOL-USDT".parse().expect("it is a pair"),
-        side: if mixed(n) % 2 == 0 { Side::Buy } else { Side::Sell },
+        side: if mixed(n).is_multiple_of(2) { Side::Buy } else { Side::Sell },
         price: Price(Decimal::new(i128::from(170_000 + mixed(n) % 900), 3)),
         amount: Amount(Decimal::new(i128::from(1 + mixed(n) % 50), 2)),
         fees: Some(vec![Fee {

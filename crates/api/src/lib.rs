@@ -1,7 +1,7 @@
 //! The edge: who asks, what they want, one call, the answer or a problem.
 //!
-//! A question takes the way `who` (may they?) -> a handler -> [`views`] (is the answer ready, how old is it?) -> a query
-//! function of `projections`. A command takes `who` -> a handler -> [`wish`] (done once) -> `domain` -> `store`.
+//! A question takes the way `who` (may they?) -> a handler -> `views` (is the answer ready, how old is it?) -> a query
+//! function of `projections`. A command takes `who` -> a handler -> `wish` (done once) -> `domain` -> `store`.
 
 #![allow(unused_qualifications, reason = "what utoipa's macros write is told of our own lines")]
 
@@ -30,12 +30,13 @@ mod views;
 mod who;
 mod wish;
 
+use std::{sync::OnceLock, time::Duration};
+
 use access::{Doorman, Tokens};
 use axum::{Router, extract::FromRef};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::SecretString;
 use sqlx::PgPool;
-use std::sync::OnceLock;
 use store::Streams;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,8 @@ use known::Known;
 use live::Live;
 use standing::Standings;
 use views::Views;
+
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// What the edge stands on.
 #[derive(Debug)]
@@ -99,6 +102,7 @@ pub fn router(on: Foundation, stop: CancellationToken) -> Router {
 
 /// Serves until told to stop, then finishes what is under way.
 pub async fn serve(listener: TcpListener, on: Foundation, stop: CancellationToken) {
+    tokio::spawn(keep_up(recorder(), stop.clone()));
     server::serve(listener, router(on, stop.clone()), stop).await;
 }
 
@@ -112,4 +116,12 @@ fn recorder() -> PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     let install = || PrometheusBuilder::new().install_recorder().expect("nobody else counts in this process");
     RECORDER.get_or_init(install).clone()
+}
+
+/// Folds what was measured now and then: what nobody asks for would fill the memory.
+async fn keep_up(metrics: PrometheusHandle, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        metrics.run_upkeep();
+        tokio::select! { () = tokio::time::sleep(UPKEEP_EVERY) => {}, () = stop.cancelled() => {} }
+    }
 }
