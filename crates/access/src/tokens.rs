@@ -1,6 +1,10 @@
 //! Access tokens: short-lived proofs of who is asking, as HS256 JWTs whose keys follow from the deployment's secret.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use events::Time;
 use hkdf::Hkdf;
@@ -75,7 +79,7 @@ impl Tokens {
             return Err(TokenRefusal::Malformed);
         }
         let key = self.key(&jsonwebtoken::decode_header(token)?)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, &key.verifies, &signature_only())?.claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, &key.verifies, &SIGNATURE_ONLY)?.claims;
         Ok(Proof { caller: claims.caller(now)?, expires_at: claims.expires_at() })
     }
 
@@ -117,13 +121,13 @@ fn header(kid: &str) -> Header {
 
 /// [`Claims`] judges all claims itself: the library reads the clock, takes lists and fractions, and lets missing ones
 /// pass.
-fn signature_only() -> Validation {
+static SIGNATURE_ONLY: LazyLock<Validation> = LazyLock::new(|| {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
     validation.validate_aud = false;
     validation
-}
+});
 
 #[cfg(test)]
 mod tests;

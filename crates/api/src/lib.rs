@@ -30,7 +30,10 @@ mod views;
 mod who;
 mod wish;
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use access::{Doorman, Tokens};
 use axum::{Router, extract::FromRef};
@@ -64,9 +67,26 @@ pub struct Foundation {
     pub secret: SecretString,
 }
 
-/// What handlers may ask for, each only what it names.
-#[derive(Debug, Clone, FromRef)]
-pub(crate) struct Parts {
+/// What handlers may ask for, each only what it names. It is cloned for every request, so it is one reference.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts(Arc<Everything>);
+
+macro_rules! everything {
+    ($($name:ident: $part:ty,)+) => {
+        #[derive(Debug)]
+        struct Everything {
+            $($name: $part,)+
+        }
+
+        $(impl FromRef<Parts> for $part {
+            fn from_ref(parts: &Parts) -> Self {
+                parts.0.$name.clone()
+            }
+        })+
+    };
+}
+
+everything! {
     streams: Streams,
     known: Known,
     views: Views,
@@ -85,7 +105,7 @@ pub fn router(on: Foundation, stop: CancellationToken) -> Router {
     let cursors = Cursors::new(&secret);
     let live =
         Live { query: query.clone(), desk: desk.clone(), standings: standings.clone(), cursors: cursors.clone(), stop };
-    let parts = Parts {
+    let parts = Everything {
         known: Known::new(streams.clone()),
         streams,
         views: Views::new(query, desk, standings.clone()),
@@ -97,7 +117,7 @@ pub fn router(on: Foundation, stop: CancellationToken) -> Router {
         metrics: recorder(),
     };
     let (routes, _) = openapi::routes();
-    edge::around(routes.with_state(parts))
+    edge::around(routes.with_state(Parts(Arc::new(parts))))
 }
 
 /// Serves until told to stop, then finishes what is under way.

@@ -50,7 +50,10 @@ const KEPT_MAX: u64 = 32 * 1_024 * 1_024;
 
 /// The read models, from a question's side.
 #[derive(Clone)]
-pub struct Views {
+pub struct Views(Arc<Sources>);
+
+/// Where answers come from.
+struct Sources {
     query: PgPool,
     desk: PgPool,
     standings: Standings,
@@ -111,12 +114,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = parts.uri.query().unwrap_or_default();
+        let has = parts.headers.get(header::IF_NONE_MATCH).cloned();
+        let Some(query) = parts.uri.query() else {
+            return Ok(Self { question: parts.uri.path().to_owned(), min_seq: None, has });
+        };
         let MinSeq { min_seq } = input::read_query(query)?;
         let asked = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "min_seq");
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(asked).finish();
         let question = format!("{}?{query}", parts.uri.path());
-        Ok(Self { question, min_seq, has: parts.headers.get(header::IF_NONE_MATCH).cloned() })
+        Ok(Self { question, min_seq, has })
     }
 }
 
@@ -136,7 +142,7 @@ impl Views {
             u32::try_from(question.len() + kept.body.len() + 200).unwrap_or(u32::MAX)
         };
         let kept = Cache::builder().max_capacity(KEPT_MAX).weigher(weight).build();
-        Self { query, desk, standings, kept }
+        Self(Arc::new(Sources { query, desk, standings, kept }))
     }
 
     /// What a client's read model says to a question. `None` from `ask`: there is nothing like that.
@@ -150,7 +156,7 @@ impl Views {
         let standing = self.standing(asked.min_seq, client, model).await?;
         let reach = standing.of(client, model);
         let make = async {
-            let mut tx = self.query.begin_with(SNAPSHOT).await?;
+            let mut tx = self.0.query.begin_with(SNAPSHOT).await?;
             read::for_client(&mut tx, client).await?;
             versions::use_live(&mut tx).await?;
             let reach = reach_of(&mut tx, model, client).await?;
@@ -173,7 +179,7 @@ impl Views {
         }
         let standing = self.looked_at().await?;
         let make = async {
-            let mut tx = self.desk.begin_with(SNAPSHOT).await?;
+            let mut tx = self.0.desk.begin_with(SNAPSHOT).await?;
             versions::use_live(&mut tx).await?;
             let seen = Standing::seen(checkpoints::reaches(&mut *tx).await?);
             Ok((Mark::of_all(&seen, models), ask(&mut tx).await?))
@@ -190,11 +196,11 @@ impl Views {
             return Ok(standing);
         };
         // What was looked at may be older than the event.
-        let head = read::head(&self.desk, client).await?;
+        let head = read::head(&self.0.desk, client).await?;
         if min_seq > head {
             return Err(Problem::invalid(format!("min_seq is {min_seq}, but the stream ends with event {head}")));
         }
-        let mut standings = self.standings.clone();
+        let mut standings = self.0.standings.clone();
         let reached = standings.when(|standing| {
             let reach = standing.of(client, model);
             reach.reached >= min_seq || reach.parked
@@ -208,7 +214,7 @@ impl Views {
 
     /// Where everything stood when it was looked at last.
     async fn looked_at(&self) -> Result<Arc<Standing>, Problem> {
-        let mut standings = self.standings.clone();
+        let mut standings = self.0.standings.clone();
         let looked = standings.when(|standing| standing.looked_at.is_some());
         tokio::time::timeout(WAIT_MAX, looked).await.map_err(|_| Problem::unavailable())
     }
@@ -220,10 +226,10 @@ impl Views {
         wanted: &Mark,
         make: impl Future<Output = Result<(Mark, T), Problem>> + Send,
     ) -> Result<Kept, Problem> {
-        if let Some(kept) = self.kept.get(&key).await.filter(|kept| kept.mark.serves(wanted)) {
+        if let Some(kept) = self.0.kept.get(&key).await.filter(|kept| kept.mark.serves(wanted)) {
             return Ok(kept);
         }
-        let outcome = self.kept.entry(key).and_try_compute_with(async |kept| {
+        let outcome = self.0.kept.entry(key).and_try_compute_with(async |kept| {
             match (kept.map(|kept| kept.into_value()), make) {
                 (Some(kept), _) if kept.mark.serves(wanted) => Ok(Op::Nop),
                 (kept, make) => match (kept, make.await) {
