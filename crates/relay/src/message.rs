@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn no_text_from_outside_splits_a_subject_or_ends_a_header() {
         assert_eq!(token("FillRecorded"), "FillRecorded");
-        assert_eq!(token("a.b *>\r\nü"), "a_b_____");
+        assert_eq!(token("a.b *>\r\nü"), "a_b______");
         assert_eq!(encoded("SOL-USDT"), "SOL-USDT");
         assert_eq!(encoded("50% \"ü\"\r\n"), "50%25%20%22%C3%BC%22%0D%0A");
     }
