@@ -272,7 +272,7 @@ async fn stored(database: &Database, client: ClientId, acknowledged: &Acknowledg
     let lines = read::lines(&database.pool(Login::Projector), client, 1, head).await.unwrap();
     for (key, seq) in acknowledged {
         let stored = &lines[*seq as usize - 1].metadata["key"];
-        assert_eq!(stored, &format!("http:{key}"), "acknowledged as {seq}");
+        assert_eq!(stored, &format!("http:{key}:"), "acknowledged as {seq}");
     }
     let recorded = lines.iter().filter(|line| line.event_type == "FillRecorded").count() as u64;
     assert_eq!(recorded, fills, "each fill once");

@@ -121,7 +121,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
         let MinSeq { min_seq } = input::read_query(query)?;
         let asked = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "min_seq");
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(asked).finish();
-        let question = format!("{}?{query}", parts.uri.path());
+        let question = match query.as_str() {
+            "" => parts.uri.path().to_owned(),
+            query => format!("{}?{query}", parts.uri.path()),
+        };
         Ok(Self { question, min_seq, has })
     }
 }
