@@ -29,14 +29,14 @@ pub(crate) async fn found(db: &PgPool, client: ClientId, reached: u64) -> sqlx::
     .map(drop)
 }
 
-/// NATS holds something else at this number: the client is stopped.
+/// NATS holds something else at this number, and what is ours before it: the client is stopped.
 pub(crate) async fn diverged(db: &PgPool, client: ClientId, seq: u64) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         insert into relay.checkpoints (client_id, reached, diverged)
-        values ($1, 0, $2)
+        values ($1, $2::bigint - 1, $2)
         on conflict (client_id) do update
-           set diverged = excluded.diverged
+           set reached = excluded.reached, diverged = excluded.diverged
         "#,
         client.0,
         seq as i64
