@@ -10,10 +10,31 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("projections", &["events", "store"]),
     ("access", &["events", "store"]),
     ("relay", &["events", "store"]),
-    ("api", &["events", "domain", "store", "projections", "access"]),
-    ("pipelabs", &["events", "domain", "store", "projections", "access", "relay", "api"]),
-    ("tests", &["events", "domain", "store", "projections", "access", "relay", "api", "pipelabs"]),
-    ("benches", &["events", "domain", "store", "projections", "access", "relay", "api", "pipelabs", "tests"]),
+    ("vault", &["events", "store"]),
+    ("hummingbot", &["events"]),
+    ("paper", &["events"]),
+    ("operator", &["events", "domain", "store", "projections", "vault", "hummingbot"]),
+    ("api", &["events", "domain", "store", "projections", "access", "vault"]),
+    ("pipelabs", EVERY),
+    ("tests", EVERY),
+    ("benches", EVERY),
+];
+
+/// The binary and what tries it out may use all of ours.
+const EVERY: &[&str] = &[
+    "events",
+    "domain",
+    "store",
+    "projections",
+    "access",
+    "relay",
+    "vault",
+    "hummingbot",
+    "paper",
+    "operator",
+    "api",
+    "pipelabs",
+    "tests",
 ];
 
 #[test]
@@ -41,7 +62,7 @@ fn every_member_uses_only_what_stands_before_it() {
 #[test]
 fn sql_stands_only_where_tables_are_owned() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    for member in ["events/src", "crates/domain/src"] {
+    for member in ["events/src", "crates/domain/src", "crates/hummingbot/src", "crates/paper/src"] {
         for entry in std::fs::read_dir(root.join(member)).expect("it has sources") {
             let path = entry.expect("it can be listed").path();
             let text = std::fs::read_to_string(&path).unwrap_or_default();

@@ -1,0 +1,1 @@
+//! A Hummingbot API over a paper exchange that plays a real tape.
