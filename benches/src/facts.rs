@@ -38,6 +38,7 @@ pub fn fill(client: ClientId, n: u64) -> Fill {
         at: Time::from_millis(START_MS + (n % SECONDS) as i64 * 1_000).expect("it is a moment"),
         mid_at_fill: None,
         source: "bench".into(),
+        precision: None,
         raw_hash: None,
     }
 }

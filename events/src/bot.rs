@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exchange, Market, Pair, Slug, Time};
+use crate::{Decimal, Exchange, Market, Pair, Slug, Time};
 
 /// What a bot is told to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -22,6 +22,98 @@ pub struct BotConfig {
     /// The controller's own settings, by their Hummingbot names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, String>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "BotKind::is_market_making")]
+    pub kind: BotKind,
+    /// What it may not pass.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+}
+
+/// What a bot is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BotKind {
+    /// Rests on both sides of the book.
+    #[default]
+    MarketMaking,
+    /// Trades towards a volume, within a participation cap, a loss budget and a position limit.
+    Volume,
+}
+
+impl BotKind {
+    fn is_market_making(&self) -> bool {
+        *self == Self::MarketMaking
+    }
+}
+
+/// What a bot may not pass; an absent limit limits nothing. Amounts of money are in the quote asset of its pair.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Its own volume of a day over the market's, above 0 and at most 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participation_cap: Option<Decimal>,
+    /// What it may lose in a day (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_budget: Option<Decimal>,
+    /// The most of the base asset that it may be long or short, counted from where it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position_limit: Option<Decimal>,
+    /// How far its P&L may fall below its highest since the bot was deployed: the breaker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawdown_limit: Option<Decimal>,
+    /// What it may trade in a day (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily_volume_max: Option<Decimal>,
+    /// |bought - sold| over bought + sold in a day (UTC), above 0 and at most 1, once it had 20 fills that day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side_imbalance_max: Option<Decimal>,
+    /// Fills of one side in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_side_max: Option<u32>,
+}
+
+impl Limits {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One of the limits, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    ParticipationCap,
+    LossBudget,
+    PositionLimit,
+    DrawdownLimit,
+    DailyVolumeMax,
+    SideImbalanceMax,
+    SameSideMax,
+}
+
+impl Limit {
+    /// What it is called in an answer to a person.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::ParticipationCap => "share of the market's volume",
+            Self::LossBudget => "loss of the day",
+            Self::PositionLimit => "position",
+            Self::DrawdownLimit => "fall below the highest P&L",
+            Self::DailyVolumeMax => "volume of the day",
+            Self::SideImbalanceMax => "imbalance of bought and sold",
+            Self::SameSideMax => "fills of one side in a row",
+        }
+    }
+}
+
+/// How much a line of a bot's log matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    Warning,
+    Error,
 }
 
 /// One market of one exchange.
@@ -54,8 +146,15 @@ pub enum BotEvent {
     BotCreated { name: Slug, config: BotConfig, at: Time },
     /// It is told something else; a running bot takes it over live.
     BotConfigChanged { config: BotConfig, at: Time },
+    /// Hummingbot took the bot's `config`-th config over into the running bot; the first is the one it was created with.
+    BotConfigApplied { config: u64, at: Time },
+    /// Hummingbot did not take the bot's `config`-th config; the bot runs on with the one before.
+    BotConfigNotApplied { config: u64, reason: String, at: Time },
     /// Someone wants it to run.
     BotDeployRequested { at: Time },
+    /// Hummingbot is about to be asked for an instance whose name begins with `name`: whoever goes on from here looks for
+    /// one before he asks again.
+    BotDeployStarted { name: String, at: Time },
     /// It runs, under the name that Hummingbot gave this deployment.
     BotDeployed { instance: String, at: Time },
     /// It could not be started; it is wanted no longer.
@@ -72,6 +171,18 @@ pub enum BotEvent {
     BotSeenAlive { at: Time },
     /// No sign of life since `last_seen`.
     BotSilent { last_seen: Time, at: Time },
+    /// Its stopped instance was put away, and everything in that archive was looked through.
+    BotArchived { instance: String, at: Time },
+    /// From `since` on its fills may not have reached us at once.
+    BotGapOpened { since: Time, reason: String, at: Time },
+    /// Everything between `since` and `until` was asked for again; `fills` of it were new.
+    BotGapHealed { since: Time, until: Time, fills: u64, at: Time },
+    /// It passed eight tenths of a limit.
+    BotLimitNeared { limit: Limit, measured: Decimal, allowed: Decimal, at: Time },
+    /// It passed a limit; it is told to stop.
+    BotLimitBroken { limit: Limit, measured: Decimal, allowed: Decimal, at: Time },
+    /// It warned or complained in its log.
+    BotLogged { level: LogLevel, message: String, at: Time },
 }
 
 impl BotEvent {
@@ -88,7 +199,16 @@ impl BotEvent {
             | Self::BotStopFailed { at, .. }
             | Self::BotStateReported { at, .. }
             | Self::BotSeenAlive { at }
-            | Self::BotSilent { at, .. } => *at,
+            | Self::BotSilent { at, .. }
+            | Self::BotConfigApplied { at, .. }
+            | Self::BotConfigNotApplied { at, .. }
+            | Self::BotDeployStarted { at, .. }
+            | Self::BotArchived { at, .. }
+            | Self::BotGapOpened { at, .. }
+            | Self::BotGapHealed { at, .. }
+            | Self::BotLimitNeared { at, .. }
+            | Self::BotLimitBroken { at, .. }
+            | Self::BotLogged { at, .. } => *at,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientId, Slug, Time, UserId};
+use crate::{ClientId, Slug, Time, UserId, Uuid};
 
 /// What a user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -29,6 +29,8 @@ pub enum DeskEvent {
     /// NATS holds something else than this event of this client: nothing more of the client is published until a person
     /// has removed that copy.
     RelayDiverged { client: ClientId, seq: u64, at: Time },
+    /// Something came in that belongs to nobody for sure. Its bytes are kept whole under this id.
+    Quarantined { quarantine: Uuid, instance: String, reason: String, raw_hash: String, at: Time },
 }
 
 impl DeskEvent {
@@ -39,7 +41,8 @@ impl DeskEvent {
             | Self::UserAdded { at, .. }
             | Self::ParkedRetried { at, .. }
             | Self::ParkedSkipped { at, .. }
-            | Self::RelayDiverged { at, .. } => *at,
+            | Self::RelayDiverged { at, .. }
+            | Self::Quarantined { at, .. } => *at,
         }
     }
 }

@@ -4,8 +4,8 @@ use cqrs_es::DomainEvent;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Time, bot::BotEvent, client::ClientEvent, desk::DeskEvent, ledger::LedgerEvent, market::MarketEvent,
-    order::OrderEvent,
+    Time, account::AccountEvent, bot::BotEvent, client::ClientEvent, desk::DeskEvent, ledger::LedgerEvent,
+    market::MarketEvent, order::OrderEvent,
 };
 
 /// The one version of every event so far. A changed meaning gets a new variant, a new field is optional; what cannot
@@ -21,6 +21,7 @@ pub enum Event {
     Market(MarketEvent),
     Order(OrderEvent),
     Desk(DeskEvent),
+    Account(AccountEvent),
 }
 
 /// A stored event that this build cannot read: written by a newer build, or not by us.
@@ -53,6 +54,7 @@ impl Event {
             "market" => typed(event_type, payload).map(Self::Market),
             "orders" => typed(event_type, payload).map(Self::Order),
             "desk" => typed(event_type, payload).map(Self::Desk),
+            "account" => typed(event_type, payload).map(Self::Account),
             _ => Err(Unreadable::Aggregate(aggregate_type.to_owned())),
         }?;
         match event.event_type() == event_type {
@@ -70,6 +72,7 @@ impl Event {
             Self::Market(_) => "market",
             Self::Order(_) => "orders",
             Self::Desk(_) => "desk",
+            Self::Account(_) => "account",
         }
     }
 
@@ -82,6 +85,7 @@ impl Event {
             Self::Market(event) => event.name(),
             Self::Order(event) => event.name(),
             Self::Desk(event) => event.name(),
+            Self::Account(event) => event.name(),
         }
     }
 
@@ -99,6 +103,7 @@ impl Event {
             Self::Market(event) => event.at(),
             Self::Order(event) => event.at(),
             Self::Desk(event) => event.at(),
+            Self::Account(event) => event.at(),
         }
     }
 }
@@ -116,6 +121,7 @@ impl Serialize for Event {
             Self::Market(event) => event.serialize(serializer),
             Self::Order(event) => event.serialize(serializer),
             Self::Desk(event) => event.serialize(serializer),
+            Self::Account(event) => event.serialize(serializer),
         }
     }
 }
@@ -155,9 +161,11 @@ macro_rules! words {
 
 words!(ClientEvent in Client: ClientOnboarded, AccountOpened, ClientRenamed, ReportingCurrencyChanged, ClientOffboarded);
 words!(BotEvent in Bot: BotCreated, BotConfigChanged, BotDeployRequested, BotDeployed, BotDeployFailed, BotStopRequested,
-    BotStopped, BotStopFailed, BotStateReported, BotSeenAlive, BotSilent);
+    BotStopped, BotStopFailed, BotStateReported, BotSeenAlive, BotSilent, BotConfigApplied, BotConfigNotApplied,
+    BotDeployStarted, BotArchived, BotGapOpened, BotGapHealed, BotLimitNeared, BotLimitBroken, BotLogged);
 words!(LedgerEvent in Ledger: FillRecorded, FillCorrected, FillVoided, FillDisputed, OpeningPosition, FundingPaid,
     TransferRecorded, FeeRateSupplied);
-words!(MarketEvent in Market: MarkObserved);
+words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute);
 words!(OrderEvent in Order: OrderPlaced, OrderCancelled, OrderFilled, OrderRejected, OrderExpired);
-words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged);
+words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged, Quarantined);
+words!(AccountEvent in Account: BalanceObserved);

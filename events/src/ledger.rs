@@ -24,6 +24,14 @@ pub enum Liquidity {
     Unknown,
 }
 
+/// How far a source cut the numbers of a fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+pub enum Precision {
+    /// Six places behind the point: for a price like 0.0000123 up to 1.6 % off.
+    #[serde(rename = "6dp")]
+    SixPlaces,
+}
+
 /// What a charge is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -99,6 +107,9 @@ pub struct Fill {
     pub mid_at_fill: Option<Price>,
     /// Where we know it from: `import`, `mqtt`, `history`, `archive`.
     pub source: String,
+    /// How far the source cut its numbers; absent: they are exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// SHA-256 of the bytes it was read from, lower-case hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_hash: Option<String>,
@@ -154,11 +165,21 @@ impl Fill {
         BookKey { bot: self.bot, exchange: self.exchange, market: self.market, pair: self.pair.clone() }
     }
 
-    /// Its identity as one text: the same fill seen twice gives the same one, another fill another.
+    /// Its identity as one text: the same fill seen twice gives the same one, another fill another. One whose order is not
+    /// known has the provisional one.
     pub fn identity(&self) -> String {
-        let order = self.order.as_ref().map_or(String::new(), |order| escaped(order.as_str()));
-        let trade = escaped(self.trade.as_str());
-        format!("fill:{}:{}:{}:{}:{order}:{trade}", self.exchange, self.account, self.market, self.pair)
+        let Some(order) = &self.order else { return self.provisional_identity() };
+        format!("{}:{}:{}", self.place(), escaped(order.as_str()), escaped(self.trade.as_str()))
+    }
+
+    /// The identity that it has while nobody knows its order. A trade with oneself has one id on two orders, so the side
+    /// tells the two apart.
+    pub fn provisional_identity(&self) -> String {
+        format!("{}::{}:{}", self.place(), escaped(self.trade.as_str()), self.side)
+    }
+
+    fn place(&self) -> String {
+        format!("fill:{}:{}:{}:{}", self.exchange, self.account, self.market, self.pair)
     }
 
     /// Whether both tell of the same trade in the same words, whoever told it and however it was spelt.

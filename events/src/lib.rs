@@ -3,6 +3,7 @@
 //! Everything here is plain data. A reader needs nothing else to understand a client's history, and nothing here
 //! reads a clock, a file or a socket.
 
+pub mod account;
 pub mod bot;
 mod canonical;
 pub mod chain;

@@ -1,8 +1,8 @@
-//! What the market was worth, as far as a client's own figures need it.
+//! What the market was worth, and how a bot stood in it, as far as a client's own figures need it.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Pair, Price, Time};
+use crate::{BotId, Decimal, Pair, Price, Time, bot::Venue};
 
 /// Facts of aggregate `market`, keyed by the pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,13 +10,43 @@ use crate::{Pair, Price, Time};
 pub enum MarketEvent {
     /// The middle of best bid and best ask, of no particular exchange. Never the last trade's price.
     MarkObserved { pair: Pair, price: Price, source: String, at: Time },
+    /// A bot's own best quotes, recorded when they moved into another band.
+    QuoteObserved {
+        bot: BotId,
+        venue: Venue,
+        /// Its own best bid; absent: it bids nothing.
+        bid: Option<Price>,
+        /// Its own best ask; absent: it offers nothing.
+        ask: Option<Price>,
+        /// The first step of the grid, in bps of the middle, that its spread fits into; absent: not two-sided, or wider
+        /// than the grid.
+        band_bps: Option<u32>,
+        at: Time,
+    },
+    /// A bot's quotes over one minute, by exact time.
+    QuoteMinute {
+        bot: BotId,
+        venue: Venue,
+        /// How long it bid, in microseconds.
+        bid_us: u64,
+        /// How long it offered, in microseconds.
+        ask_us: u64,
+        /// How long it did both, in microseconds.
+        two_sided_us: u64,
+        /// The integral of its spread in bps over the time it did both, in bps x microseconds.
+        spread_bps_us: Decimal,
+        /// How long nobody could tell, in microseconds.
+        unknown_us: u64,
+        /// Begin of the minute.
+        at: Time,
+    },
 }
 
 impl MarketEvent {
     /// When it was seen.
     pub fn at(&self) -> Time {
         match self {
-            Self::MarkObserved { at, .. } => *at,
+            Self::MarkObserved { at, .. } | Self::QuoteObserved { at, .. } | Self::QuoteMinute { at, .. } => *at,
         }
     }
 }

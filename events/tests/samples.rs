@@ -8,11 +8,12 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use events::{
     Actor, Amount, BotId, ClientId, CommandId, Decimal, Event, EventId, Exchange, Market, Metadata, Price, Time,
     UserId, Uuid,
-    bot::{BotConfig, BotEvent, ReportedState, Venue},
+    account::AccountEvent,
+    bot::{BotConfig, BotEvent, BotKind, Limit, Limits, LogLevel, ReportedState, Venue},
     chain::{BEFORE_FIRST, Content, Hash, canonical, link},
     client::ClientEvent,
     desk::{DeskEvent, Role},
-    ledger::{BookKey, Fee, FeeKind, Fill, LedgerEvent, Liquidity, Side},
+    ledger::{BookKey, Fee, FeeKind, Fill, LedgerEvent, Liquidity, Precision, Side},
     market::MarketEvent,
     order::OrderEvent,
 };
@@ -58,6 +59,7 @@ fn fill() -> Fill {
         at: at(),
         mid_at_fill: Some(Price(d("0.0000072005"))),
         source: "import".into(),
+        precision: None,
         raw_hash: Some("00".repeat(32)),
     }
 }
@@ -83,7 +85,8 @@ fn client_events() -> Vec<ClientEvent> {
 
 fn bot_events() -> Vec<BotEvent> {
     let parameters = [("buy_spreads".to_owned(), "0.004".to_owned())].into();
-    let config = BotConfig { controller: Some("pmm_simple".into()), venue: Some(venue()), parameters };
+    let config =
+        BotConfig { controller: Some("pmm_simple".into()), venue: Some(venue()), parameters, ..BotConfig::default() };
     let reason = || "no answer in 30 s".to_owned();
     vec![
         BotEvent::BotCreated { name: "maker-1".parse().unwrap(), config: config.clone(), at: at() },
@@ -97,6 +100,15 @@ fn bot_events() -> Vec<BotEvent> {
         BotEvent::BotStateReported { state: ReportedState::NotFound, at: at() },
         BotEvent::BotSeenAlive { at: at() },
         BotEvent::BotSilent { last_seen: Time::EPOCH, at: at() },
+        BotEvent::BotConfigApplied { config: 7, at: at() },
+        BotEvent::BotConfigNotApplied { config: 7, reason: reason(), at: at() },
+        BotEvent::BotDeployStarted { name: "b0190-1".into(), at: at() },
+        BotEvent::BotArchived { instance: "b0190-1-20240808-235959".into(), at: at() },
+        BotEvent::BotGapOpened { since: Time::EPOCH, reason: "the broker was away".into(), at: at() },
+        BotEvent::BotGapHealed { since: Time::EPOCH, until: at(), fills: 3, at: at() },
+        BotEvent::BotLimitNeared { limit: Limit::SideImbalanceMax, measured: d("0.65"), allowed: d("0.8"), at: at() },
+        BotEvent::BotLimitBroken { limit: Limit::DrawdownLimit, measured: d("501"), allowed: d("500"), at: at() },
+        BotEvent::BotLogged { level: LogLevel::Warning, message: "order book is empty".into(), at: at() },
     ]
 }
 
@@ -170,17 +182,79 @@ fn desk_events() -> Vec<DeskEvent> {
             at: at(),
         },
         DeskEvent::RelayDiverged { client: client(), seq: 12, at: at() },
+        DeskEvent::Quarantined {
+            quarantine: Uuid::from_u128(4),
+            instance: "b0190-1-20240808-235959".into(),
+            reason: "the bot does not trade DOGE-USDT".into(),
+            raw_hash: "00".repeat(32),
+            at: at(),
+        },
+    ]
+}
+
+fn market_events() -> Vec<MarketEvent> {
+    vec![
+        MarketEvent::MarkObserved {
+            pair: "BTC-USDT".parse().unwrap(),
+            price: Price(d("61607.995")),
+            source: "binance".into(),
+            at: at(),
+        },
+        MarketEvent::QuoteObserved {
+            bot: bot(),
+            venue: venue(),
+            bid: Some(Price(d("61600"))),
+            ask: None,
+            band_bps: None,
+            at: at(),
+        },
+        MarketEvent::QuoteMinute {
+            bot: bot(),
+            venue: venue(),
+            bid_us: 60_000_000,
+            ask_us: 45_000_000,
+            two_sided_us: 45_000_000,
+            spread_bps_us: d("1125000000"),
+            unknown_us: 0,
+            at: at(),
+        },
+    ]
+}
+
+fn balance() -> AccountEvent {
+    AccountEvent::BalanceObserved {
+        exchange: Exchange::Okx,
+        market: Market::Spot,
+        account: client().into(),
+        asset: "USDT".parse().unwrap(),
+        total: d("100250.5"),
+        available: d("99250.5"),
+        at: at(),
+    }
+}
+
+/// Optional fields that came later, each in an event that has them.
+fn with_more() -> Vec<(&'static str, Event)> {
+    let fill = Fill { order: None, precision: Some(Precision::SixPlaces), source: "history".into(), ..fill() };
+    let limits = Limits {
+        participation_cap: Some(d("0.1")),
+        loss_budget: Some(d("250")),
+        position_limit: Some(d("5")),
+        drawdown_limit: Some(d("500")),
+        daily_volume_max: Some(d("100000")),
+        side_imbalance_max: Some(d("0.8")),
+        same_side_max: Some(40),
+    };
+    let config = BotConfig { kind: BotKind::Volume, venue: Some(venue()), limits, ..BotConfig::default() };
+    vec![
+        ("provisional", LedgerEvent::FillRecorded(fill).into()),
+        ("volume", BotEvent::BotConfigChanged { config, at: at() }.into()),
     ]
 }
 
 fn one_of_each() -> Vec<Event> {
-    let market = MarketEvent::MarkObserved {
-        pair: "BTC-USDT".parse().unwrap(),
-        price: Price(d("61607.995")),
-        source: "binance".into(),
-        at: at(),
-    };
-    let mut events = vec![Event::from(market)];
+    let mut events = vec![Event::from(balance())];
+    events.extend(market_events().into_iter().map(Event::from));
     events.extend(client_events().into_iter().map(Event::from));
     events.extend(bot_events().into_iter().map(Event::from));
     events.extend(ledger_events().into_iter().map(Event::from));
@@ -198,23 +272,25 @@ struct Sample {
     payload: serde_json::Value,
 }
 
-fn file(event: &Event) -> PathBuf {
-    folder().join(format!("{}.{}.v{}.json", event.aggregate_type(), event.event_type(), event.version()))
+fn file(event: &Event, more: &str) -> PathBuf {
+    folder().join(format!("{}.{}.v{}{more}.json", event.aggregate_type(), event.event_type(), event.version()))
 }
 
 #[test]
 fn every_event_has_a_sample_that_reads_as_it_and_is_written_again_in_the_same_bytes() {
-    for event in one_of_each() {
-        if std::env::var_os("WRITE_SAMPLES").is_some() && !file(&event).exists() {
+    let plain = one_of_each().into_iter().map(|event| (String::new(), event));
+    for (more, event) in plain.chain(with_more().into_iter().map(|(more, event)| (format!(".{more}"), event))) {
+        let file = file(&event, &more);
+        if std::env::var_os("WRITE_SAMPLES").is_some() && !file.exists() {
             let sample = Sample {
                 aggregate_type: event.aggregate_type().into(),
                 event_type: event.event_type().into(),
                 event_version: event.version().into(),
                 payload: serde_json::to_value(&event).unwrap(),
             };
-            fs::write(file(&event), serde_json::to_string_pretty(&sample).unwrap() + "\n").unwrap();
+            fs::write(&file, serde_json::to_string_pretty(&sample).unwrap() + "\n").unwrap();
         }
-        let text = fs::read_to_string(file(&event)).unwrap_or_else(|_| panic!("{} has no sample", event.event_type()));
+        let text = fs::read_to_string(&file).unwrap_or_else(|_| panic!("{} has no sample", event.event_type()));
         let sample: Sample = serde_json::from_str(&text).unwrap();
         let payload = sample.payload.to_string();
         let read = Event::read(&sample.aggregate_type, &sample.event_type, &sample.event_version, &payload).unwrap();
@@ -235,6 +311,7 @@ fn no_event_is_forgotten() {
         ("market", MarketEvent::NAMES),
         ("orders", OrderEvent::NAMES),
         ("desk", DeskEvent::NAMES),
+        ("account", AccountEvent::NAMES),
     ] {
         known.extend(names.iter().map(|name| format!("{kind}.{name}")));
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
     BotId, ClientId, Event, Recorded, Time,
-    bot::{BotConfig, BotEvent, ReportedState},
+    bot::{BotConfig, BotEvent, Limit, ReportedState},
     ledger::LedgerEvent,
 };
 use serde::{Deserialize, Serialize};
@@ -50,8 +50,20 @@ pub struct Bot {
     pub reported_at: Option<Time>,
     /// The last sign of life that reached us: a beat or a fill.
     pub last_seen: Option<Time>,
-    /// Since when it has been silent; absent: it is not known to be.
+    /// Since when it has been silent: what it does is unknown since then. Absent: it is not known to be silent.
     pub silent_since: Option<Time>,
+    /// Why it was last told to stop.
+    pub stop_reason: Option<String>,
+    /// How many configs it has had, the one it was created with included.
+    pub configs: i64,
+    /// Why the running instance did not take the newest config; absent: it did, or has not answered.
+    pub config_failure: Option<String>,
+    /// The last config that a running instance has; null: nobody knows.
+    pub config_applied: Option<i64>,
+    /// Since when its fills may be missing; absent: all of them are here.
+    pub gap_since: Option<Time>,
+    /// The limit that stopped it, since it was deployed last.
+    pub broken_limit: Option<Limit>,
 }
 
 /// What we want of a bot.
@@ -74,7 +86,7 @@ pub enum Answer {
 
 impl Projection for Bots {
     const NAME: &'static str = "bots";
-    const FOLD: u32 = 1;
+    const FOLD: u32 = 2;
     const TABLES: &'static str = r#"
         create table bots (
           client_id    uuid        not null,
@@ -91,6 +103,12 @@ impl Projection for Bots {
           reported_at  timestamptz,
           last_seen    timestamptz,
           silent_since timestamptz,
+          stop_reason    text,
+          configs        bigint not null,
+          config_failure text,
+          config_applied bigint,
+          gap_since      timestamptz,
+          broken_limit   text,
           primary key (client_id, bot_id)
         );
     "#;
@@ -113,7 +131,12 @@ impl Projection for Bots {
                 }
                 Ok(())
             }
-            Event::Ledger(_) | Event::Client(_) | Event::Market(_) | Event::Order(_) | Event::Desk(_) => Ok(()),
+            Event::Ledger(_)
+            | Event::Client(_)
+            | Event::Market(_)
+            | Event::Account(_)
+            | Event::Order(_)
+            | Event::Desk(_) => Ok(()),
         }
     }
 
@@ -168,25 +191,38 @@ impl Bot {
             reported_at: None,
             last_seen: None,
             silent_since: None,
+            stop_reason: None,
+            configs: 1,
+            config_failure: None,
+            config_applied: None,
+            gap_since: None,
+            broken_limit: None,
         }
     }
 
     fn hear(&mut self, told: &BotEvent) {
         match told {
             BotEvent::BotCreated { .. } => {}
-            BotEvent::BotConfigChanged { config, .. } => self.config = config.clone(),
-            BotEvent::BotDeployRequested { at } => self.want(Desired::Running, *at),
-            BotEvent::BotDeployed { instance, .. } => {
-                self.instance = Some(instance.clone());
-                self.answer = Some(Answer::Deployed);
+            BotEvent::BotConfigChanged { config, .. } => {
+                self.config = config.clone();
+                self.configs += 1;
+                self.config_failure = None;
             }
-            BotEvent::BotDeployFailed { reason, at } => {
+            BotEvent::BotDeployRequested { at } => {
+                self.want(Desired::Running, *at);
+                (self.stop_reason, self.broken_limit) = (None, None);
+            }
+            BotEvent::BotStopRequested { reason, at } => {
                 self.want(Desired::Stopped, *at);
-                self.fail(Answer::DeployFailed, reason);
+                self.stop_reason = Some(reason.clone());
             }
-            BotEvent::BotStopRequested { at, .. } => self.want(Desired::Stopped, *at),
-            BotEvent::BotStopped { .. } => self.answer = Some(Answer::Stopped),
-            BotEvent::BotStopFailed { reason, .. } => self.fail(Answer::StopFailed, reason),
+            BotEvent::BotDeployStarted { .. }
+            | BotEvent::BotDeployed { .. }
+            | BotEvent::BotDeployFailed { .. }
+            | BotEvent::BotStopped { .. }
+            | BotEvent::BotStopFailed { .. }
+            | BotEvent::BotConfigApplied { .. }
+            | BotEvent::BotConfigNotApplied { .. } => self.hear_deed(told),
             BotEvent::BotStateReported { state, at } => {
                 self.reported = Some(*state);
                 self.reported_at = Some(*at);
@@ -196,6 +232,44 @@ impl Bot {
                 self.silent_since = None;
             }
             BotEvent::BotSilent { last_seen, .. } => self.silent_since = Some(*last_seen),
+            BotEvent::BotGapOpened { since, .. } => self.gap_since = Some(*since),
+            BotEvent::BotGapHealed { .. } => self.gap_since = None,
+            BotEvent::BotLimitBroken { limit, .. } => self.broken_limit = Some(*limit),
+            BotEvent::BotLimitNeared { .. } | BotEvent::BotArchived { .. } | BotEvent::BotLogged { .. } => {}
+        }
+    }
+
+    /// What the operator did for it.
+    fn hear_deed(&mut self, told: &BotEvent) {
+        match told {
+            BotEvent::BotDeployStarted { .. } => {
+                self.config_applied = Some(self.configs);
+            }
+            BotEvent::BotDeployed { instance, .. } => {
+                self.instance = Some(instance.clone());
+                self.answer = Some(Answer::Deployed);
+            }
+            BotEvent::BotDeployFailed { reason, at } => {
+                self.want(Desired::Stopped, *at);
+                self.fail(Answer::DeployFailed, reason);
+            }
+            BotEvent::BotStopped { .. } => self.answer = Some(Answer::Stopped),
+            BotEvent::BotStopFailed { reason, .. } => self.fail(Answer::StopFailed, reason),
+            BotEvent::BotConfigApplied { config, .. } => self.config_applied = i64::try_from(*config).ok(),
+            BotEvent::BotConfigNotApplied { reason, .. } => self.config_failure = Some(reason.clone()),
+            BotEvent::BotCreated { .. }
+            | BotEvent::BotConfigChanged { .. }
+            | BotEvent::BotDeployRequested { .. }
+            | BotEvent::BotStopRequested { .. }
+            | BotEvent::BotStateReported { .. }
+            | BotEvent::BotSeenAlive { .. }
+            | BotEvent::BotSilent { .. }
+            | BotEvent::BotGapOpened { .. }
+            | BotEvent::BotGapHealed { .. }
+            | BotEvent::BotLimitBroken { .. }
+            | BotEvent::BotLimitNeared { .. }
+            | BotEvent::BotArchived { .. }
+            | BotEvent::BotLogged { .. } => {}
         }
     }
 

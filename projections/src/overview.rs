@@ -75,7 +75,7 @@ impl Projection for Overview {
                 self.line.bot(bot, told);
                 Ok(())
             }
-            Event::Client(_) | Event::Market(_) | Event::Order(_) | Event::Desk(_) => Ok(()),
+            Event::Client(_) | Event::Market(_) | Event::Account(_) | Event::Order(_) | Event::Desk(_) => Ok(()),
         };
         counted.map_err(|cause| ProjectError::Unfoldable { seq: event.seq, reason: cause.to_string() })
     }
@@ -130,7 +130,16 @@ impl Line {
             | BotEvent::BotStopped { .. }
             | BotEvent::BotStateReported { .. }
             | BotEvent::BotSeenAlive { .. }
-            | BotEvent::BotSilent { .. } => {}
+            | BotEvent::BotSilent { .. }
+            | BotEvent::BotConfigApplied { .. }
+            | BotEvent::BotConfigNotApplied { .. }
+            | BotEvent::BotDeployStarted { .. }
+            | BotEvent::BotArchived { .. }
+            | BotEvent::BotGapOpened { .. }
+            | BotEvent::BotGapHealed { .. }
+            | BotEvent::BotLimitNeared { .. }
+            | BotEvent::BotLimitBroken { .. }
+            | BotEvent::BotLogged { .. } => {}
         }
     }
 }

@@ -120,6 +120,7 @@ fn fill(text: &str) -> Fill {
         at: at(words[0]),
         mid_at_fill: after("mid").map(|mid| Price(d(mid))),
         source: "test".into(),
+        precision: None,
         raw_hash: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use domain::bot::{Bot, BotCommand, BotRefusal};
+use domain::bot::{Bot, BotCommand, BotRefusal, Deed};
 use events::{
     AggregateRef, ClientId,
     bot::BotEvent,
@@ -255,9 +255,9 @@ async fn a_snapshot_and_its_tail_are_the_full_replay() {
     for round in 0..120 {
         for command in [
             BotCommand::Deploy { at: at(round) },
-            BotCommand::ConfirmDeployed { instance: format!("i{round}"), at: at(round) },
+            BotCommand::Did { deed: Deed::Deployed { instance: format!("i{round}") }, at: at(round) },
             BotCommand::Stop { reason: "enough".into(), at: at(round) },
-            BotCommand::ConfirmStopped { at: at(round) },
+            BotCommand::Did { deed: Deed::Stopped, at: at(round) },
         ] {
             streams.execute::<Bot>(client, &id, command, None, &cause).await.unwrap();
         }

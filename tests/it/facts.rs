@@ -60,6 +60,7 @@ pub fn fill(client: ClientId, bot: BotId, n: u64, ms: i64) -> Fill {
         at: at(ms),
         mid_at_fill: None,
         source: "test".into(),
+        precision: None,
         raw_hash: None,
     }
 }

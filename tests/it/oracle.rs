@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cqrs_es::{CqrsFramework, EventStore, persist::PersistedEventStore};
-use domain::bot::{Bot, BotCommand, ConfigChange};
+use domain::bot::{Bot, BotCommand, ConfigChange, Deed, Sight};
 use events::{
     ClientId,
     bot::{BotConfig, ReportedState},
@@ -32,18 +32,18 @@ fn random_command(random: &mut StdRng, n: i64) -> BotCommand {
         0 => BotCommand::Create { name: "maker".parse().unwrap(), config: config(n), at },
         1 => BotCommand::ChangeConfig { change: change(random.random_range(0..3)), at },
         2 => BotCommand::Deploy { at },
-        3 => BotCommand::ConfirmDeployed { instance: format!("i{n}"), at },
-        4 => BotCommand::ReportDeployFailed { reason: "no \"answer\" \u{1f980}\n".into(), at },
+        3 => BotCommand::Did { deed: Deed::Deployed { instance: format!("i{n}") }, at },
+        4 => BotCommand::Did { deed: Deed::DeployFailed { reason: "no \"answer\" \u{1f980}\n".into() }, at },
         5 => BotCommand::Stop { reason: "enough".into(), at },
-        6 => BotCommand::ConfirmStopped { at },
-        7 => BotCommand::ReportStopFailed { reason: "\u{7f}\u{85}".into(), at },
-        _ => BotCommand::ReportState { state: ReportedState::Running, at },
+        6 => BotCommand::Did { deed: Deed::Stopped, at },
+        7 => BotCommand::Did { deed: Deed::StopFailed { reason: "\u{7f}\u{85}".into() }, at },
+        _ => BotCommand::Saw { sight: Sight::Reported(ReportedState::Running), at },
     }
 }
 
 fn config(n: i64) -> BotConfig {
     let parameters = [("spread_bps".to_owned(), n.to_string()), ("note".to_owned(), "é\u{e000}𝄞ü".to_owned())];
-    BotConfig { controller: Some("pmm_simple".into()), venue: None, parameters: parameters.into() }
+    BotConfig { controller: Some("pmm_simple".into()), parameters: parameters.into(), ..BotConfig::default() }
 }
 
 fn change(n: i64) -> ConfigChange {
@@ -104,7 +104,7 @@ async fn each_reads_what_the_other_wrote() {
     // Ours wrote the creation; stock loads it, and goes on; ours goes on from there.
     let stock_framework = postgres_cqrs::<Bot>(stock(&database, client), vec![], ());
     stock_framework.execute(&id, BotCommand::Deploy { at: at(1) }).await.unwrap();
-    let confirm = BotCommand::ConfirmDeployed { instance: "i".into(), at: at(2) };
+    let confirm = BotCommand::Did { deed: Deed::Deployed { instance: "i".into() }, at: at(2) };
     streams.execute::<Bot>(client, &id, confirm, None, &cause).await.unwrap();
     let stock_store =
         PersistedEventStore::<_, Bot>::new_event_store(PostgresEventRepository::new(stock(&database, client)));

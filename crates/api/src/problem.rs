@@ -167,11 +167,14 @@ impl From<BotRefusal> for Problem {
             | BotRefusal::NoController
             | BotRefusal::NotAskedToDeploy
             | BotRefusal::NotAskedToStop
+            | BotRefusal::MovedWhileRunning
             | BotRefusal::SameConfig => Self::new(Code::Conflict, refusal.to_string()),
             BotRefusal::ControllerName(_)
             | BotRefusal::ParameterName(_)
             | BotRefusal::ParameterValue(_)
             | BotRefusal::Reason
+            | BotRefusal::NoCap(_)
+            | BotRefusal::Limit { .. }
             | BotRefusal::TooManyParameters(_) => Self::invalid(refusal.to_string()),
         }
     }

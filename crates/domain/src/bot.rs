@@ -1,10 +1,10 @@
 //! A bot's life: created, asked for, deployed, stopped. Asking comes first, the deed follows at its own pace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
-    Slug, Time,
-    bot::{BotConfig, BotEvent, ReportedState, Venue},
+    Decimal, Slug, Time,
+    bot::{BotConfig, BotEvent, BotKind, Limit, Limits, LogLevel, ReportedState, Venue},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -23,12 +23,80 @@ pub enum BotCommand {
     Create { name: Slug, config: BotConfig, at: Time },
     ChangeConfig { change: ConfigChange, at: Time },
     Deploy { at: Time },
-    ConfirmDeployed { instance: String, at: Time },
-    ReportDeployFailed { reason: String, at: Time },
     Stop { reason: String, at: Time },
-    ConfirmStopped { at: Time },
-    ReportStopFailed { reason: String, at: Time },
-    ReportState { state: ReportedState, at: Time },
+    Did { deed: Deed, at: Time },
+    Saw { sight: Sight, at: Time },
+}
+
+/// What the operator did for a bot.
+#[derive(Debug, Clone)]
+pub enum Deed {
+    /// Hummingbot is about to be asked for an instance of this name.
+    StartDeploying {
+        name: String,
+    },
+    Deployed {
+        instance: String,
+    },
+    DeployFailed {
+        reason: String,
+    },
+    Stopped,
+    StopFailed {
+        reason: String,
+    },
+    ConfigApplied {
+        config: u64,
+    },
+    ConfigNotApplied {
+        config: u64,
+        reason: String,
+    },
+    Archived {
+        instance: String,
+    },
+}
+
+/// What the operator saw of a bot.
+#[derive(Debug, Clone)]
+pub enum Sight {
+    Reported(ReportedState),
+    Alive,
+    Silent {
+        last_seen: Time,
+    },
+    Gap {
+        since: Time,
+        reason: String,
+    },
+    GapHealed {
+        until: Time,
+        fills: u64,
+    },
+    /// It passed eight tenths of a limit, or all of it.
+    Limit {
+        limit: Limit,
+        measured: Decimal,
+        allowed: Decimal,
+    },
+    Logged {
+        level: LogLevel,
+        message: String,
+    },
+}
+
+/// What is to be done next for a bot to be as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Ask Hummingbot for an instance; one of this name may have been asked for already.
+    Deploy { name: Option<String> },
+    /// Hand the running instance the config that it shall have now.
+    ApplyConfig { instance: String, config: u64 },
+    /// Stop the instance and cancel its orders; without one there is nothing to stop but what may have been asked for under
+    /// this name.
+    Stop { instance: Option<String>, name: Option<String> },
+    /// Put the stopped instance away and look through what is in its archive.
+    Archive { instance: String },
 }
 
 /// What shall be otherwise in a bot's config; what is absent stays as it is.
@@ -41,6 +109,10 @@ pub struct ConfigChange {
     pub venue: Option<Venue>,
     /// The controller's own settings; null takes one away.
     pub parameters: BTreeMap<String, Option<String>>,
+    /// What it is for.
+    pub kind: Option<BotKind>,
+    /// What it may not pass: all of its limits anew.
+    pub limits: Option<Limits>,
 }
 
 impl ConfigChange {
@@ -48,6 +120,8 @@ impl ConfigChange {
         let mut changed = config.clone();
         changed.controller = self.controller.or(changed.controller);
         changed.venue = self.venue.or(changed.venue);
+        changed.kind = self.kind.unwrap_or(changed.kind);
+        changed.limits = self.limits.unwrap_or(changed.limits);
         for (name, value) in self.parameters {
             match value {
                 Some(value) => drop(changed.parameters.insert(name, value)),
@@ -85,6 +159,14 @@ pub enum BotRefusal {
     ParameterValue(String),
     #[error("a reason is one line of at most {REASON_MAX} characters")]
     Reason,
+    #[error("a running bot keeps its controller and its venue: stop it first")]
+    MovedWhileRunning,
+    #[error(
+        "a volume bot needs a participation cap, a loss budget and a position limit, this one lacks its {0}: volume for its own sake is not traded here"
+    )]
+    NoCap(&'static str),
+    #[error("{what} must be above zero{most}, got {got}")]
+    Limit { what: &'static str, most: &'static str, got: Decimal },
     #[error("a bot has at most {PARAMETERS_MAX} parameters, this one would have {0}")]
     TooManyParameters(usize),
 }
@@ -105,6 +187,18 @@ pub struct Bot {
     config: Option<BotConfig>,
     phase: Phase,
     reported: Option<ReportedState>,
+    /// How many configs it has had, and which of them its instance has or refused.
+    configs: u64,
+    answered_config: u64,
+    /// What Hummingbot was asked for since the bot was last asked for, and what came of it.
+    started: Option<String>,
+    instance: Option<String>,
+    /// A stopped instance that was not put away yet.
+    to_archive: Option<String>,
+    gap_since: Option<Time>,
+    silent: bool,
+    neared: BTreeSet<Limit>,
+    broken: BTreeSet<Limit>,
 }
 
 impl Bot {
@@ -119,30 +213,111 @@ impl Bot {
         let config = self.config.as_ref().ok_or(BotRefusal::NotCreated)?;
         let event = match command {
             BotCommand::Create { .. } => return Err(BotRefusal::AlreadyCreated),
-            BotCommand::ChangeConfig { change, at } => change_config(config, change, at)?,
+            BotCommand::ChangeConfig { change, at } => self.change_config(config, change, at)?,
             BotCommand::Deploy { at } => self.deploy(config, at)?,
-            BotCommand::ConfirmDeployed { instance, at } => {
-                self.is(Phase::Deploying, BotRefusal::NotAskedToDeploy)?;
-                BotEvent::BotDeployed { instance, at }
-            }
-            BotCommand::ReportDeployFailed { reason, at } => {
-                self.is(Phase::Deploying, BotRefusal::NotAskedToDeploy)?;
-                BotEvent::BotDeployFailed { reason, at }
-            }
             BotCommand::Stop { reason, at } => self.stop(reason, at)?,
-            BotCommand::ConfirmStopped { at } => {
-                self.is(Phase::Stopping, BotRefusal::NotAskedToStop)?;
-                BotEvent::BotStopped { at }
-            }
-            BotCommand::ReportStopFailed { reason, at } => {
-                self.is(Phase::Stopping, BotRefusal::NotAskedToStop)?;
-                BotEvent::BotStopFailed { reason, at }
-            }
-            // A report that says nothing new is no fact worth keeping.
-            BotCommand::ReportState { state, .. } if self.reported == Some(state) => return Ok(Vec::new()),
-            BotCommand::ReportState { state, at } => BotEvent::BotStateReported { state, at },
+            BotCommand::Did { deed, at } => return Ok(self.did(deed, at)?.into_iter().collect()),
+            BotCommand::Saw { sight, at } => return Ok(self.saw(sight, at)),
         };
         Ok(vec![event])
+    }
+
+    /// What the operator did; nothing if it was told already or is overtaken.
+    fn did(&self, deed: Deed, at: Time) -> Result<Option<BotEvent>, BotRefusal> {
+        match deed {
+            Deed::StartDeploying { .. } | Deed::Deployed { .. } | Deed::DeployFailed { .. } => {
+                self.is(Phase::Deploying, BotRefusal::NotAskedToDeploy)?;
+            }
+            Deed::Stopped | Deed::StopFailed { .. } => self.is(Phase::Stopping, BotRefusal::NotAskedToStop)?,
+            Deed::ConfigApplied { .. } | Deed::ConfigNotApplied { .. } | Deed::Archived { .. } => {}
+        }
+        Ok(match deed {
+            Deed::StartDeploying { name } => Some(BotEvent::BotDeployStarted { name, at }),
+            Deed::Deployed { instance } => Some(BotEvent::BotDeployed { instance, at }),
+            Deed::DeployFailed { reason } => Some(BotEvent::BotDeployFailed { reason, at }),
+            Deed::Stopped => Some(BotEvent::BotStopped { at }),
+            Deed::StopFailed { reason } => Some(BotEvent::BotStopFailed { reason, at }),
+            Deed::ConfigApplied { config } => {
+                (config > self.answered_config).then_some(BotEvent::BotConfigApplied { config, at })
+            }
+            Deed::ConfigNotApplied { config, reason } => {
+                (config > self.answered_config).then_some(BotEvent::BotConfigNotApplied { config, reason, at })
+            }
+            Deed::Archived { instance } => {
+                (self.to_archive.as_ref() == Some(&instance)).then_some(BotEvent::BotArchived { instance, at })
+            }
+        })
+    }
+
+    /// What the operator saw. What says nothing new is no fact worth keeping.
+    fn saw(&self, sight: Sight, at: Time) -> Vec<BotEvent> {
+        let event = match sight {
+            Sight::Reported(state) => {
+                (self.reported != Some(state)).then_some(BotEvent::BotStateReported { state, at })
+            }
+            Sight::Alive => self.silent.then_some(BotEvent::BotSeenAlive { at }),
+            Sight::Silent { last_seen } => (!self.silent).then_some(BotEvent::BotSilent { last_seen, at }),
+            Sight::Gap { since, reason } => {
+                self.gap_since.is_none().then_some(BotEvent::BotGapOpened { since, reason, at })
+            }
+            Sight::GapHealed { until, fills } => {
+                self.gap_since.map(|since| BotEvent::BotGapHealed { since, until, fills, at })
+            }
+            Sight::Limit { limit, measured, allowed } if measured > allowed => {
+                return self.break_limit(limit, measured, allowed, at);
+            }
+            Sight::Limit { limit, measured, allowed } => {
+                (!self.neared.contains(&limit)).then_some(BotEvent::BotLimitNeared { limit, measured, allowed, at })
+            }
+            Sight::Logged { level, message } => Some(BotEvent::BotLogged { level, message, at }),
+        };
+        event.into_iter().collect()
+    }
+
+    /// A limit is broken once a deployment, and the bot stops for it.
+    fn break_limit(&self, limit: Limit, measured: Decimal, allowed: Decimal, at: Time) -> Vec<BotEvent> {
+        if self.broken.contains(&limit) {
+            return Vec::new();
+        }
+        let mut events = vec![BotEvent::BotLimitBroken { limit, measured, allowed, at }];
+        if matches!(self.phase, Phase::Deploying | Phase::Running) {
+            let reason = format!("{}: {measured} passed the limit of {allowed}", limit.in_words());
+            events.push(BotEvent::BotStopRequested { reason, at });
+        }
+        events
+    }
+
+    /// What is to be done next for the bot to be as it is wanted.
+    pub fn task(&self) -> Option<Task> {
+        match self.phase {
+            Phase::Deploying => Some(Task::Deploy { name: self.started.clone() }),
+            Phase::Stopping => Some(Task::Stop { instance: self.instance.clone(), name: self.started.clone() }),
+            Phase::Running if self.configs > self.answered_config => {
+                self.instance.clone().map(|instance| Task::ApplyConfig { instance, config: self.configs })
+            }
+            Phase::Running => None,
+            Phase::Idle => self.to_archive.clone().map(|instance| Task::Archive { instance }),
+        }
+    }
+
+    /// What it is told to do.
+    pub fn config(&self) -> Option<&BotConfig> {
+        self.config.as_ref()
+    }
+
+    /// The instance that trades for it now or did last, until it was put away.
+    pub fn instance(&self) -> Option<&str> {
+        self.instance.as_deref().or(self.to_archive.as_deref())
+    }
+
+    /// Since when its fills may be missing.
+    pub fn gap_since(&self) -> Option<Time> {
+        self.gap_since
+    }
+
+    /// Whether it is asked for or running.
+    pub fn is_wanted(&self) -> bool {
+        matches!(self.phase, Phase::Deploying | Phase::Running)
     }
 
     fn deploy(&self, config: &BotConfig, at: Time) -> Result<BotEvent, BotRefusal> {
@@ -170,23 +345,55 @@ impl Bot {
     pub(crate) fn remember(&mut self, event: BotEvent) {
         match event {
             BotEvent::BotCreated { config, .. } | BotEvent::BotConfigChanged { config, .. } => {
-                self.config = Some(config)
+                self.config = Some(config);
+                self.configs += 1;
             }
-            BotEvent::BotDeployRequested { .. } => self.phase = Phase::Deploying,
-            BotEvent::BotDeployed { .. } | BotEvent::BotStopFailed { .. } => self.phase = Phase::Running,
-            BotEvent::BotDeployFailed { .. } | BotEvent::BotStopped { .. } => self.phase = Phase::Idle,
+            BotEvent::BotConfigApplied { config, .. } | BotEvent::BotConfigNotApplied { config, .. } => {
+                self.answered_config = config
+            }
+            BotEvent::BotDeployRequested { .. } => {
+                self.phase = Phase::Deploying;
+                (self.started, self.instance) = (None, None);
+                self.neared.clear();
+                self.broken.clear();
+            }
+            BotEvent::BotDeployStarted { name, .. } => {
+                self.started = Some(name);
+                self.answered_config = self.configs;
+            }
+            BotEvent::BotDeployed { instance, .. } => {
+                self.phase = Phase::Running;
+                self.instance = Some(instance);
+            }
+            BotEvent::BotStopFailed { .. } => self.phase = Phase::Running,
+            BotEvent::BotDeployFailed { .. } => self.phase = Phase::Idle,
+            BotEvent::BotStopped { .. } => {
+                self.phase = Phase::Idle;
+                self.to_archive = self.instance.take();
+            }
             BotEvent::BotStopRequested { .. } => self.phase = Phase::Stopping,
+            BotEvent::BotArchived { .. } => self.to_archive = None,
             BotEvent::BotStateReported { state, .. } => self.reported = Some(state),
-            BotEvent::BotSeenAlive { .. } | BotEvent::BotSilent { .. } => {}
+            BotEvent::BotSeenAlive { .. } => self.silent = false,
+            BotEvent::BotSilent { .. } => self.silent = true,
+            BotEvent::BotGapOpened { since, .. } => self.gap_since = Some(since),
+            BotEvent::BotGapHealed { .. } => self.gap_since = None,
+            BotEvent::BotLimitNeared { limit, .. } => drop(self.neared.insert(limit)),
+            BotEvent::BotLimitBroken { limit, .. } => drop(self.broken.insert(limit)),
+            BotEvent::BotLogged { .. } => {}
         }
     }
-}
 
-fn change_config(config: &BotConfig, change: ConfigChange, at: Time) -> Result<BotEvent, BotRefusal> {
-    let changed = possible(change.of(config))?;
-    if changed == *config {
-        Err(BotRefusal::SameConfig)
-    } else {
+    fn change_config(&self, config: &BotConfig, change: ConfigChange, at: Time) -> Result<BotEvent, BotRefusal> {
+        let changed = possible(change.of(config))?;
+        let moved = changed.controller != config.controller || changed.venue != config.venue;
+        if changed == *config {
+            return Err(BotRefusal::SameConfig);
+        }
+        // Its fills would be taken for those of a market where it no longer trades.
+        if moved && self.phase != Phase::Idle {
+            return Err(BotRefusal::MovedWhileRunning);
+        }
         Ok(BotEvent::BotConfigChanged { config: changed, at })
     }
 }
@@ -206,10 +413,38 @@ fn possible(config: BotConfig) -> Result<BotConfig, BotRefusal> {
             return Err(BotRefusal::ParameterValue(name.clone()));
         }
     }
+    limited(&config)?;
     match config.parameters.len() {
         0..=PARAMETERS_MAX => Ok(config),
         many => Err(BotRefusal::TooManyParameters(many)),
     }
+}
+
+/// Limits that can be held, and those without which a volume bot does not run.
+fn limited(config: &BotConfig) -> Result<(), BotRefusal> {
+    let limits = &config.limits;
+    let one = Decimal::from_int(1);
+    for (what, limit, is_share) in [
+        ("participation cap", limits.participation_cap, true),
+        ("loss budget", limits.loss_budget, false),
+        ("position limit", limits.position_limit, false),
+        ("drawdown limit", limits.drawdown_limit, false),
+        ("daily volume limit", limits.daily_volume_max, false),
+        ("side imbalance limit", limits.side_imbalance_max, true),
+        ("limit of fills of one side", limits.same_side_max.map(|fills| Decimal::from_int(fills.into())), false),
+    ] {
+        let Some(got) = limit else { continue };
+        if !got.is_positive() || (is_share && got > one) {
+            return Err(BotRefusal::Limit { what, most: if is_share { " and at most 1" } else { "" }, got });
+        }
+    }
+    let needed = [
+        ("participation cap", limits.participation_cap),
+        ("loss budget", limits.loss_budget),
+        ("position limit", limits.position_limit),
+    ];
+    let lacking = needed.into_iter().find(|(_, limit)| config.kind == BotKind::Volume && limit.is_none());
+    lacking.map_or(Ok(()), |(what, _)| Err(BotRefusal::NoCap(what)))
 }
 
 /// As much of a bad name as an answer should repeat.
@@ -232,6 +467,19 @@ mod tests {
     }
 
     const AT: Time = Time::EPOCH;
+
+    fn did(deed: Deed) -> BotCommand {
+        BotCommand::Did { deed, at: AT }
+    }
+
+    fn saw(sight: Sight) -> BotCommand {
+        BotCommand::Saw { sight, at: AT }
+    }
+
+    fn over(measured: i64) -> Sight {
+        let (measured, allowed) = (Decimal::from_int(measured), Decimal::from_int(10));
+        Sight::Limit { limit: Limit::DrawdownLimit, measured, allowed }
+    }
 
     fn config() -> BotConfig {
         BotConfig { controller: Some("pmm_simple".into()), ..BotConfig::default() }
@@ -268,7 +516,7 @@ mod tests {
 
     #[test]
     fn a_deployment_that_nobody_asked_for_is_refused() {
-        let confirm = BotCommand::ConfirmDeployed { instance: "x".into(), at: AT };
+        let confirm = did(Deed::Deployed { instance: "x".into() });
         check([created()], confirm, Err(BotRefusal::NotAskedToDeploy));
     }
 
@@ -283,9 +531,94 @@ mod tests {
     #[test]
     fn a_report_that_says_nothing_new_is_not_recorded() {
         let said = BotEvent::BotStateReported { state: ReportedState::Running, at: AT };
-        let again = BotCommand::ReportState { state: ReportedState::Running, at: AT };
+        let again = saw(Sight::Reported(ReportedState::Running));
         check([created()], again.clone(), Ok(vec![said.clone()]));
         check([created(), said], again, Ok(vec![]));
+    }
+
+    #[test]
+    fn a_limit_stops_the_bot_once_a_deployment_however_often_it_is_seen_broken() {
+        let running = || vec![created(), asked_for(), deployed()];
+        let (measured, allowed) = (Decimal::from_int(11), Decimal::from_int(10));
+        let broken = BotEvent::BotLimitBroken { limit: Limit::DrawdownLimit, measured, allowed, at: AT };
+        let reason = "fall below the highest P&L: 11 passed the limit of 10".to_owned();
+        let stop = BotEvent::BotStopRequested { reason, at: AT };
+        check(running(), saw(over(11)), Ok(vec![broken.clone(), stop.clone()]));
+        let tripped = [running(), vec![broken, stop]].concat();
+        check(tripped.clone(), saw(over(12)), Ok(vec![]));
+        let again = [tripped, vec![BotEvent::BotStopped { at: AT }, asked_for(), deployed()]].concat();
+        let mut bot = Bot::default();
+        again.into_iter().for_each(|event| bot.remember(event));
+        assert_eq!(bot.decide(saw(over(12))).unwrap().len(), 2, "a new deployment has its breaker again");
+        let near =
+            BotEvent::BotLimitNeared { limit: Limit::DrawdownLimit, measured: Decimal::from_int(9), allowed, at: AT };
+        check(running(), saw(over(9)), Ok(vec![near.clone()]));
+        check([running(), vec![near]].concat(), saw(over(10)), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_volume_bot_without_its_caps_is_refused_and_says_which_it_lacks() {
+        let kind = |limits: Limits| ConfigChange {
+            kind: Some(BotKind::Volume),
+            limits: Some(limits),
+            ..ConfigChange::default()
+        };
+        let all = Limits {
+            participation_cap: Some("0.1".parse().unwrap()),
+            loss_budget: Some(Decimal::from_int(100)),
+            position_limit: Some(Decimal::from_int(5)),
+            ..Limits::default()
+        };
+        let refused = |limits: Limits| {
+            let mut bot = Bot::default();
+            bot.remember(created());
+            bot.decide(change(kind(limits))).unwrap_err()
+        };
+        assert_eq!(refused(Limits::default()), BotRefusal::NoCap("participation cap"));
+        assert_eq!(refused(Limits { loss_budget: None, ..all.clone() }), BotRefusal::NoCap("loss budget"));
+        assert_eq!(refused(Limits { position_limit: None, ..all.clone() }), BotRefusal::NoCap("position limit"));
+        let whole_market = Limits { participation_cap: Some("1.1".parse().unwrap()), ..all.clone() };
+        assert_eq!(refused(whole_market).to_string(), "participation cap must be above zero and at most 1, got 1.1");
+        let nothing = Limits { loss_budget: Some(Decimal::ZERO), ..all.clone() };
+        assert_eq!(refused(nothing).to_string(), "loss budget must be above zero, got 0");
+        let config = BotConfig { kind: BotKind::Volume, limits: all.clone(), ..config() };
+        check([created()], change(kind(all)), Ok(vec![BotEvent::BotConfigChanged { config, at: AT }]));
+    }
+
+    #[test]
+    fn what_is_to_be_done_follows_from_what_happened() {
+        let task = |given: &[BotEvent]| {
+            let mut bot = Bot::default();
+            given.iter().cloned().for_each(|event| bot.remember(event));
+            bot.task()
+        };
+        let mut story = vec![created()];
+        let mut then = |event: BotEvent, expected: Option<Task>| {
+            story.push(event.clone());
+            assert_eq!(task(&story), expected, "after {event:?}");
+        };
+        let instance = || "maker-20261124-120000".to_owned();
+        let name = || Some("maker".to_owned());
+        then(asked_for(), Some(Task::Deploy { name: None }));
+        then(BotEvent::BotDeployStarted { name: "maker".into(), at: AT }, Some(Task::Deploy { name: name() }));
+        then(deployed(), None);
+        let changed = BotEvent::BotConfigChanged { config: config(), at: AT };
+        then(changed, Some(Task::ApplyConfig { instance: instance(), config: 2 }));
+        then(BotEvent::BotConfigApplied { config: 2, at: AT }, None);
+        let stop = BotEvent::BotStopRequested { reason: "done".into(), at: AT };
+        then(stop, Some(Task::Stop { instance: Some(instance()), name: name() }));
+        then(BotEvent::BotStopped { at: AT }, Some(Task::Archive { instance: instance() }));
+        then(BotEvent::BotArchived { instance: instance(), at: AT }, None);
+    }
+
+    #[test]
+    fn a_running_bot_keeps_its_market() {
+        let venue =
+            Venue { exchange: events::Exchange::Okx, market: events::Market::Spot, pair: "BTC-USDT".parse().unwrap() };
+        let moved = || ConfigChange { venue: Some(venue.clone()), ..ConfigChange::default() };
+        check([created(), asked_for(), deployed()], change(moved()), Err(BotRefusal::MovedWhileRunning));
+        let config = BotConfig { venue: Some(venue.clone()), ..config() };
+        check([created()], change(moved()), Ok(vec![BotEvent::BotConfigChanged { config, at: AT }]));
     }
 
     fn set(name: &str, value: &str) -> ConfigChange {
@@ -330,12 +663,18 @@ mod tests {
                 at: AT
             }),
             Just(BotCommand::Deploy { at: AT }),
-            Just(BotCommand::ConfirmDeployed { instance: "i".into(), at: AT }),
-            Just(BotCommand::ReportDeployFailed { reason: reason(), at: AT }),
+            Just(did(Deed::StartDeploying { name: "n".into() })),
+            Just(did(Deed::Deployed { instance: "i".into() })),
+            Just(did(Deed::DeployFailed { reason: reason() })),
             Just(BotCommand::Stop { reason: reason(), at: AT }),
-            Just(BotCommand::ConfirmStopped { at: AT }),
-            Just(BotCommand::ReportStopFailed { reason: reason(), at: AT }),
-            Just(BotCommand::ReportState { state: ReportedState::Failing, at: AT }),
+            Just(did(Deed::Stopped)),
+            Just(did(Deed::Archived { instance: "i".into() })),
+            (1_u64..4).prop_map(|config| did(Deed::ConfigApplied { config })),
+            Just(did(Deed::StopFailed { reason: reason() })),
+            Just(saw(Sight::Reported(ReportedState::Failing))),
+            Just(saw(Sight::Silent { last_seen: AT })),
+            Just(saw(Sight::Alive)),
+            (1_i64..20).prop_map(|measured| saw(over(measured))),
         ]
     }
 
@@ -360,7 +699,9 @@ mod tests {
                         prop_assert!(!wanted);
                         wanted = true;
                     }
-                    BotEvent::BotDeployed { .. } | BotEvent::BotStopRequested { .. } => prop_assert!(wanted),
+                    BotEvent::BotDeployed { .. }
+                    | BotEvent::BotStopRequested { .. }
+                    | BotEvent::BotDeployStarted { .. } => prop_assert!(wanted),
                     BotEvent::BotDeployFailed { .. } | BotEvent::BotStopped { .. } => {
                         prop_assert!(wanted);
                         wanted = false;
@@ -370,7 +711,15 @@ mod tests {
                     | BotEvent::BotStopFailed { .. }
                     | BotEvent::BotStateReported { .. }
                     | BotEvent::BotSeenAlive { .. }
-                    | BotEvent::BotSilent { .. } => {}
+                    | BotEvent::BotSilent { .. }
+                    | BotEvent::BotConfigApplied { .. }
+                    | BotEvent::BotConfigNotApplied { .. }
+                    | BotEvent::BotArchived { .. }
+                    | BotEvent::BotGapOpened { .. }
+                    | BotEvent::BotGapHealed { .. }
+                    | BotEvent::BotLimitNeared { .. }
+                    | BotEvent::BotLimitBroken { .. }
+                    | BotEvent::BotLogged { .. } => {}
                 }
             }
         }

@@ -261,6 +261,7 @@ mod tests {
             at: now(),
             mid_at_fill: None,
             source: "import".into(),
+            precision: None,
             raw_hash: None,
         }
     }

@@ -188,7 +188,8 @@ impl Named {
             | Event::Ledger(_)
             | Event::Market(_)
             | Event::Order(_)
-            | Event::Desk(_) => None,
+            | Event::Desk(_)
+            | Event::Account(_) => None,
         }
     }
 }

@@ -143,7 +143,13 @@ impl Parties {
         let Some(last) = events.last().map(|event| event.seq) else { return Ok(None) };
         let marks = events.into_iter().filter_map(|event| match event.event {
             Event::Market(MarketEvent::MarkObserved { pair, price, at, .. }) => Some((pair, price, at)),
-            Event::Desk(_) | Event::Client(_) | Event::Bot(_) | Event::Ledger(_) | Event::Order(_) => None,
+            Event::Market(MarketEvent::QuoteObserved { .. } | MarketEvent::QuoteMinute { .. })
+            | Event::Desk(_)
+            | Event::Client(_)
+            | Event::Account(_)
+            | Event::Bot(_)
+            | Event::Ledger(_)
+            | Event::Order(_) => None,
         });
         Ok(Some((last, marks.collect())))
     }
@@ -162,6 +168,7 @@ impl Parties {
                 | Event::Client(_)
                 | Event::Bot(_)
                 | Event::Ledger(_)
+                | Event::Account(_)
                 | Event::Market(_)
                 | Event::Order(_) => None,
             }));

@@ -117,6 +117,7 @@ impl FillRow {
             at: self.ts.0,
             mid_at_fill: self.mid_at_fill,
             source: "import".to_owned(),
+            precision: None,
             raw_hash: Some(raw_hash),
         })
     }
