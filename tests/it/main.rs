@@ -19,6 +19,7 @@ mod figures;
 mod follow;
 mod import;
 mod kill;
+mod leases;
 mod login;
 mod migrations;
 mod oracle;

@@ -239,7 +239,7 @@ impl From<AppendError> for Problem {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a command could not be kept");
                 Self::unavailable()
             }
-            AppendError::PartlyStored { .. } => broken(&error),
+            AppendError::PartlyStored { .. } | AppendError::Stale { .. } => broken(&error),
         }
     }
 }

@@ -58,7 +58,8 @@ where
         let body = input::body(Request::from_parts(parts, body), state).await?;
         // A command without a word more than its path needs no type of it either.
         let what = if body.is_empty() { input::read_json(b"{}") } else { json.and_then(|()| input::read_json(&body)) };
-        let cause = Cause { actor: Actor::User(caller.user()), correlation: id(&asked, &body), causation: None };
+        let cause =
+            Cause { actor: Actor::User(caller.user()), correlation: id(&asked, &body), causation: None, fence: None };
         Ok(Self { what: what?, key: stored(&key), cause })
     }
 }

@@ -6,6 +6,8 @@ use events::{Actor, AggregateRef, ClientId, CommandId, Event, EventId};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::leases::Fence;
+
 /// Events of one aggregate that one decision produced: all of them are written, or none.
 #[derive(Debug, Clone)]
 pub struct Append {
@@ -39,12 +41,19 @@ pub struct Cause {
     pub actor: Actor,
     pub correlation: CommandId,
     pub causation: Option<EventId>,
+    /// Under which lease it is done, where only the lease's holder may do it.
+    pub fence: Option<Fence>,
 }
 
 impl Cause {
     /// A part of the platform, acting by itself.
     pub fn system(part: &str) -> Self {
-        Self { actor: Actor::System(part.to_owned()), correlation: CommandId::new(), causation: None }
+        Self { actor: Actor::System(part.to_owned()), correlation: CommandId::new(), causation: None, fence: None }
+    }
+
+    /// The same, refused unless this lease is still held when it is written.
+    pub fn under(self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self }
     }
 }
 
@@ -70,6 +79,8 @@ pub enum AppendError {
         #[source]
         cause: Arc<sqlx::Error>,
     },
+    #[error("the lease {lease} of client {client} has another holder by now: whoever holds it goes on from here")]
+    Stale { client: ClientId, lease: &'static str },
     #[error("{aggregate} cannot take {event_type}: {reason}")]
     Refused { aggregate: AggregateRef, event_type: &'static str, reason: &'static str },
     #[error(

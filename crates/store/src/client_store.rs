@@ -147,6 +147,7 @@ impl PersistedEventRepository for ClientStore {
             other @ (AppendError::Refused { .. }
             | AppendError::PartlyStored { .. }
             | AppendError::Unknown(_)
+            | AppendError::Stale { .. }
             | AppendError::Closed) => PersistenceError::UnknownError(Box::new(other)),
         })?;
         if let Some((id, state, _)) = snapshot_update {
@@ -226,6 +227,7 @@ fn not_appended<E: std::error::Error>(error: AppendError) -> AggregateError<E> {
         AppendError::Refused { .. }
         | AppendError::PartlyStored { .. }
         | AppendError::Unknown(_)
+        | AppendError::Stale { .. }
         | AppendError::Closed => AggregateError::UnexpectedError(Box::new(error)),
     }
 }

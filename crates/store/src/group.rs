@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     append::{AppendError, Expected, Receipt},
+    leases::Fence,
     pending::{Answer, Pending},
     rows::number,
     tips::{self, Tips},
@@ -74,9 +75,10 @@ impl Group {
 
     /// Writes the group and answers every command that it does not hand back.
     pub async fn commit(mut self, db: &PgPool) -> Done {
-        // One that was tried before may stand there already; only under the lock can that be told.
-        let tried = self.waiting.iter().any(|pending| pending.tried_at().is_some());
-        let mut next = if tried { Next::Lock } else { Next::Trust };
+        // One that was tried before may stand there already, and a lease may have gone to another: only under the lock can
+        // either be told.
+        let doubtful = |pending: &Pending| pending.tried_at().is_some() || pending.append.cause.fence.is_some();
+        let mut next = if self.waiting.iter().any(doubtful) { Next::Lock } else { Next::Trust };
         while !self.waiting.is_empty() {
             match self.try_once(db, next).await {
                 Ok(then) => next = then,
@@ -126,6 +128,7 @@ impl Group {
                 self.tips = tips::read(&mut tx, &self.clients(), true).await?;
                 self.settle_written(&mut tx).await?;
                 self.settle_seen(&mut tx).await?;
+                self.settle_stale(&mut tx).await?;
                 let then = self.write(&mut tx, true).await?;
                 tx.commit().await?;
                 self.answer_settled();
@@ -228,6 +231,35 @@ impl Group {
         Ok(())
     }
 
+    /// Refuses what is sent under a lease that somebody else has taken; the leases stay as they are until this commits.
+    async fn settle_stale(&mut self, db: &mut PgConnection) -> sqlx::Result<()> {
+        let fences: HashSet<(ClientId, Fence)> = self.waiting.iter().filter_map(fenced).collect();
+        if fences.is_empty() {
+            return Ok(());
+        }
+        let clients: Vec<Uuid> = fences.iter().map(|(client, _)| client.0).collect();
+        let names: Vec<String> = fences.iter().map(|(_, fence)| fence.name().to_owned()).collect();
+        let tokens: Vec<i64> = fences.iter().map(|(_, fence)| fence.token() as i64).collect();
+        let rows = sqlx::query!(
+            r#"select client_id as "client!", name as "name!", token as "token!" from es.stale_fences($1, $2, $3)"#,
+            &clients,
+            &names,
+            &tokens
+        )
+        .fetch_all(db)
+        .await?;
+        let stale: HashSet<(ClientId, String, u64)> =
+            rows.into_iter().map(|row| (ClientId(row.client), row.name, row.token as u64)).collect();
+        self.settle_where(|pending| {
+            let (client, fence) = fenced(pending)?;
+            let lease = fence.name();
+            stale
+                .contains(&(client, lease.to_owned(), fence.token()))
+                .then_some(Err(AppendError::Stale { client, lease }))
+        });
+        Ok(())
+    }
+
     fn settle(&mut self, receipts: Vec<Receipt>, moved: Tips, unmoved: &HashSet<ClientId>) {
         let waiting = std::mem::take(&mut self.waiting);
         for (pending, receipt) in waiting.into_iter().zip(receipts) {
@@ -295,6 +327,10 @@ impl Group {
         });
         self.answer_settled();
     }
+}
+
+fn fenced(pending: &Pending) -> Option<(ClientId, Fence)> {
+    pending.append.cause.fence.clone().map(|fence| (pending.append.client, fence))
 }
 
 fn conflict(pending: &Pending, tips: &Tips) -> Option<AppendError> {
