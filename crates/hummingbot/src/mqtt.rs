@@ -1,0 +1,1 @@
+//! What bots say of themselves over MQTT.
