@@ -2,11 +2,14 @@
 
 #[path = "stand_in/broker.rs"]
 mod broker;
+#[path = "stand_in/gate.rs"]
+mod gate;
 
 use std::time::Duration;
 
-use broker::{Gate, Peer, broker, connected, settings};
+use broker::{Peer, broker, connected, settings};
 use events::{Price, Time};
+use gate::Gate;
 use hummingbot::{
     BotName, RoundedFees, Since, Start, Why,
     mqtt::{Bots, Epoch, Happened, Heard, Message, Said},

@@ -1,4 +1,4 @@
-//! A real MQTT broker on loopback, a gate before it that can be shut like a broker that restarts, and a bot to speak.
+//! A real MQTT broker on loopback, and a bot to speak there.
 
 use std::{
     net::{SocketAddr, TcpListener as Std},
@@ -8,11 +8,7 @@ use std::{
 use hummingbot::mqtt::{Bots, Heard, Settings};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, Publish, QoS};
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-    task::JoinSet,
-};
+use tokio::sync::mpsc;
 
 /// Starts a broker that lives as long as the test and tells where it listens.
 pub fn broker() -> SocketAddr {
@@ -36,45 +32,6 @@ pub fn broker() -> SocketAddr {
     let config = Config { router, v4: Some([("1".to_owned(), server)].into()), ..Config::default() };
     std::thread::spawn(move || Broker::new(config).start());
     listen
-}
-
-/// A way to the broker that can be shut: every connection through it ends and none is let in, until it is opened again.
-pub struct Gate {
-    pub listen: SocketAddr,
-    broker: SocketAddr,
-    task: Option<tokio::task::JoinHandle<()>>,
-}
-
-impl Gate {
-    pub async fn before(broker: SocketAddr) -> Self {
-        let listen = Std::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut gate = Self { listen, broker, task: None };
-        gate.open().await;
-        gate
-    }
-
-    pub async fn open(&mut self) {
-        let listener = until(async || TcpListener::bind(self.listen).await.ok()).await;
-        let broker = self.broker;
-        self.task = Some(tokio::spawn(async move {
-            let mut pipes = JoinSet::new();
-            while let Ok((mut near, _)) = listener.accept().await {
-                pipes.spawn(async move {
-                    // Either end may end it.
-                    if let Ok(mut far) = TcpStream::connect(broker).await {
-                        drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
-                    }
-                });
-            }
-        }));
-    }
-
-    pub async fn shut(&mut self) {
-        let task = self.task.take().unwrap();
-        task.abort();
-        // It is gone with all its connections once it can be waited for.
-        drop(task.await);
-    }
 }
 
 /// Somebody at the broker: a bot, or whoever plays one.
@@ -141,15 +98,5 @@ pub async fn connected(at: SocketAddr, answer: Duration) -> (Bots, mpsc::Receive
             Heard::Lost { .. } => {}
             Heard::Message(message) => panic!("{message:?} before anything was said"),
         }
-    }
-}
-
-/// Asks again until there is something.
-pub async fn until<T>(mut there: impl AsyncFnMut() -> Option<T>) -> T {
-    loop {
-        if let Some(found) = there().await {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

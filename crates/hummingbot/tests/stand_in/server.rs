@@ -53,7 +53,11 @@ impl Server {
             noted.lock().unwrap().push(one);
             async move {
                 let status = StatusCode::from_u16(answer.status).unwrap();
-                Response::builder().status(status).header("content-type", answer.kind).body(Body::from(answer.body)).unwrap()
+                Response::builder()
+                    .status(status)
+                    .header("content-type", answer.kind)
+                    .body(Body::from(answer.body))
+                    .unwrap()
             }
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
