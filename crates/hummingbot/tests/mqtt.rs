@@ -48,7 +48,7 @@ fn trade(message: &Message) -> String {
 
 async fn message(heard: &mut mpsc::Receiver<Heard>) -> Message {
     match heard.recv().await.unwrap() {
-        Heard::Message(message) => message,
+        Heard::Message(message) => *message,
         other => panic!("{other:?} is no message"),
     }
 }
