@@ -315,6 +315,20 @@ async fn history_calls_of_one_process_come_one_at_a_time() {
 }
 
 #[tokio::test]
+async fn balances_are_units_and_nothing_that_is_priced() {
+    let told = told(
+        r#"{"c1":{"binance":[{"token":"BTC","units":2.00000001,"price":1.0,"value":2.0,"available_units":1.5e-8},
+            {"token":"LD-BTC","units":1,"price":0,"value":0,"available_units":1}]}}"#,
+    );
+    let held = told.await.portfolio_state(&account(), &binance(), true).await.unwrap();
+    assert_eq!(
+        (held.held[0].total.to_string(), held.held[0].available.to_string()),
+        ("2.00000001".into(), "0.000000015".into())
+    );
+    assert_eq!((held.held.len(), &held.unnamed[..]), (1, &["LD-BTC".to_owned()][..]));
+}
+
+#[tokio::test]
 async fn a_bare_nan_in_an_answer_means_that_there_is_no_number() {
     let prices = told(r#"{"connector":"binance","prices":{"BTC-USDT":NaN,"ETH-USDT":1.5e-9},"timestamp":1.5}"#).await;
     let pairs: [Pair; 2] = ["BTC-USDT".parse().unwrap(), "ETH-USDT".parse().unwrap()];
