@@ -105,7 +105,7 @@ impl Call {
     }
 
     /// The answer is what people wrote: nothing in it is the server's own word on how the call went.
-    pub(crate) fn as_written(mut self) -> Self {
+    pub(crate) fn unjudged(mut self) -> Self {
         self.content = Content::AsWritten;
         self
     }

@@ -22,13 +22,13 @@ impl Hummingbot {
 
     /// Every saved config, of every tenant.
     pub async fn controller_configs(&self) -> Result<Vec<Config>, Fault> {
-        self.get(&["controllers", "configs", ""], "list the controller configs").as_written().answer().await
+        self.get(&["controllers", "configs", ""], "list the controller configs").unjudged().answer().await
     }
 
     /// One saved config.
     pub async fn controller_config(&self, config: &ConfigName) -> Result<Config, Fault> {
         let doing = format_args!("read controller config {config}");
-        self.get(&["controllers", "configs", config.as_str()], doing).as_written().answer().await
+        self.get(&["controllers", "configs", config.as_str()], doing).unjudged().answer().await
     }
 
     /// Saves a config, over whatever has that name.
@@ -46,7 +46,7 @@ impl Hummingbot {
     /// The configs that a bot runs with.
     pub async fn bot_configs(&self, bot: &BotName) -> Result<Vec<Config>, Fault> {
         let doing = format_args!("read the configs of bot {bot}");
-        self.get(&["controllers", "bots", bot.as_str(), "configs"], doing).as_written().answer().await
+        self.get(&["controllers", "bots", bot.as_str(), "configs"], doing).unjudged().answer().await
     }
 
     /// Changes a config in a running bot, which takes it up within seconds.

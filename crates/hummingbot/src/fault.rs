@@ -91,8 +91,8 @@ impl Fault {
     pub(crate) fn is_passing(&self) -> bool {
         match self.why {
             Why::Unreachable(_) | Why::Broken(_) | Why::TimedOut(_) => true,
-            // What a proxy in front says while the server restarts. A 500 is the server's own and stays.
-            Why::Failed { status, .. } => (502..=504).contains(&status),
+            // What a proxy in front says while the server restarts. 500 and 504 are the server's own, and stay.
+            Why::Failed { status, .. } => matches!(status, 502 | 503),
             Why::TooLarge(_) | Why::Unreadable(_) | Why::OtherAccount(_) | Why::TooMany { .. } => false,
             Why::NotSent(_) | Why::Unauthorised | Why::NotFound(_) => false,
             Why::Invalid(_) | Why::Refused { .. } | Why::Redirected(_) => false,

@@ -46,11 +46,11 @@ impl Hummingbot {
         let question = Question::of(account, connector).within(window).pair(pair);
         let path = ["trading", "funding-payments"];
         let mut rows: Vec<FundingPayment> = self.page(&path, account, &question, &doing).await?;
-        let reaches_back = rows.iter().any(|row| row.at.millis() < window.from_ms());
+        let reaches_back = rows.iter().any(|row| row.at.millis() < window.from_ms);
         if rows.len() >= PAGE_MAX && !reaches_back {
             return Err(Fault::new(doing, Why::TooMany { most: PAGE_MAX, place: format!("for {pair}") }));
         }
-        rows.retain(|row| (window.from_ms()..=window.to_ms()).contains(&row.at.millis()));
+        rows.retain(|row| (window.from_ms..=window.to_ms).contains(&row.at.millis()));
         Ok(rows)
     }
 }

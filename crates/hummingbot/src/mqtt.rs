@@ -81,7 +81,7 @@ pub enum Heard {
         since: Option<Time>,
         why: String,
     },
-    Message(Message),
+    Message(Box<Message>),
 }
 
 /// One message of one bot.

@@ -5,18 +5,18 @@ use crate::{Config, ConfigName, Fault, Hummingbot};
 impl Hummingbot {
     /// The scripts that the server has.
     pub async fn scripts(&self) -> Result<Vec<String>, Fault> {
-        self.get(&["scripts", ""], "list the scripts").as_written().answer().await
+        self.get(&["scripts", ""], "list the scripts").unjudged().answer().await
     }
 
     /// Every saved config, of every tenant.
     pub async fn script_configs(&self) -> Result<Vec<Config>, Fault> {
-        self.get(&["scripts", "configs", ""], "list the script configs").as_written().answer().await
+        self.get(&["scripts", "configs", ""], "list the script configs").unjudged().answer().await
     }
 
     /// One saved config.
     pub async fn script_config(&self, config: &ConfigName) -> Result<Config, Fault> {
         let doing = format_args!("read script config {config}");
-        self.get(&["scripts", "configs", config.as_str()], doing).as_written().answer().await
+        self.get(&["scripts", "configs", config.as_str()], doing).unjudged().answer().await
     }
 
     /// Saves a config, over whatever has that name.

@@ -145,7 +145,7 @@ impl<'a> Question<'a> {
     }
 
     pub(crate) fn within(mut self, window: Window) -> Self {
-        (self.start_time, self.end_time) = (Some(window.from_ms()), Some(window.to_ms()));
+        (self.start_time, self.end_time) = (Some(window.from_ms), Some(window.to_ms));
         self
     }
 

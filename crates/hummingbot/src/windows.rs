@@ -13,8 +13,8 @@ pub const PAGE_MAX: usize = 1_000;
 /// A stretch of time; both ends belong to it. The server knows whole milliseconds: the ends are moved outwards to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    from_ms: i64,
-    to_ms: i64,
+    pub(crate) from_ms: i64,
+    pub(crate) to_ms: i64,
 }
 
 /// What is narrowed when time alone cannot be any further.
@@ -36,14 +36,6 @@ impl Window {
     pub fn new(from: Time, to: Time) -> Self {
         let to_ms = to.millis() + i64::from(to.micros() % 1_000 != 0);
         Self { from_ms: from.millis(), to_ms }
-    }
-
-    pub(crate) fn from_ms(self) -> i64 {
-        self.from_ms
-    }
-
-    pub(crate) fn to_ms(self) -> i64 {
-        self.to_ms
     }
 
     /// The two halves, which share their middle; none, when it is a millisecond or less.
@@ -75,7 +67,7 @@ pub(crate) async fn all<R: Row>(
         let page = fetch(window, part).await?;
         let full = page.len() >= most;
         let strayed = page.iter().any(|row| !window.holds(row.at()));
-        rows.extend(page.into_iter().map(|row| ((row.at(), row.key()), row)));
+        rows.extend(page.into_iter().map(|row| (row.key(), row)));
         if !full {
             continue;
         }
@@ -83,7 +75,9 @@ pub(crate) async fn all<R: Row>(
         let place = || format!("between {} and {} ms", window.from_ms, window.to_ms);
         open.extend(narrower.ok_or_else(|| Fault::new(&doing, Why::TooMany { most, place: place() }))?);
     }
-    Ok(rows.into_values().collect())
+    let mut rows: Vec<R> = rows.into_values().collect();
+    rows.sort_by_key(Row::at);
+    Ok(rows)
 }
 
 fn narrower(window: Window, part: Part, splits_sides: bool) -> Option<[(Window, Part); 2]> {

@@ -4,7 +4,6 @@
 mod server;
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,12 +13,11 @@ use std::{
 
 use events::{AccountName, Amount, OrderId, Pair, Price, ledger::Side};
 use hummingbot::{
-    BadAddress, BotName, ConfigMap, ConnectorName, ControllerDeployment, Fault, Field, Hummingbot, NewOrder, OrderType,
-    PAGE_MAX, Patience, Since, Why, Window,
+    BotName, ConnectorName, ControllerDeployment, Fault, Hummingbot, NewOrder, OrderType, PAGE_MAX, Patience, Since,
+    Why, Window,
 };
-use secrecy::SecretString;
 use serde_json::{Value, json};
-use server::{Answer, Asked, PASSWORD, Server, client};
+use server::{Answer, Asked, Server, client};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -152,6 +150,52 @@ async fn an_error_with_status_200_is_an_error() {
     assert!(nameless.may_have_happened());
 }
 
+/// What a deed was sent as: method, address, body.
+fn sent(server: &Server) -> (String, Value) {
+    let asked = server.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    let Asked { method, path, query, body } = &asked[0];
+    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(body).unwrap() };
+    (format!("{method} {path}?{query}"), body)
+}
+
+#[tokio::test]
+async fn a_bot_is_never_silent_and_never_leaves_its_orders() {
+    let server = Server::start(|_| Answer::json(200, r#"{"success":true,"unique_instance_name":"mm-a-1"}"#)).await;
+    let hummingbot = server.client();
+    assert_eq!(hummingbot.deploy_controllers(&deployment()).await.unwrap().as_str(), "mm-a-1");
+    let (address, body) = sent(&server);
+    assert_eq!(address, "POST /bot-orchestration/deploy-v2-controllers?");
+    let wanted = json!({"instance_name": "mm-a", "credentials_profile": "c1", "controllers_config": ["c1_pmm"], "headless": false});
+    assert_eq!(body["max_global_drawdown_quote"].to_string(), "12.5");
+    assert!(wanted.as_object().unwrap().iter().all(|(name, value)| body[name] == *value), "{body}");
+    hummingbot.stop_bot(&bot()).await.unwrap();
+    assert_eq!(sent(&server).1, json!({"bot_name": "mm-a", "skip_order_cancellation": false}));
+    hummingbot.stop_and_archive(&bot()).await.unwrap();
+    assert_eq!(sent(&server).0, "POST /bot-orchestration/stop-and-archive-bot/mm-a?skip_order_cancellation=false");
+}
+
+#[tokio::test]
+async fn an_archive_is_read_to_its_end_however_small_the_pages_are() {
+    let order = |id: usize| {
+        json!({"id": format!("x-{id}"), "connector_name": "binance", "trading_pair": "BTC-USDT", "order_type": "MARKET",
+            "amount": 0.5, "price": 0.0, "last_status": "BuyOrderCompleted", "exchange_order_id": "1",
+            "creation_timestamp": 1704164645000_u64, "last_update_timestamp": 1704164645123_u64})
+    };
+    let server = Server::start(move |asked| {
+        assert_eq!(asked.path, "/archived-bots/bots/archived/mm-a/data/mm-a.sqlite/orders");
+        let offset: usize = asked.query.rsplit("offset=").next().unwrap().parse().unwrap();
+        let rows: Vec<Value> = (offset..25).take(10).map(order).collect();
+        Answer::json(200, json!({"orders": rows, "pagination": {"total": 25, "limit": 10, "offset": offset}}))
+    })
+    .await;
+    let archive = serde_json::from_value(json!("bots/archived/mm-a/data/mm-a.sqlite")).unwrap();
+    let orders = server.client().archived_orders(&archive).await.unwrap();
+    assert_eq!(orders.len(), 25);
+    assert!(orders.iter().enumerate().all(|(id, order)| order.order.as_str() == format!("x-{id}")));
+    assert_eq!((orders[0].price, archive.bot().unwrap().as_str()), (None, "mm-a"));
+}
+
 fn order_row(account: &str) -> Value {
     json!({"order_id": "x-1", "account_name": account, "connector_name": "binance", "trading_pair": "BTC-USDT",
         "trade_type": "BUY", "order_type": "LIMIT", "amount": 1, "price": null, "status": "OPEN",
@@ -205,75 +249,6 @@ async fn an_order_is_sent_once_with_its_digits_and_one_that_contradicts_itself_n
     assert!(server.asked().is_empty());
 }
 
-fn two_fields() -> ConfigMap {
-    let field = |name: &str| Field { name: name.to_owned(), required: true, secret: true, allowed_values: Vec::new() };
-    ConfigMap { connector: binance(), fields: vec![field("binance_api_key"), field("binance_api_secret")] }
-}
-
-fn fields<const N: usize>(values: [(&str, &str); N]) -> BTreeMap<String, SecretString> {
-    values.into_iter().map(|(name, value)| (name.to_owned(), SecretString::from(value))).collect()
-}
-
-#[tokio::test]
-async fn a_credential_that_lacks_a_field_is_not_sent() {
-    let server = Server::start(|_| Answer::json(201, r#"{"message":"added"}"#)).await;
-    let hummingbot = server.client();
-    let mut with_choice = two_fields();
-    let allowed_values = vec!["www".to_owned(), "my".to_owned()];
-    with_choice.fields.push(Field { name: "domain".to_owned(), required: false, secret: false, allowed_values });
-    let good = [("binance_api_key", "fake-key-1"), ("binance_api_secret", "fake-secret-1")];
-    for (map, fields) in [
-        (two_fields(), fields([good[0]])),
-        (two_fields(), fields([good[0], ("binance_api_secret", "  ")])),
-        (two_fields(), fields([good[0], good[1], ("other", "x")])),
-        (with_choice.clone(), fields(good)),
-        (with_choice.clone(), fields([good[0], good[1], ("domain", "elsewhere")])),
-        (ConfigMap { connector: binance(), fields: Vec::new() }, fields([])),
-    ] {
-        let fault = hummingbot.add_credential(&account(), &map, &fields).await.unwrap_err();
-        assert!(matches!(fault.why, Why::NotSent(_)) && !fault.may_have_happened(), "{fault}");
-    }
-    assert!(server.asked().is_empty());
-    hummingbot.add_credential(&account(), &two_fields(), &fields(good)).await.unwrap();
-    let whole = fields([good[0], good[1], ("domain", "my")]);
-    hummingbot.add_credential(&account(), &with_choice, &whole).await.unwrap();
-}
-
-#[tokio::test]
-async fn no_fault_tells_a_secret_that_the_server_repeats() {
-    const KEY: &str = "fake/key+0123456789abcdef";
-    let echoes = |asked: &Asked| {
-        let sent = String::from_utf8(asked.body.to_vec()).unwrap();
-        let half = &KEY[..14];
-        Answer::json(
-            400,
-            json!({"detail": format!("bad {sent} {KEY} fake%2Fkey%2B0123456789abcdef {half}... {PASSWORD}")}),
-        )
-    };
-    let statuses = [400, 401, 404, 422, 500];
-    for status in statuses {
-        let server = Server::start(move |asked| Answer { status, ..echoes(asked) }).await;
-        let secrets = fields([("binance_api_key", KEY), ("binance_api_secret", "pw")]);
-        let fault = server.client().add_credential(&account(), &two_fields(), &secrets).await.unwrap_err();
-        let all = format!("{fault} {fault:?} {:?}", server.client());
-        for secret in ["fake/key", "fake%2F", "0123456789", "\"pw\"", PASSWORD] {
-            assert!(!all.contains(secret), "{secret} in {all}");
-        }
-        assert_eq!(server.asked().len(), 1, "a credential is sent once");
-    }
-}
-
-#[tokio::test]
-async fn a_422_tells_its_fields_in_words_and_not_what_was_sent() {
-    let body = r#"{"detail":[{"type":"missing","loc":["body","items",0,"price"],"msg":"Field required","input":"fake-input"}]}"#;
-    let server = Server::start(move |_| Answer::json(422, body)).await;
-    let fault = server.client().stop_bot(&bot()).await.unwrap_err();
-    assert_eq!(
-        fault.to_string(),
-        "could not stop bot mm-a: the request was not accepted: body.items.0.price: Field required"
-    );
-}
-
 #[tokio::test]
 async fn a_read_survives_a_proxy_that_says_502_once() {
     let count = AtomicUsize::new(0);
@@ -317,7 +292,7 @@ async fn four_thousand_trades_come_whole_over_a_page_of_a_thousand() {
     assert!(server.asked().len() < 100);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn history_calls_of_one_process_come_one_at_a_time() {
     let inside = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
@@ -339,13 +314,18 @@ async fn history_calls_of_one_process_come_one_at_a_time() {
     assert_eq!(most.load(Ordering::SeqCst), 1);
 }
 
-#[test]
-fn an_address_that_is_not_plain_http_is_refused_in_words() {
-    let new = |url: &str| Hummingbot::new(url, "desk", PASSWORD.into(), Patience::default()).map(|_| ());
-    assert_eq!(new("https://api.example"), Err(BadAddress::NotHttp("https".to_owned())));
-    assert_eq!(new("http://user:fake@api.example"), Err(BadAddress::HoldsCredentials));
-    assert!(matches!(new("api"), Err(BadAddress::NotAUrl(_))));
-    assert_eq!(new("http://api.example:8000/behind/a/proxy"), Ok(()));
+#[tokio::test]
+async fn balances_are_units_and_nothing_that_is_priced() {
+    let told = told(
+        r#"{"c1":{"binance":[{"token":"BTC","units":2.00000001,"price":1.0,"value":2.0,"available_units":1.5e-8},
+            {"token":"LD-BTC","units":1,"price":0,"value":0,"available_units":1}]}}"#,
+    );
+    let held = told.await.portfolio_state(&account(), &binance(), true).await.unwrap();
+    assert_eq!(
+        (held.held[0].total.to_string(), held.held[0].available.to_string()),
+        ("2.00000001".into(), "0.000000015".into())
+    );
+    assert_eq!((held.held.len(), &held.unnamed[..]), (1, &["LD-BTC".to_owned()][..]));
 }
 
 #[tokio::test]

@@ -37,20 +37,15 @@ fn history(trade: &str) -> String {
 }
 
 fn trade(message: &Message) -> String {
-    match &message.said {
-        Said::Event(event) => match &event.happened {
-            Happened::OrderFilled(fill) => fill.trade.to_string(),
-            other => panic!("{other:?} is no fill"),
-        },
-        other => panic!("{other:?} is no event"),
-    }
+    let Said::Event(event) = &message.said else { panic!("{message:?} is no event") };
+    let Happened::OrderFilled(fill) = &event.happened else { panic!("{event:?} is no fill") };
+    fill.trade.to_string()
 }
 
 async fn message(heard: &mut mpsc::Receiver<Heard>) -> Message {
-    match heard.recv().await.unwrap() {
-        Heard::Message(message) => message,
-        other => panic!("{other:?} is no message"),
-    }
+    let next = heard.recv().await.unwrap();
+    let Heard::Message(message) = next else { panic!("{next:?} is no message") };
+    *message
 }
 
 fn bot(name: &str) -> BotName {

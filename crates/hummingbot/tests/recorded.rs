@@ -293,12 +293,12 @@ fn numbers(value: &Value) -> Vec<(String, String)> {
         Value::Number(number) => vec![(name.to_owned(), number.to_string())],
         Value::String(text) if text.parse::<Decimal>().is_ok() => vec![(name.to_owned(), text.clone())],
         Value::String(text) if text.ends_with('.') => vec![(name.to_owned(), text.trim_end_matches('.').to_owned())],
-        _ => numbers(value),
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => numbers(value),
     };
     match value {
         Value::Array(values) => values.iter().flat_map(numbers).collect(),
         Value::Object(fields) => fields.iter().flat_map(|(name, value)| within(name, value)).collect(),
-        _ => Vec::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
 

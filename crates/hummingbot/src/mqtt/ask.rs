@@ -148,6 +148,7 @@ pub(super) async fn serve(asking: Arc<Asking>, mut events: EventLoop) {
 }
 
 impl Asking {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "MQTT's packets, of which one who asks is sent these")]
     fn take(&self, packet: Packet, backoff: &mut Backoff) -> Result<(), String> {
         match packet {
             Packet::ConnAck(_) => self

@@ -67,6 +67,7 @@ impl Listening {
     }
 
     /// Takes a packet. The inner error is one of the connection, which is then given up.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "MQTT's packets, of which a listener is sent these")]
     async fn take(&mut self, client: &AsyncClient, packet: Packet) -> Result<Result<(), String>, NobodyListens> {
         if !matches!(packet, Packet::ConnAck(_)) {
             self.last = Some(Time::now());
@@ -109,7 +110,8 @@ impl Listening {
         if let Said::Unreadable { why } = &said {
             warn!(bot = %bot, topic = publish.topic, "could not read what bot {bot} said: {why}");
         }
-        self.tell(Heard::Message(Message { epoch: self.epoch, bot, received, raw: publish.payload, said })).await
+        let message = Message { epoch: self.epoch, bot, received, raw: publish.payload, said };
+        self.tell(Heard::Message(Box::new(message))).await
     }
 
     /// Hands on what was read before the end, then tells of the end.

@@ -64,6 +64,8 @@ mod tests {
             let topic = channel.of_all_bots().replace('+', bot.as_str());
             assert_eq!(parts(&topic), Some((bot.clone(), channel)));
         }
+        let names = ["hb", "performance", "log", "notify", "status_updates", "events"];
+        assert_eq!(Channel::ALL.map(Channel::of_all_bots), names.map(|name| format!("hbot/+/{name}")));
         for other in ["hbot/a/b/events", "hbot//events", "hbot/a/history", "other/a/hb", "hbot"] {
             assert_eq!(parts(other), None, "{other}");
         }

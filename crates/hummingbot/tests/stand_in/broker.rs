@@ -30,7 +30,7 @@ pub fn broker() -> SocketAddr {
         ..RouterConfig::default()
     };
     let config = Config { router, v4: Some([("1".to_owned(), server)].into()), ..Config::default() };
-    std::thread::spawn(move || Broker::new(config).start());
+    std::thread::spawn(move || Broker::new(config).start().unwrap());
     listen
 }
 
