@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AccountName, Amount, Asset, BotId, Decimal, Exchange, Market, OrderId, Pair, Price, Time, TradeId};
 
 /// Which way the base asset went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     Buy,
@@ -25,7 +25,7 @@ pub enum Liquidity {
 }
 
 /// How far a source cut the numbers of a fill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum Precision {
     /// Six places behind the point: for a price like 0.0000123 up to 1.6 % off.
     #[serde(rename = "6dp")]

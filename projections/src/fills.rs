@@ -1,6 +1,6 @@
 //! Every fill as it is known now: what corrected or voided it stands beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use events::{
@@ -229,4 +229,36 @@ pub async fn page(
     .fetch_all(db)
     .await?;
     Ok(found.iter().map(|row| rows::read(row)).collect())
+}
+
+/// Which of these trades a bot's fills hold already, by trade id and side, whatever is known of their orders. All
+/// of them happened between `from` and `to`.
+pub async fn known_trades(
+    db: &mut PgConnection,
+    client: ClientId,
+    bot: BotId,
+    trades: &[TradeId],
+    from: Time,
+    to: Time,
+) -> sqlx::Result<BTreeSet<(TradeId, Side)>> {
+    let trades: Vec<String> = trades.iter().map(TradeId::to_string).collect();
+    let rows = sqlx::query!(
+        r#"
+        select trade_id, side
+          from fills
+         where client_id = $1 and bot_id = $2 and at between $3 and $4 and trade_id = any($5)
+        "#,
+        client.0,
+        bot.0,
+        DateTime::<Utc>::from(from),
+        DateTime::<Utc>::from(to),
+        &trades
+    )
+    .fetch_all(db)
+    .await?;
+    let side = |text: &str| if text == "buy" { Side::Buy } else { Side::Sell };
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.trade_id.parse().expect("it was one when it was written"), side(&row.side)))
+        .collect())
 }

@@ -88,15 +88,23 @@ pub enum Sight {
 /// What is to be done next for a bot to be as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
-    /// Ask Hummingbot for an instance; one of this name may have been asked for already.
-    Deploy { name: Option<String> },
+    /// Ask Hummingbot for an instance; one may have been asked for already.
+    Deploy { started: Option<Started> },
     /// Hand the running instance the config that it shall have now.
     ApplyConfig { instance: String, config: u64 },
-    /// Stop the instance and cancel its orders; without one there is nothing to stop but what may have been asked for under
-    /// this name.
-    Stop { instance: Option<String>, name: Option<String> },
+    /// Stop the instance and cancel its orders; without one there is nothing to stop but what may have been asked for.
+    Stop { instance: Option<String>, started: Option<Started> },
     /// Put the stopped instance away and look through what is in its archive.
     Archive { instance: String },
+}
+
+/// That Hummingbot was asked for an instance, or was about to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// What the instance's name begins with.
+    pub name: String,
+    /// When that was last noted: the call went out at once after it, or never.
+    pub at: Time,
 }
 
 /// What shall be otherwise in a bot's config; what is absent stays as it is.
@@ -181,6 +189,16 @@ enum Phase {
     Stopping,
 }
 
+/// An instance that was asked for, and where it trades.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Placed {
+    name: String,
+    venue: Venue,
+}
+
+/// Instances of one bot that are remembered: what comes in of older ones is kept aside.
+const PLACED_MAX: usize = 8;
+
 /// What a decision about a bot must know.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bot {
@@ -191,10 +209,12 @@ pub struct Bot {
     configs: u64,
     answered_config: u64,
     /// What Hummingbot was asked for since the bot was last asked for, and what came of it.
-    started: Option<String>,
+    started: Option<Started>,
     instance: Option<String>,
-    /// A stopped instance that was not put away yet.
-    to_archive: Option<String>,
+    /// Where its last instances were asked for to trade: what comes in late is judged by that.
+    placed: Vec<Placed>,
+    /// Stopped instances that were not put away yet.
+    to_archive: Vec<String>,
     gap_since: Option<Time>,
     silent: bool,
     neared: BTreeSet<Limit>,
@@ -244,7 +264,7 @@ impl Bot {
                 (config > self.answered_config).then_some(BotEvent::BotConfigNotApplied { config, reason, at })
             }
             Deed::Archived { instance } => {
-                (self.to_archive.as_ref() == Some(&instance)).then_some(BotEvent::BotArchived { instance, at })
+                self.to_archive.contains(&instance).then_some(BotEvent::BotArchived { instance, at })
             }
         })
     }
@@ -290,13 +310,12 @@ impl Bot {
     /// What is to be done next for the bot to be as it is wanted.
     pub fn task(&self) -> Option<Task> {
         match self.phase {
-            Phase::Deploying => Some(Task::Deploy { name: self.started.clone() }),
-            Phase::Stopping => Some(Task::Stop { instance: self.instance.clone(), name: self.started.clone() }),
+            Phase::Deploying => Some(Task::Deploy { started: self.started.clone() }),
+            Phase::Stopping => Some(Task::Stop { instance: self.instance.clone(), started: self.started.clone() }),
             Phase::Running if self.configs > self.answered_config => {
                 self.instance.clone().map(|instance| Task::ApplyConfig { instance, config: self.configs })
             }
-            Phase::Running => None,
-            Phase::Idle => self.to_archive.clone().map(|instance| Task::Archive { instance }),
+            Phase::Running | Phase::Idle => self.to_archive.first().cloned().map(|instance| Task::Archive { instance }),
         }
     }
 
@@ -305,9 +324,24 @@ impl Bot {
         self.config.as_ref()
     }
 
-    /// The instance that trades for it now or did last, until it was put away.
+    /// What its newest instance's name begins with.
+    pub fn started(&self) -> Option<&Started> {
+        self.started.as_ref()
+    }
+
+    /// Where the instance trades that was asked for under this name; absent: none was, or it is long put away.
+    pub fn venue_of(&self, name: &str) -> Option<&Venue> {
+        self.placed.iter().find(|placed| placed.name == name).map(|placed| &placed.venue)
+    }
+
+    /// What the names begin with of the instances that may still tell something of it.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.placed.iter().map(|placed| placed.name.as_str())
+    }
+
+    /// The instance that trades for it now.
     pub fn instance(&self) -> Option<&str> {
-        self.instance.as_deref().or(self.to_archive.as_deref())
+        self.instance.as_deref()
     }
 
     /// Since when its fills may be missing.
@@ -342,7 +376,8 @@ impl Bot {
         if self.phase == phase { Ok(()) } else { Err(otherwise) }
     }
 
-    pub(crate) fn remember(&mut self, event: BotEvent) {
+    /// Takes in what happened.
+    pub fn remember(&mut self, event: BotEvent) {
         match event {
             BotEvent::BotCreated { config, .. } | BotEvent::BotConfigChanged { config, .. } => {
                 self.config = Some(config);
@@ -357,8 +392,9 @@ impl Bot {
                 self.neared.clear();
                 self.broken.clear();
             }
-            BotEvent::BotDeployStarted { name, .. } => {
-                self.started = Some(name);
+            BotEvent::BotDeployStarted { name, at } => {
+                self.place(&name);
+                self.started = Some(Started { name, at });
                 self.answered_config = self.configs;
             }
             BotEvent::BotDeployed { instance, .. } => {
@@ -369,10 +405,10 @@ impl Bot {
             BotEvent::BotDeployFailed { .. } => self.phase = Phase::Idle,
             BotEvent::BotStopped { .. } => {
                 self.phase = Phase::Idle;
-                self.to_archive = self.instance.take();
+                self.to_archive.extend(self.instance.take());
             }
             BotEvent::BotStopRequested { .. } => self.phase = Phase::Stopping,
-            BotEvent::BotArchived { .. } => self.to_archive = None,
+            BotEvent::BotArchived { instance, .. } => self.to_archive.retain(|stopped| *stopped != instance),
             BotEvent::BotStateReported { state, .. } => self.reported = Some(state),
             BotEvent::BotSeenAlive { .. } => self.silent = false,
             BotEvent::BotSilent { .. } => self.silent = true,
@@ -381,6 +417,16 @@ impl Bot {
             BotEvent::BotLimitNeared { limit, .. } => drop(self.neared.insert(limit)),
             BotEvent::BotLimitBroken { limit, .. } => drop(self.broken.insert(limit)),
             BotEvent::BotLogged { .. } => {}
+        }
+    }
+
+    /// Notes where the instance of this name trades.
+    fn place(&mut self, name: &str) {
+        let Some(venue) = self.config.as_ref().and_then(|config| config.venue.clone()) else { return };
+        self.placed.retain(|placed| placed.name != name);
+        self.placed.push(Placed { name: name.to_owned(), venue });
+        if self.placed.len() > PLACED_MAX {
+            self.placed.remove(0);
         }
     }
 
@@ -598,15 +644,15 @@ mod tests {
             assert_eq!(task(&story), expected, "after {event:?}");
         };
         let instance = || "maker-20261124-120000".to_owned();
-        let name = || Some("maker".to_owned());
-        then(asked_for(), Some(Task::Deploy { name: None }));
-        then(BotEvent::BotDeployStarted { name: "maker".into(), at: AT }, Some(Task::Deploy { name: name() }));
+        let started = || Some(Started { name: "maker".into(), at: AT });
+        then(asked_for(), Some(Task::Deploy { started: None }));
+        then(BotEvent::BotDeployStarted { name: "maker".into(), at: AT }, Some(Task::Deploy { started: started() }));
         then(deployed(), None);
         let changed = BotEvent::BotConfigChanged { config: config(), at: AT };
         then(changed, Some(Task::ApplyConfig { instance: instance(), config: 2 }));
         then(BotEvent::BotConfigApplied { config: 2, at: AT }, None);
         let stop = BotEvent::BotStopRequested { reason: "done".into(), at: AT };
-        then(stop, Some(Task::Stop { instance: Some(instance()), name: name() }));
+        then(stop, Some(Task::Stop { instance: Some(instance()), started: started() }));
         then(BotEvent::BotStopped { at: AT }, Some(Task::Archive { instance: instance() }));
         then(BotEvent::BotArchived { instance: instance(), at: AT }, None);
     }

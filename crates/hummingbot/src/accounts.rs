@@ -23,7 +23,7 @@ impl Hummingbot {
 
     /// Makes an account with nothing in it.
     pub async fn add_account(&self, account: &AccountName) -> Result<Added, Fault> {
-        let call = self.post(&["accounts", "add-account"], format_args!("add account {account}"));
+        let call = self.post(&["accounts", "add-account"], format!("add account {account}"));
         match call.query("account_name", account).done().await {
             Ok(()) => Ok(Added::Added),
             Err(Fault { why: Why::Refused { reason, .. }, .. }) if reason.contains("already exists") => {
@@ -35,13 +35,13 @@ impl Hummingbot {
 
     /// Removes an account with all its credentials.
     pub async fn delete_account(&self, account: &AccountName) -> Result<(), Fault> {
-        let call = self.post(&["accounts", "delete-account"], format_args!("delete account {account}"));
+        let call = self.post(&["accounts", "delete-account"], format!("delete account {account}"));
         call.query("account_name", account).done().await
     }
 
     /// The connectors that an account has credentials for.
     pub async fn credentials(&self, account: &AccountName) -> Result<Vec<ConnectorName>, Fault> {
-        let doing = format_args!("list the credentials of account {account}");
+        let doing = format!("list the credentials of account {account}");
         self.get(&["accounts", account.as_str(), "credentials"], doing).answer().await
     }
 
@@ -57,7 +57,7 @@ impl Hummingbot {
         fields: &BTreeMap<String, SecretString>,
     ) -> Result<(), Fault> {
         let connector = &config_map.connector;
-        let doing = format_args!("add a credential for {connector} to account {account}");
+        let doing = format!("add a credential for {connector} to account {account}");
         let bare: BTreeMap<&str, &str> =
             fields.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
         self.post(&["accounts", "add-credential", account.as_str(), connector.as_str()], doing)
@@ -71,7 +71,7 @@ impl Hummingbot {
 
     /// Removes an account's credentials for a connector.
     pub async fn delete_credential(&self, account: &AccountName, connector: &ConnectorName) -> Result<(), Fault> {
-        let doing = format_args!("delete the credential for {connector} of account {account}");
+        let doing = format!("delete the credential for {connector} of account {account}");
         self.post(&["accounts", "delete-credential", account.as_str(), connector.as_str()], doing).done().await
     }
 }

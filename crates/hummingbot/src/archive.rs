@@ -94,7 +94,7 @@ impl Hummingbot {
 
     /// How much an archive holds.
     pub async fn archive_summary(&self, archive: &ArchivePath) -> Result<Summary, Fault> {
-        let doing = format_args!("read the summary of archive {archive}");
+        let doing = format!("read the summary of archive {archive}");
         let call = self.get(&archive.path("summary"), doing).refuse(archive.refusal());
         call.patience(self.patience.history).answer().await
     }

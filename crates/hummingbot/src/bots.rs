@@ -197,27 +197,27 @@ impl Hummingbot {
     /// Tells a bot to start. That it was told is all that the answer says.
     pub async fn start_bot(&self, bot: &BotName, start: &Start) -> Result<(), Fault> {
         let body = Starting { bot_name: bot, script: start.script.as_deref(), conf: start.conf.as_deref() };
-        let call = self.post(&["bot-orchestration", "start-bot"], format_args!("start bot {bot}")).body(&body);
+        let call = self.post(&["bot-orchestration", "start-bot"], format!("start bot {bot}")).body(&body);
         call.patience(self.patience.deploy).done().await
     }
 
     /// Tells a bot to cancel its orders and stop. That it was told is all that the answer says.
     pub async fn stop_bot(&self, bot: &BotName) -> Result<(), Fault> {
         let body = Stopping { bot_name: bot, skip_order_cancellation: LEAVE_ORDERS };
-        let call = self.post(&["bot-orchestration", "stop-bot"], format_args!("stop bot {bot}")).body(&body);
+        let call = self.post(&["bot-orchestration", "stop-bot"], format!("stop bot {bot}")).body(&body);
         call.patience(self.patience.deploy).done().await
     }
 
     /// Begins to stop a bot with its orders cancelled, archive its database and remove its container: 20 to 30 s.
     pub async fn stop_and_archive(&self, bot: &BotName) -> Result<(), Fault> {
-        let doing = format_args!("stop and archive bot {bot}");
+        let doing = format!("stop and archive bot {bot}");
         let call = self.post(&["bot-orchestration", "stop-and-archive-bot", bot.as_str()], doing);
         call.query("skip_order_cancellation", LEAVE_ORDERS).patience(self.patience.deploy).done().await
     }
 
     /// What the server believes of a bot.
     pub async fn bot_status(&self, bot: &BotName) -> Result<BotStatus, Fault> {
-        let doing = format_args!("read the status of bot {bot}");
+        let doing = format!("read the status of bot {bot}");
         let told: Data<StatusTold> = self.get(&["bot-orchestration", bot.as_str(), "status"], doing).answer().await?;
         Ok(told.data.into())
     }

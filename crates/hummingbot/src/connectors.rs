@@ -81,7 +81,7 @@ impl Hummingbot {
 
     /// The credential fields of a connector, by name. An unknown connector is a server failure (500).
     pub async fn config_map(&self, connector: &ConnectorName) -> Result<ConfigMap, Fault> {
-        let doing = format_args!("read the credential fields of {connector}");
+        let doing = format!("read the credential fields of {connector}");
         let call = self.get(&["connectors", connector.as_str(), "config-map"], doing);
         let told: BTreeMap<String, FieldTold> = call.answer().await?;
         Ok(ConfigMap { connector: connector.clone(), fields: told.into_iter().map(Field::from).collect() })
@@ -95,7 +95,7 @@ impl Hummingbot {
     ) -> Result<BTreeMap<Pair, TradingRule>, Fault> {
         let call = self.get(
             &["connectors", connector.as_str(), "trading-rules"],
-            format_args!("read the trading rules of {connector}"),
+            format!("read the trading rules of {connector}"),
         );
         let call = pairs.iter().fold(call, |call, pair| call.query("trading_pairs", pair));
         let told: BTreeMap<Pair, RuleTold> = call.patience(self.patience.feed).answer().await?;
@@ -108,7 +108,7 @@ impl Hummingbot {
         struct Told {
             supported_order_types: Vec<String>,
         }
-        let doing = format_args!("read the order types of {connector}");
+        let doing = format!("read the order types of {connector}");
         let told: Told = self.get(&["connectors", connector.as_str(), "order-types"], doing).answer().await?;
         Ok(told.supported_order_types.iter().filter_map(|name| OrderType::named(name)).collect())
     }

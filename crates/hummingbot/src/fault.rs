@@ -87,6 +87,11 @@ impl Fault {
         }
     }
 
+    /// Whether it was understood and not done, and will not be however often it is asked: an answer for whoever wanted it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.why, Why::NotSent(_) | Why::Invalid(_) | Why::Refused { .. })
+    }
+
     /// Whether the same read may bring an answer when it is asked again at once.
     pub(crate) fn is_passing(&self) -> bool {
         match self.why {

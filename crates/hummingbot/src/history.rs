@@ -84,8 +84,7 @@ impl Hummingbot {
         struct Message {
             data: serde_json::Value,
         }
-        let call =
-            self.get(&["bot-orchestration", bot.as_str(), "history"], format_args!("read the history of bot {bot}"));
+        let call = self.get(&["bot-orchestration", bot.as_str(), "history"], format!("read the history of bot {bot}"));
         let doing = call.doing();
         let call =
             call.query("days", since.days()).query("timeout", self.patience.history.as_secs().saturating_sub(5).max(1));

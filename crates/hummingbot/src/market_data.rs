@@ -86,7 +86,7 @@ impl Hummingbot {
         struct Told {
             prices: BTreeMap<Pair, Number>,
         }
-        let call = self.ask(&["market-data", "prices"], format_args!("read prices on {connector}"));
+        let call = self.ask(&["market-data", "prices"], format!("read prices on {connector}"));
         let call = call.body(&Question { connector_name: connector, trading_pairs: pairs });
         let told: Told = call.patience(self.patience.feed).answer().await?;
         let priced = told.prices.into_iter().filter_map(|(pair, Number(price))| Some((pair, Price(price?))));
@@ -101,8 +101,7 @@ impl Hummingbot {
             trading_pair: &'a Pair,
             depth: u16,
         }
-        let call =
-            self.ask(&["market-data", "order-book"], format_args!("read the order book of {pair} on {connector}"));
+        let call = self.ask(&["market-data", "order-book"], format!("read the order book of {pair} on {connector}"));
         let call = call.body(&Question { connector_name: connector, trading_pair: pair, depth });
         let told: BookTold = call.patience(self.patience.feed).answer().await?;
         let levels = |side: Vec<LevelTold>| side.into_iter().map(Level::from).collect();
@@ -124,7 +123,7 @@ impl Hummingbot {
             interval: &'a str,
             max_records: u32,
         }
-        let call = self.ask(&["market-data", "candles"], format_args!("read candles of {pair} on {connector}"));
+        let call = self.ask(&["market-data", "candles"], format!("read candles of {pair} on {connector}"));
         let call = call.body(&Question { connector_name: connector, trading_pair: pair, interval, max_records: most });
         let told: Vec<CandleTold> = call.patience(self.patience.feed).answer().await?;
         Ok(told.into_iter().map(Candle::from).collect())

@@ -77,7 +77,7 @@ impl Hummingbot {
         struct Told {
             data: Vec<ControllerPerformance>,
         }
-        let doing = format_args!("read the performance of bot {bot}");
+        let doing = format!("read the performance of bot {bot}");
         let call = self.get(&["bot-orchestration", "controller-performance-latest"], doing);
         let mut told: Told = call.query("bot_name", bot).answer().await?;
         told.data.retain(|row| row.bot == *bot);

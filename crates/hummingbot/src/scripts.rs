@@ -15,19 +15,19 @@ impl Hummingbot {
 
     /// One saved config.
     pub async fn script_config(&self, config: &ConfigName) -> Result<Config, Fault> {
-        let doing = format_args!("read script config {config}");
+        let doing = format!("read script config {config}");
         self.get(&["scripts", "configs", config.as_str()], doing).unjudged().answer().await
     }
 
     /// Saves a config, over whatever has that name.
     pub async fn put_script_config(&self, name: &ConfigName, config: &Config) -> Result<(), Fault> {
-        let doing = format_args!("save script config {name}");
+        let doing = format!("save script config {name}");
         self.post(&["scripts", "configs", name.as_str()], doing).body(config).done().await
     }
 
     /// Removes a saved config.
     pub async fn delete_script_config(&self, config: &ConfigName) -> Result<(), Fault> {
-        let doing = format_args!("delete script config {config}");
+        let doing = format!("delete script config {config}");
         self.delete(&["scripts", "configs", config.as_str()], doing).done().await
     }
 }

@@ -95,7 +95,7 @@ impl Hummingbot {
         connector: &ConnectorName,
         order: &OrderId,
     ) -> Result<(), Fault> {
-        let doing = format_args!("cancel order {order} on {connector} of account {account}");
+        let doing = format!("cancel order {order} on {connector} of account {account}");
         let path = ["trading", account.as_str(), connector.as_str(), "orders", order.as_str(), "cancel"];
         self.post(&path, doing).done().await
     }

@@ -1,1 +1,24 @@
-//! Carries out what was decided, collects what happened.
+//! The desk's hands: they carry out what was decided, and collect what happened.
+//!
+//! One process acts for a client at a time, under a lease whose token is refused once another has taken it. Whoever acts
+//! next goes on from what stands in the stream: each deed is noted before it is done, looked for before it is done again,
+//! and confirmed by what Hummingbot or the bot itself shows.
+
+mod archive;
+mod carry_out;
+mod collect;
+mod config;
+mod deploy;
+mod evidence;
+mod facts;
+mod hand;
+mod keep;
+mod mandate;
+mod observe;
+mod operator;
+pub mod quarantine;
+mod reconcile;
+mod stop;
+mod switchboard;
+
+pub use operator::{Foundation, Operator, Settings};

@@ -9,6 +9,9 @@ use crate::{Append, AppendError, Cause, Committer, Draft, Expected, ReadError, R
 /// How often a decision is made anew when another got in between.
 const TRIES_MAX: u32 = 16;
 
+/// Events of one kind that are read at once.
+const OF_KIND_AT_ONCE: usize = 1_000;
+
 /// Events that one command's answer is looked for among.
 const EVENTS_OF_COMMAND_MAX: usize = 8;
 
@@ -213,6 +216,23 @@ impl Streams {
         .fetch_all(&self.writer)
         .await
         .map_err(|cause| ReadError::Database { client, cause })
+    }
+
+    /// Every event of one kind of aggregate, in order, up to a number.
+    pub async fn all_of_kind(&self, client: ClientId, kind: &str, last: u64) -> Result<Vec<Recorded>, ReadError> {
+        let mut events: Vec<Recorded> = Vec::new();
+        loop {
+            let reached = events.last().map_or(0, |event| event.seq);
+            let rows = self.of_kind(client, kind, reached, OF_KIND_AT_ONCE).await?;
+            let whole = rows.len() < OF_KIND_AT_ONCE;
+            for row in rows {
+                events.push(row.read()?);
+            }
+            if whole {
+                events.retain(|event| event.seq <= last);
+                return Ok(events);
+            }
+        }
     }
 
     /// At most `most` events of one kind of aggregate after a number, in order.

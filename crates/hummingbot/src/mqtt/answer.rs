@@ -98,7 +98,7 @@ impl Bots {
         let answered = self.asking.ask(&topic::command(bot, command), question).await;
         answered
             .and_then(|payload| read(&payload))
-            .map_err(|why| Fault::new(format_args!("{doing} bot {bot} over MQTT"), why))
+            .map_err(|why| Fault::new(format!("{doing} bot {bot} over MQTT"), why))
     }
 }
 

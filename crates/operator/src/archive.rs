@@ -1,0 +1,64 @@
+//! How a stopped instance is put away: its own memory is asked a last time, it is archived, and the archive, which knows
+//! every order and every fill, is looked through.
+
+use std::time::Duration;
+
+use domain::bot::{Bot, Deed};
+use events::BotId;
+use hummingbot::{ArchivePath, BotName, Since};
+use tracing::debug;
+
+use crate::{
+    facts::Owner,
+    keep::Gate,
+    mandate::{HandError, Mandate, Outcome},
+    reconcile,
+};
+
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Puts an instance away.
+pub(crate) async fn put_away(mandate: &Mandate, id: BotId, bot: &Bot, instance: &str) -> Result<Outcome, HandError> {
+    let name: BotName = instance.parse().map_err(|bad: hummingbot::BadName| HandError::NotYet(bad.to_string()))?;
+    let Some(owner) = Owner::of(id, bot, instance, mandate.account()) else {
+        return Err(HandError::NotYet(format!(
+            "nobody knows where {instance} traded: nothing of it can be attributed"
+        )));
+    };
+    let gate = &mandate.gate;
+    let Some(archive) = find(mandate, &name).await? else {
+        ask_the_bot(mandate, gate, &owner, &name).await?;
+        begin(mandate, &name).await?;
+        return Ok(Outcome::Later(LOOK_AGAIN));
+    };
+    let trades = mandate.means.hummingbot.archived_trades(&archive).await?;
+    let found = reconcile::with(mandate, gate, &owner, instance, trades, "archive").await?;
+    debug!(bot.id = %id, fills = found, "the archive of bot {id} held {found} fills that were not known");
+    mandate.did(id, Deed::Archived { instance: instance.to_owned() }).await?;
+    Ok(Outcome::Done)
+}
+
+/// A stopped bot still answers until it is archived; one that crashed does not, and its archive has to do.
+async fn ask_the_bot(mandate: &Mandate, gate: &Gate, owner: &Owner, name: &BotName) -> Result<(), HandError> {
+    match mandate.means.bots.history(name, Since::Beginning).await {
+        Ok(trades) => reconcile::with(mandate, gate, owner, name.as_str(), trades, "history").await.map(drop),
+        Err(fault) => {
+            debug!(instance = %name, error = %fault, "bot {name} does not answer any more");
+            Ok(())
+        }
+    }
+}
+
+async fn begin(mandate: &Mandate, name: &BotName) -> Result<(), HandError> {
+    match mandate.means.hummingbot.stop_and_archive(name).await {
+        Ok(()) => Ok(()),
+        // It may be under way.
+        Err(fault) if fault.is_not_found() => Ok(()),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+async fn find(mandate: &Mandate, name: &BotName) -> Result<Option<ArchivePath>, HandError> {
+    let archives = mandate.means.hummingbot.archives().await?;
+    Ok(archives.into_iter().find(|archive| archive.bot().as_ref() == Some(name)))
+}

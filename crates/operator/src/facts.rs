@@ -1,0 +1,148 @@
+//! What a source told, as facts of a client's ledger: which bot's it is has to be proved first.
+
+use domain::bot::Bot;
+use events::{
+    AccountName, BotId, Decimal, OrderId,
+    bot::Venue,
+    ledger::{Fee, FeeKind, Fill, Liquidity, Precision},
+    order::OrderEvent,
+};
+use hummingbot::{
+    ConnectorName, OrderType, RoundedFees, RoundedTrade, TradeFee,
+    mqtt::{self, Happened},
+};
+use sha2::{Digest, Sha256};
+
+use crate::switchboard::asked_name;
+
+/// Whose trading a message or a row is taken for.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub bot: BotId,
+    pub account: AccountName,
+    /// Where this deployment trades. A bot keeps it for as long as it runs.
+    pub venue: Venue,
+}
+
+impl Owner {
+    /// The owner of what an instance tells; absent where the bot never had one of this name.
+    pub fn of(id: BotId, bot: &Bot, instance: &str, account: AccountName) -> Option<Self> {
+        let venue = bot.venue_of(asked_name(instance))?.clone();
+        Some(Self { bot: id, account, venue })
+    }
+
+    /// A fill that the bot told itself, exact. What it tells of another pair is not this bot's.
+    pub fn fill(&self, told: &mqtt::Fill, at: events::Time, raw: &[u8]) -> Result<Fill, String> {
+        self.trades(&told.pair)?;
+        Ok(Fill {
+            bot: self.bot,
+            account: self.account.clone(),
+            exchange: self.venue.exchange,
+            market: self.venue.market,
+            pair: told.pair.clone(),
+            side: told.side,
+            price: told.price,
+            amount: told.amount,
+            fees: fees(&told.fee, told.price.0, told.amount.0, &told.pair),
+            liquidity: liquidity(told.order_type),
+            order: Some(told.order.clone()),
+            trade: told.trade.clone(),
+            at,
+            mid_at_fill: None,
+            source: "mqtt".to_owned(),
+            precision: None,
+            raw_hash: Some(hex::encode(Sha256::digest(raw))),
+        })
+    }
+
+    /// A fill from a source that rounds. It must be of the connector and the pair that the bot trades.
+    pub fn rounded(&self, told: &RoundedTrade, source: &str) -> Result<Fill, String> {
+        if told.connector != ConnectorName::of(self.venue.exchange, self.venue.market) {
+            return Err(format!("the bot does not trade on {}", told.connector));
+        }
+        self.trades(&told.pair)?;
+        Ok(Fill {
+            bot: self.bot,
+            account: self.account.clone(),
+            exchange: self.venue.exchange,
+            market: self.venue.market,
+            pair: told.pair.clone(),
+            side: told.side,
+            price: told.price,
+            amount: told.amount,
+            fees: match &told.fees {
+                RoundedFees::Charged(fee) => fees(fee, told.price.0, told.amount.0, &told.pair),
+                RoundedFees::InQuote(paid) => {
+                    Some(vec![Fee { asset: paid.asset.clone(), amount: paid.amount, kind: FeeKind::Fee }])
+                }
+                RoundedFees::Untold => None,
+            },
+            liquidity: Liquidity::Unknown,
+            order: told.order.clone(),
+            trade: told.trade.clone(),
+            at: told.at,
+            mid_at_fill: None,
+            source: source.to_owned(),
+            precision: Some(Precision::SixPlaces),
+            raw_hash: None,
+        })
+    }
+
+    fn trades(&self, pair: &events::Pair) -> Result<(), String> {
+        if *pair == self.venue.pair { Ok(()) } else { Err(format!("the bot does not trade {pair}")) }
+    }
+
+    /// What an event of the bot tells of an order's life; `None`: nothing.
+    pub fn order(&self, told: &Happened, at: events::Time) -> Result<Option<OrderEvent>, String> {
+        let venue = || self.venue.clone();
+        let event = match told {
+            Happened::OrderCreated { order, pair, side, amount, price, .. } => {
+                self.trades(pair)?;
+                let (order, price) = (order.clone(), *price);
+                OrderEvent::OrderPlaced { order, venue: venue(), side: *side, price, amount: *amount, at }
+            }
+            Happened::OrderCompleted { order, .. } => {
+                OrderEvent::OrderFilled { order: order.clone(), venue: venue(), at }
+            }
+            Happened::OrderCancelled { order, .. } => {
+                OrderEvent::OrderCancelled { order: order.clone(), venue: venue(), at }
+            }
+            Happened::OrderFailed { order, reason } => {
+                let reason = reason.clone().unwrap_or_else(|| "the exchange gave no reason".to_owned());
+                OrderEvent::OrderRejected { order: order.clone(), venue: venue(), reason, at }
+            }
+            Happened::OrderExpired { order } => OrderEvent::OrderExpired { order: order.clone(), venue: venue(), at },
+            Happened::OrderFilled(_) | Happened::FundingPaid { .. } | Happened::Other { .. } => return Ok(None),
+        };
+        Ok(Some(event))
+    }
+}
+
+/// What makes one step of an order's life unique in its client's stream.
+pub(crate) fn order_key(bot: BotId, event: &OrderEvent) -> String {
+    let order: &OrderId = event.order();
+    format!("order:{bot}:{}:{}", events::ledger::escaped(order.as_str()), event.name())
+}
+
+/// What was charged. A rate is turned into an amount of its asset; without either nobody knows the fee, which is not none.
+fn fees(told: &TradeFee, price: Decimal, amount: Decimal, pair: &events::Pair) -> Option<Vec<Fee>> {
+    if !told.charged.is_empty() {
+        let charged = told.charged.iter();
+        return Some(
+            charged.map(|paid| Fee { asset: paid.asset.clone(), amount: paid.amount, kind: FeeKind::Fee }).collect(),
+        );
+    }
+    let asset = told.share_asset.clone().unwrap_or_else(|| pair.quote_asset());
+    let of = if asset.as_str() == pair.base() { amount } else { price.times(amount).ok()? };
+    let is_known = !told.share.is_zero() && (asset.as_str() == pair.base() || asset.as_str() == pair.quote());
+    is_known.then(|| told.share.times(of).ok().map(|amount| vec![Fee { asset, amount, kind: FeeKind::Fee }])).flatten()
+}
+
+fn liquidity(told: Option<OrderType>) -> Liquidity {
+    match told {
+        Some(OrderType::Market) => Liquidity::Taker,
+        // A limit order may have crossed the book; only one that may not is sure to have rested.
+        Some(OrderType::LimitMaker) => Liquidity::Maker,
+        Some(OrderType::Limit) | None => Liquidity::Unknown,
+    }
+}

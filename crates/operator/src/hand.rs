@@ -1,0 +1,398 @@
+//! A client's hand: it follows the client's stream, does what is wanted, and listens to the client's bots.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use domain::bot::{Bot, Sight};
+use events::{BotId, Event, Recorded, Time, bot::Venue};
+use hummingbot::{
+    BotName,
+    mqtt::{Heard, Message},
+};
+use store::{Follower, Wakes, read};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::{
+    carry_out::carry_out,
+    collect::Told,
+    evidence::{self, Evidence},
+    facts::Owner,
+    mandate::{HandError, Mandate, Outcome},
+    observe::{self, Looks, Seen},
+    reconcile,
+};
+
+const TICK: Duration = Duration::from_millis(250);
+/// Messages that are written down together at most.
+const MESSAGES_AT_ONCE: usize = 500;
+/// How long is waited after something went wrong.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Balances are looked at every so many looks.
+const BALANCES_EVERY: u64 = 12;
+
+/// What a hand does beside following and listening; each ends by itself and says what it was.
+enum Ended {
+    Deed(BotId, Result<Outcome, HandError>),
+    Reconciled(BotId, Time, Result<u64, HandError>),
+    Reported(Result<(), HandError>),
+    Looked(Looks),
+}
+
+struct Hand {
+    mandate: Mandate,
+    bots: BTreeMap<BotId, Bot>,
+    evidence: HashMap<BotId, Evidence>,
+    work: JoinSet<Ended>,
+    /// Bots that a deed is under way for, and when the others' next is due.
+    busy: BTreeSet<BotId>,
+    due: HashMap<BotId, Instant>,
+    /// Bots that are being asked for their history, when the others are, and up to when all of it is recorded.
+    asking: BTreeSet<BotId>,
+    ask_at: HashMap<BotId, Instant>,
+    complete_to: HashMap<BotId, Time>,
+    /// Whether the broker is there; unknown before it was told.
+    hears: bool,
+    seen: Seen,
+    looks: u64,
+    look_at: Instant,
+    report_at: Instant,
+}
+
+/// Acts for one client until told to stop or overtaken.
+pub(crate) async fn act(mandate: Mandate, heard: mpsc::Receiver<Heard>, wakes: Wakes, stop: CancellationToken) {
+    let client = mandate.client;
+    tokio::select! {
+        ended = serve(mandate, heard, wakes) => match ended {
+            Err(HandError::Overtaken) | Ok(()) => debug!(client.id = %client, "no longer acting for client {client}"),
+            Err(fault) => warn!(client.id = %client, error = &fault as &dyn std::error::Error, "the hand of client {client} begins anew"),
+        },
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn serve(mandate: Mandate, mut heard: mpsc::Receiver<Heard>, wakes: Wakes) -> Result<(), HandError> {
+    let head = read::head(&mandate.means.db, mandate.client).await?;
+    let mut hand = Hand::new(mandate.clone());
+    for event in mandate.means.streams.all_of_kind(mandate.client, "bot", head).await? {
+        hand.follow(event);
+    }
+    let mut follower = Follower::new(mandate.means.db.clone(), wakes, mandate.client, head);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            events = follower.next() => events?.into_iter().for_each(|event| hand.follow(event)),
+            Some(first) = heard.recv() => hand.listen(first, &mut heard).await?,
+            Some(ended) = hand.work.join_next() => match ended {
+                Ok(ended) => hand.ended(ended).await?,
+                Err(broken) => return Err(HandError::NotYet(format!("a deed broke: {broken}"))),
+            },
+            _ = tick.tick() => hand.look_around().await?,
+        }
+        mandate.holds()?;
+        hand.start_deeds();
+    }
+}
+
+impl Hand {
+    fn new(mandate: Mandate) -> Self {
+        let now = Instant::now();
+        Self {
+            mandate,
+            bots: BTreeMap::new(),
+            evidence: HashMap::new(),
+            work: JoinSet::new(),
+            busy: BTreeSet::new(),
+            due: HashMap::new(),
+            asking: BTreeSet::new(),
+            ask_at: HashMap::new(),
+            complete_to: HashMap::new(),
+            hears: true,
+            seen: Seen::default(),
+            looks: 0,
+            look_at: now,
+            report_at: now,
+        }
+    }
+
+    fn follow(&mut self, event: Recorded) {
+        let Event::Bot(told) = event.event else { return };
+        // A bot whose id is none of ours has nothing to do either.
+        let Ok(id) = event.aggregate.id.parse() else { return };
+        self.bots.entry(id).or_default().remember(told);
+        self.due.remove(&id);
+    }
+
+    /// Starts what is to be done, one deed a bot at a time.
+    fn start_deeds(&mut self) {
+        let now = Instant::now();
+        for (id, bot) in &self.bots {
+            let id = *id;
+            let waits = self.busy.contains(&id) || self.due.get(&id).is_some_and(|due| *due > now);
+            if waits || bot.task().is_none() {
+                continue;
+            }
+            self.busy.insert(id);
+            let mandate = self.mandate.clone();
+            self.work.spawn(async move { Ended::Deed(id, carry_out(&mandate, id).await) });
+        }
+    }
+
+    async fn ended(&mut self, ended: Ended) -> Result<(), HandError> {
+        match ended {
+            Ended::Deed(id, outcome) => {
+                self.busy.remove(&id);
+                let pause = match outcome {
+                    // The stream tells of it in a moment; until then it looks undone.
+                    Ok(Outcome::Done) => PAUSE,
+                    Ok(Outcome::Later(pause)) => pause,
+                    Err(HandError::Overtaken) => return Err(HandError::Overtaken),
+                    Err(fault) => {
+                        warn!(bot.id = %id, error = &fault as &dyn std::error::Error, "what is wanted of bot {id} is not done yet");
+                        PAUSE * 4
+                    }
+                };
+                self.due.insert(id, Instant::now() + pause);
+            }
+            Ended::Reconciled(id, until, found) => self.reconciled(id, until, found).await?,
+            Ended::Reported(told) => unless_passing(told)?,
+            Ended::Looked(looks) => {
+                let recorded = self.seen.record(&self.mandate, looks).await;
+                unless_passing(recorded)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down what was heard. Nothing is dropped: what cannot be written now is written when it can be.
+    async fn listen(&mut self, first: Heard, heard: &mut mpsc::Receiver<Heard>) -> Result<(), HandError> {
+        let (mut messages, mut next): (Vec<Message>, _) = (Vec::new(), Some(first));
+        while let Some(what) = next.take() {
+            match what {
+                Heard::Message(message) => messages.push(*message),
+                Heard::Connected { .. } | Heard::Lost { .. } => {
+                    self.write_down(std::mem::take(&mut messages)).await?;
+                    self.connection(what).await?;
+                }
+            }
+            if messages.len() < MESSAGES_AT_ONCE {
+                next = heard.try_recv().ok();
+            }
+        }
+        self.write_down(messages).await
+    }
+
+    async fn write_down(&mut self, messages: Vec<Message>) -> Result<(), HandError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        self.know_speakers(&messages).await?;
+        self.note_life(&messages).await?;
+        loop {
+            match Told::by(&self.mandate, &self.bots, &messages).keep(&self.mandate).await {
+                Ok(()) => return Ok(()),
+                Err(HandError::Overtaken) => return Err(HandError::Overtaken),
+                Err(fault) => {
+                    warn!(error = &fault as &dyn std::error::Error, "what bots said is not written down yet");
+                    tokio::time::sleep(PAUSE).await;
+                    self.mandate.holds()?;
+                }
+            }
+        }
+    }
+
+    /// An instance may speak before the stream has told this hand of it: then the stream is asked.
+    async fn know_speakers(&mut self, messages: &[Message]) -> Result<(), HandError> {
+        let account = self.mandate.account();
+        let strange = |hand: &Self| {
+            messages.iter().any(|message| crate::collect::speaker(&hand.bots, &account, message).is_none())
+        };
+        if strange(self) {
+            for (id, bot) in &mut self.bots {
+                *bot = self.mandate.bot(*id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn note_life(&mut self, messages: &[Message]) -> Result<(), HandError> {
+        let account = self.mandate.account();
+        let mut alive: BTreeMap<BotId, Time> = BTreeMap::new();
+        for message in messages {
+            if let Some(owner) = crate::collect::speaker(&self.bots, &account, message) {
+                alive.insert(owner.bot, message.received);
+            }
+        }
+        for (id, at) in alive {
+            let evidence = self.evidence.entry(id).or_insert_with(|| Evidence::since(at));
+            if let Some(sight) = evidence.heard(at) {
+                unless_passing(self.mandate.saw(id, sight).await)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The broker came or went: while it is away, what bots do is unknown, and afterwards it is asked for.
+    async fn connection(&mut self, what: Heard) -> Result<(), HandError> {
+        let running: Vec<BotId> = self.listening_to().map(|(id, _)| id).collect();
+        match what {
+            Heard::Connected { .. } => {
+                self.hears = true;
+                self.ask_at.clear();
+            }
+            Heard::Lost { since, why, .. } => {
+                self.hears = false;
+                let since = since.unwrap_or_else(Time::now);
+                for id in running {
+                    let reason = format!("the broker of the bots is away: {why}");
+                    unless_passing(self.mandate.saw(id, Sight::Gap { since, reason }).await)?;
+                }
+            }
+            Heard::Message(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The bots that run, and their instances.
+    fn listening_to(&self) -> impl Iterator<Item = (BotId, BotName)> {
+        self.bots.iter().filter_map(|(id, bot)| Some((*id, bot.instance()?.parse().ok()?)))
+    }
+
+    /// What is looked at again and again: silence, histories, the server's opinion, the market.
+    async fn look_around(&mut self) -> Result<(), HandError> {
+        let running: Vec<(BotId, BotName)> = self.listening_to().collect();
+        self.evidence.retain(|id, _| running.iter().any(|(running, _)| running == id));
+        for (id, _) in &running {
+            let evidence = self.evidence.entry(*id).or_insert_with(|| Evidence::since(Time::now()));
+            if !self.hears {
+                evidence.deaf();
+            } else if let Some(sight) = evidence.silent(self.mandate.means.settings.silence) {
+                unless_passing(self.mandate.saw(*id, sight).await)?;
+            }
+        }
+        self.ask_histories(&running);
+        self.ask_server(running);
+        self.look_at_market();
+        Ok(())
+    }
+
+    fn ask_histories(&mut self, running: &[(BotId, BotName)]) {
+        let now = Instant::now();
+        for (id, instance) in running {
+            let waits = !self.hears || self.asking.contains(id) || self.ask_at.get(id).is_some_and(|due| *due > now);
+            let owner = self.bots[id].clone();
+            let owner = Owner::of(*id, &owner, instance.as_str(), self.mandate.account());
+            let (Some(owner), false) = (owner, waits) else { continue };
+            self.asking.insert(*id);
+            let since = self.since(*id);
+            let (mandate, id, instance) = (self.mandate.clone(), *id, instance.clone());
+            self.work.spawn(async move {
+                let until = Time::now().plus_micros(-micros(mandate.means.settings.grace));
+                Ended::Reconciled(id, until, ask_history(&mandate, &owner, &instance, since, until).await)
+            });
+        }
+    }
+
+    /// From when on a bot's fills may be missing: since all of them were asked for last, or since it was asked for.
+    fn since(&self, id: BotId) -> Time {
+        let started = self.bots[&id].started().map_or_else(Time::now, |started| started.at);
+        self.complete_to.get(&id).copied().unwrap_or(started)
+    }
+
+    async fn reconciled(&mut self, id: BotId, until: Time, found: Result<u64, HandError>) -> Result<(), HandError> {
+        self.asking.remove(&id);
+        match found {
+            Ok(fills) => {
+                self.ask_at.insert(id, Instant::now() + self.mandate.means.settings.reconcile_every);
+                let since = self.since(id);
+                let is_open = self.mandate.bot(id).await?.gap_since().is_some();
+                if fills > 0 && !is_open {
+                    let reason = format!("{fills} fills did not reach us at once");
+                    unless_passing(self.mandate.saw(id, Sight::Gap { since, reason }).await)?;
+                }
+                if fills > 0 || is_open {
+                    unless_passing(self.mandate.saw(id, Sight::GapHealed { until, fills }).await)?;
+                }
+                self.complete_to.insert(id, until);
+            }
+            Err(HandError::Overtaken) => return Err(HandError::Overtaken),
+            Err(fault) => {
+                warn!(bot.id = %id, error = &fault as &dyn std::error::Error, "the history of bot {id} could not be compared, trying again");
+                self.ask_at.insert(id, Instant::now() + PAUSE * 4);
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_server(&mut self, running: Vec<(BotId, BotName)>) {
+        if Instant::now() < self.report_at {
+            return;
+        }
+        self.report_at = Instant::now() + self.mandate.means.settings.report_every;
+        let mandate = self.mandate.clone();
+        self.work.spawn(async move { Ended::Reported(report(&mandate, running).await) });
+    }
+
+    fn look_at_market(&mut self) {
+        let venues: BTreeSet<Venue> = self
+            .bots
+            .values()
+            .filter(|bot| bot.instance().is_some())
+            .filter_map(|bot| bot.config()?.venue.clone())
+            .collect();
+        if Instant::now() < self.look_at || venues.is_empty() {
+            return;
+        }
+        self.look_at = Instant::now() + self.mandate.means.settings.observe_every;
+        let balances = self.looks.is_multiple_of(BALANCES_EVERY);
+        self.looks += 1;
+        let (mandate, venues) = (self.mandate.clone(), venues.into_iter().collect::<Vec<_>>());
+        self.work.spawn(async move { Ended::Looked(observe::look(&mandate, &venues, balances).await) });
+    }
+}
+
+async fn ask_history(
+    mandate: &Mandate,
+    owner: &Owner,
+    instance: &BotName,
+    since: Time,
+    until: Time,
+) -> Result<u64, HandError> {
+    let mut trades = mandate.means.bots.history(instance, reconcile::reaching_back_to(since)).await?;
+    trades.retain(|trade| trade.at <= until);
+    reconcile::with(mandate, &mandate.gate, owner, instance.as_str(), trades, "history").await
+}
+
+async fn report(mandate: &Mandate, running: Vec<(BotId, BotName)>) -> Result<(), HandError> {
+    for (id, instance) in running {
+        let status = mandate.means.hummingbot.bot_status(&instance).await;
+        if let Some(state) = evidence::reported(&status) {
+            mandate.saw(id, Sight::Reported(state)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What went wrong and may go right the next time is told and forgotten.
+fn unless_passing(outcome: Result<(), HandError>) -> Result<(), HandError> {
+    match outcome {
+        Err(HandError::Overtaken) => Err(HandError::Overtaken),
+        Err(fault) => {
+            warn!(error = &fault as &dyn std::error::Error, "what was seen is not recorded");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,125 @@
+//! Marks and balances, looked at again and again and recorded when they say something new.
+//!
+//! The server's own prices can freeze without a sign, so units come from it and worth comes from order books.
+
+use std::collections::HashMap;
+
+use events::{
+    AggregateRef, Asset, Decimal, Exchange, Market, Pair, Price, Time, account::AccountEvent, bot::Venue,
+    market::MarketEvent,
+};
+use hummingbot::{ConnectorName, OrderBook};
+use store::{Append, Draft, Expected};
+use tracing::warn;
+
+use crate::mandate::{HandError, Mandate};
+
+/// A mark is recorded when it moved by one part in this many, and once a minute otherwise if it moved at all.
+const MARK_MOVES: i64 = 1_000;
+const MINUTE_US: i64 = 60_000_000;
+
+/// What was recorded last, so that only news is recorded. A new process records everything once more.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    marks: HashMap<Pair, (Price, Time)>,
+    balances: HashMap<(Exchange, Market, Asset), (Decimal, Decimal, Time)>,
+}
+
+/// What one look brought.
+#[derive(Debug, Default)]
+pub(crate) struct Looks {
+    marks: Vec<(Venue, Price)>,
+    balances: Vec<(Exchange, Market, Asset, Decimal, Decimal)>,
+}
+
+/// Looks at the order book of each venue, and at the balances on each of their exchanges if asked to. One that cannot be
+/// seen says nothing.
+pub(crate) async fn look(mandate: &Mandate, venues: &[Venue], balances: bool) -> Looks {
+    let mut looks = Looks::default();
+    for venue in venues {
+        let connector = ConnectorName::of(venue.exchange, venue.market);
+        match mandate.means.hummingbot.order_book(&connector, &venue.pair, 1).await {
+            Ok(book) => looks.marks.extend(middle(&book).map(|middle| (venue.clone(), middle))),
+            Err(fault) => warn!(error = %fault, "no mark of {} now", venue.pair),
+        }
+    }
+    let mut places: Vec<(Exchange, Market)> = venues.iter().map(|venue| (venue.exchange, venue.market)).collect();
+    places.sort();
+    places.dedup();
+    for (exchange, market) in places.into_iter().filter(|_| balances) {
+        looks.balances_of(mandate, exchange, market).await;
+    }
+    looks
+}
+
+impl Looks {
+    async fn balances_of(&mut self, mandate: &Mandate, exchange: Exchange, market: Market) {
+        let connector = ConnectorName::of(exchange, market);
+        match mandate.means.hummingbot.portfolio_state(&mandate.account(), &connector, true).await {
+            Ok(told) => self
+                .balances
+                .extend(told.held.into_iter().map(|of| (exchange, market, of.asset, of.total, of.available))),
+            Err(fault) => warn!(error = %fault, "no balances of {connector} now"),
+        }
+    }
+}
+
+/// The middle of best bid and best ask; none of a book with one side.
+fn middle(book: &OrderBook) -> Option<Price> {
+    let (bid, ask) = (book.bids.first()?.price.0, book.asks.first()?.price.0);
+    bid.plus(ask).ok()?.divided_by(Decimal::from_int(2)).ok().map(Price)
+}
+
+impl Seen {
+    /// Records what is new in a look.
+    pub async fn record(&mut self, mandate: &Mandate, looks: Looks) -> Result<(), HandError> {
+        let at = Time::now();
+        let mut appends = Vec::new();
+        for (venue, price) in looks.marks {
+            if self.is_new_mark(&venue.pair, price, at) {
+                let source = venue.exchange.to_string();
+                let event = MarketEvent::MarkObserved { pair: venue.pair.clone(), price, source, at };
+                appends.push(append(mandate, AggregateRef::new("market", &venue.pair), event.into()));
+            }
+        }
+        for (exchange, market, asset, total, available) in looks.balances {
+            if self.is_new_balance((exchange, market, asset.clone()), total, available, at) {
+                let account = mandate.account();
+                let event = AccountEvent::BalanceObserved { exchange, market, account, asset, total, available, at };
+                let aggregate = AggregateRef::new("account", format!("{exchange}:{market}"));
+                appends.push(append(mandate, aggregate, event.into()));
+            }
+        }
+        for outcome in mandate.means.streams.committer().append_all(appends).await {
+            outcome?;
+        }
+        Ok(())
+    }
+
+    fn is_new_mark(&mut self, pair: &Pair, price: Price, at: Time) -> bool {
+        let is_new = self.marks.get(pair).is_none_or(|(last, since)| {
+            let waited = at.micros() - since.micros() >= MINUTE_US;
+            let moved = last.0.minus(price.0).map(Decimal::abs).and_then(|by| by.times(Decimal::from_int(MARK_MOVES)));
+            *last != price && (waited || moved.is_ok_and(|moved| moved >= last.0))
+        });
+        if is_new {
+            self.marks.insert(pair.clone(), (price, at));
+        }
+        is_new
+    }
+
+    fn is_new_balance(&mut self, of: (Exchange, Market, Asset), total: Decimal, available: Decimal, at: Time) -> bool {
+        let is_new = self.balances.get(&of).is_none_or(|(last_total, last_available, since)| {
+            (*last_total, *last_available) != (total, available) && at.micros() - since.micros() >= MINUTE_US
+        });
+        if is_new {
+            self.balances.insert(of, (total, available, at));
+        }
+        is_new
+    }
+}
+
+fn append(mandate: &Mandate, aggregate: AggregateRef, event: events::Event) -> Append {
+    let events = vec![Draft { event, key: None }];
+    Append { client: mandate.client, aggregate, expected: Expected::Any, events, cause: mandate.cause() }
+}

@@ -1,0 +1,105 @@
+//! What a bot itself remembers, against what is recorded: whatever is missing is added, provisionally where the source
+//! does not know the order.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use events::{
+    BotId, ClientId, Time, TradeId,
+    ledger::{Fill, Side},
+};
+use hummingbot::RoundedTrade;
+use projections::{checkpoints, fills};
+use store::read;
+use tokio::time::Instant;
+
+use crate::{
+    facts::Owner,
+    keep::{self, Gate},
+    mandate::{HandError, Mandate},
+    quarantine::{self, Stray},
+};
+
+/// How long the read model of fills is waited for.
+const CATCH_UP_MAX: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The same trade may carry two times: the clock tick that a source knows, and the whole second of it.
+const TIMES_APART_US: i64 = 5_000_000;
+
+/// Records those of these trades that are not recorded yet; how many were new. `source`: `history` or `archive`.
+pub(crate) async fn with(
+    mandate: &Mandate,
+    gate: &Gate,
+    owner: &Owner,
+    instance: &str,
+    trades: Vec<RoundedTrade>,
+    source: &'static str,
+) -> Result<u64, HandError> {
+    let mut told = Vec::new();
+    for trade in &trades {
+        match owner.rounded(trade, source) {
+            Ok(fill) => told.push(fill),
+            Err(reason) => set_aside(mandate, instance, trade, reason, source).await?,
+        }
+    }
+    let alone = gate.close().await;
+    let known = known(mandate, owner.bot, &told).await?;
+    // What has an order finds its provisional self by itself; what has none must not stand beside an exact one.
+    told.retain(|fill| fill.order.is_some() || !known.contains(&(fill.trade.clone(), fill.side)));
+    let kept = keep::fills(mandate, &alone, told).await?;
+    for (fill, reason) in kept.impossible {
+        let raw = serde_json::to_vec(&fill).expect("a fill has a JSON form");
+        let stray = Stray { client: mandate.client, instance, source, reason, raw: &raw };
+        quarantine::keep(&mandate.means.db, &mandate.means.streams, stray).await?;
+    }
+    Ok(kept.new)
+}
+
+async fn set_aside(
+    mandate: &Mandate,
+    instance: &str,
+    trade: &RoundedTrade,
+    reason: String,
+    source: &'static str,
+) -> Result<(), HandError> {
+    let raw = format!("{trade:?}");
+    let stray = Stray { client: mandate.client, instance, source, reason, raw: raw.as_bytes() };
+    quarantine::keep(&mandate.means.db, &mandate.means.streams, stray).await
+}
+
+/// Which trades of a bot are recorded, as of now: the read model has to be as far as the stream is.
+async fn known(mandate: &Mandate, bot: BotId, told: &[Fill]) -> Result<BTreeSet<(TradeId, Side)>, HandError> {
+    let times = told.iter().map(|fill| fill.at);
+    let (Some(first), Some(last)) = (times.clone().min(), times.max()) else { return Ok(BTreeSet::new()) };
+    let head = read::head(&mandate.means.db, mandate.client).await?;
+    let mut tx = mandate.means.query.begin().await?;
+    read::for_client(&mut tx, mandate.client).await?;
+    reached(&mut tx, mandate.client, head).await?;
+    let trades: Vec<TradeId> = told.iter().map(|fill| fill.trade.clone()).collect();
+    let (from, to) = (first.plus_micros(-TIMES_APART_US), last.plus_micros(TIMES_APART_US));
+    Ok(fills::known_trades(&mut tx, mandate.client, bot, &trades, from, to).await?)
+}
+
+async fn reached(tx: &mut sqlx::PgConnection, client: ClientId, head: u64) -> Result<(), HandError> {
+    let until = Instant::now() + CATCH_UP_MAX;
+    loop {
+        let reach =
+            checkpoints::reach(&mut *tx, <fills::Fills as projections::projection::Projection>::NAME, client).await?;
+        if reach.reached >= head {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(HandError::NotYet(format!(
+                "the read model of fills is at {}, not yet at {head}",
+                reach.reached
+            )));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// The whole stretch that a gap since `since` is asked for again.
+pub(crate) fn reaching_back_to(since: Time) -> hummingbot::Since {
+    const DAY_US: i64 = 86_400_000_000;
+    let days = (Time::now().micros() - since.micros()).max(0) / DAY_US + 1;
+    hummingbot::Since::DaysAgo(u16::try_from(days).unwrap_or(u16::MAX))
+}
