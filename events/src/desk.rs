@@ -29,6 +29,13 @@ pub enum DeskEvent {
     /// NATS holds something else than this event of this client: nothing more of the client is published until a person
     /// has removed that copy.
     RelayDiverged { client: ClientId, seq: u64, at: Time },
+    /// So many clients' data keys shall be wrapped by the newest key of `ENCRYPTION_KEY`, each told by its `kek_id`. One
+    /// without its `KeyRotationDone` was interrupted; the next one does the rest.
+    KeyRotationBegun { from: Vec<String>, to: String, clients: u64, at: Time },
+    /// No data key is wrapped by an older key any more; this run wrapped so many anew.
+    KeyRotationDone { to: String, clients: u64, at: Time },
+    /// Somebody had every sealed credential tried, whether it opens; none was shown.
+    VaultChecked { credentials: u64, at: Time },
 }
 
 impl DeskEvent {
@@ -39,7 +46,10 @@ impl DeskEvent {
             | Self::UserAdded { at, .. }
             | Self::ParkedRetried { at, .. }
             | Self::ParkedSkipped { at, .. }
-            | Self::RelayDiverged { at, .. } => *at,
+            | Self::RelayDiverged { at, .. }
+            | Self::KeyRotationBegun { at, .. }
+            | Self::KeyRotationDone { at, .. }
+            | Self::VaultChecked { at, .. } => *at,
         }
     }
 }

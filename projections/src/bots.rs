@@ -113,7 +113,12 @@ impl Projection for Bots {
                 }
                 Ok(())
             }
-            Event::Ledger(_) | Event::Client(_) | Event::Market(_) | Event::Order(_) | Event::Desk(_) => Ok(()),
+            Event::Ledger(_)
+            | Event::Client(_)
+            | Event::Credential(_)
+            | Event::Market(_)
+            | Event::Order(_)
+            | Event::Desk(_) => Ok(()),
         }
     }
 

@@ -138,7 +138,12 @@ impl Projection for Orders {
                 self.count(event.seq, was, -1).and_then(|()| self.count(event.seq, fill, 1))
             }
             Event::Ledger(LedgerEvent::FillVoided { was, .. }) => self.count(event.seq, was, -1),
-            Event::Ledger(_) | Event::Client(_) | Event::Bot(_) | Event::Market(_) | Event::Desk(_) => Ok(()),
+            Event::Ledger(_)
+            | Event::Client(_)
+            | Event::Bot(_)
+            | Event::Credential(_)
+            | Event::Market(_)
+            | Event::Desk(_) => Ok(()),
         };
         counted.map_err(|cause| unfoldable(cause.to_string()))
     }

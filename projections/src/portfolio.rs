@@ -89,7 +89,7 @@ impl Projection for Portfolio {
                 self.marks.push((pair.clone(), *at, event.seq, *price));
                 Ok(())
             }
-            Event::Client(_) | Event::Bot(_) | Event::Order(_) | Event::Desk(_) => Ok(()),
+            Event::Client(_) | Event::Bot(_) | Event::Credential(_) | Event::Order(_) | Event::Desk(_) => Ok(()),
         };
         folded.map_err(|cause| ProjectError::Unfoldable { seq: event.seq, reason: cause.to_string() })
     }

@@ -181,10 +181,13 @@ impl From<ClientRefusal> for Problem {
     fn from(refusal: ClientRefusal) -> Self {
         match refusal {
             ClientRefusal::NotOnboarded => Self::not_found(),
-            ClientRefusal::AlreadyOnboarded | ClientRefusal::Offboarded | ClientRefusal::AccountOpen(_) => {
-                Self::new(Code::Conflict, refusal.to_string())
+            ClientRefusal::AlreadyOnboarded
+            | ClientRefusal::Offboarded
+            | ClientRefusal::NotAskedToDestroy
+            | ClientRefusal::AccountOpen(_) => Self::new(Code::Conflict, refusal.to_string()),
+            ClientRefusal::NameLength(_) | ClientRefusal::Unreadable(_) | ClientRefusal::Reason => {
+                Self::invalid(refusal.to_string())
             }
-            ClientRefusal::NameLength(_) | ClientRefusal::Unreadable(_) => Self::invalid(refusal.to_string()),
         }
     }
 }

@@ -29,6 +29,8 @@ pub enum Login {
     Auth,
     /// The way onto NATS: reads every stream, changes only its own checkpoints.
     Relay,
+    /// Sealed keys of clients: reads and changes schema `vault`, and nothing else.
+    Vault,
 }
 
 /// How long the writer waits for a stream that another transaction holds, and for one statement. Its committer splits
@@ -51,8 +53,16 @@ const BY_INDEX: [(&str, &str); 2] = [("enable_seqscan", "off"), ("enable_bitmaps
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 impl Login {
-    pub const ALL: [Self; 7] =
-        [Self::Writer, Self::Projector, Self::Query, Self::AdminQuery, Self::Auditor, Self::Auth, Self::Relay];
+    pub const ALL: [Self; 8] = [
+        Self::Writer,
+        Self::Projector,
+        Self::Query,
+        Self::AdminQuery,
+        Self::Auditor,
+        Self::Auth,
+        Self::Relay,
+        Self::Vault,
+    ];
 
     /// The role's name in Postgres. One cluster serves one deployment.
     pub const fn role(self) -> &'static str {
@@ -64,6 +74,7 @@ impl Login {
             Self::Auditor => "pipelabs_auditor",
             Self::Auth => "pipelabs_auth",
             Self::Relay => "pipelabs_relay",
+            Self::Vault => "pipelabs_vault",
         }
     }
 
@@ -84,7 +95,7 @@ impl Login {
             .before_acquire(|db, kept| Box::pin(answers(db, kept.idle_for)));
         let pool = match self {
             Self::Query | Self::AdminQuery => pool.acquire_timeout(QUESTION_WAIT_MAX),
-            Self::Writer | Self::Projector | Self::Auditor | Self::Auth | Self::Relay => pool,
+            Self::Writer | Self::Projector | Self::Auditor | Self::Auth | Self::Relay | Self::Vault => pool,
         };
         pool.connect_lazy_with(self.options(owner, secret))
     }
@@ -105,7 +116,7 @@ impl Login {
             // Each question is planned for what it asks: a plan for any bot of any client would be a bad one for most.
             Self::Query | Self::AdminQuery => options.options([("plan_cache_mode", "force_custom_plan")]),
             Self::Projector => options.options(BY_INDEX),
-            Self::Auditor | Self::Auth | Self::Relay => options,
+            Self::Auditor | Self::Auth | Self::Relay | Self::Vault => options,
         }
     }
 }

@@ -113,7 +113,7 @@ impl Change {
             Event::Market(MarketEvent::MarkObserved { pair, price, at, .. }) => {
                 Some(Self::Put(Place::rate(*at, event.seq), Entry::Mark { pair: pair.clone(), price: *price }))
             }
-            Event::Client(_) | Event::Bot(_) | Event::Order(_) | Event::Desk(_) => None,
+            Event::Client(_) | Event::Bot(_) | Event::Credential(_) | Event::Order(_) | Event::Desk(_) => None,
         }
     }
 

@@ -143,7 +143,12 @@ impl Parties {
         let Some(last) = events.last().map(|event| event.seq) else { return Ok(None) };
         let marks = events.into_iter().filter_map(|event| match event.event {
             Event::Market(MarketEvent::MarkObserved { pair, price, at, .. }) => Some((pair, price, at)),
-            Event::Desk(_) | Event::Client(_) | Event::Bot(_) | Event::Ledger(_) | Event::Order(_) => None,
+            Event::Desk(_)
+            | Event::Client(_)
+            | Event::Bot(_)
+            | Event::Credential(_)
+            | Event::Ledger(_)
+            | Event::Order(_) => None,
         });
         Ok(Some((last, marks.collect())))
     }
@@ -161,6 +166,7 @@ impl Parties {
                 Event::Desk(_)
                 | Event::Client(_)
                 | Event::Bot(_)
+                | Event::Credential(_)
                 | Event::Ledger(_)
                 | Event::Market(_)
                 | Event::Order(_) => None,
