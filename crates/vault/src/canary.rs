@@ -1,5 +1,7 @@
 //! Boot: a ring that does not open what is sealed is refused at the start, and not at the first use.
 
+use std::collections::BTreeMap;
+
 use sqlx::PgPool;
 use store::Streams;
 
@@ -21,14 +23,14 @@ pub enum BootError {
          Put the missing key behind the others, comma separated, newest first",
         told(missing)
     )]
-    Missing { missing: Vec<(KekId, u64)>, ring: KeyRing },
+    Missing { missing: BTreeMap<KekId, u64>, ring: KeyRing },
     #[error("key {kek} of ENCRYPTION_KEY does not open what was sealed under it: {why}")]
     Wrong { kek: KekId, why: Unopened },
     #[error("the vault's tables could not be reached: was `pipelabs migrate` run?")]
     Database(#[from] sqlx::Error),
 }
 
-fn told(missing: &[(KekId, u64)]) -> String {
+fn told(missing: &BTreeMap<KekId, u64>) -> String {
     let each = missing.iter().map(|(kek, clients)| match clients {
         0 => format!("key {kek}"),
         clients => format!("key {kek} ({clients} clients' data keys)"),
@@ -41,13 +43,10 @@ impl Vault {
     /// to open its canary. The first process that has a key writes its canary.
     pub async fn boot(db: PgPool, ring: KeyRing, streams: Streams) -> Result<Self, BootError> {
         let canaries = canaries(&db).await?;
-        let mut missing = wrapped::in_use(&db).await?;
-        missing.extend(canaries.iter().map(|(kek, _)| (kek.clone(), 0)));
-        missing.retain(|(kek, _)| ring.key(kek.as_str()).is_none());
-        missing.dedup_by(|later, first| later.0 == first.0);
-        missing.sort();
-        missing.reverse();
-        missing.dedup_by(|later, first| later.0 == first.0);
+        let canary_alone = canaries.iter().map(|(kek, _)| (kek.clone(), 0));
+        let mut missing: BTreeMap<KekId, u64> = canary_alone.collect();
+        missing.extend(wrapped::in_use(&db).await?);
+        missing.retain(|kek, _| ring.key(kek.as_str()).is_none());
         if !missing.is_empty() {
             return Err(BootError::Missing { missing, ring });
         }

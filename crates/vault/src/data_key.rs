@@ -29,9 +29,9 @@ pub(crate) struct DataKey {
 /// What is wrapped: the key, and whose it is, because a wrapped key can be moved to any row.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Bound {
+struct Bound<'a> {
     client_id: ClientId,
-    key: Zeroizing<String>,
+    key: &'a str,
 }
 
 /// Why a wrapped key is not the client's.
@@ -55,7 +55,8 @@ impl DataKey {
 
     /// Under a key of the ring.
     pub fn wrap(&self, client: ClientId, kek: &Fernet) -> String {
-        let bound = Bound { client_id: client, key: Zeroizing::new(URL_SAFE.encode(&*self.bytes)) };
+        let key = Zeroizing::new(URL_SAFE.encode(&*self.bytes));
+        let bound = Bound { client_id: client, key: &key };
         let mut text = Zeroizing::new(Vec::with_capacity(256));
         serde_json::to_writer(&mut *text, &bound).expect("texts have a JSON form");
         kek.encrypt(&text)
@@ -64,11 +65,11 @@ impl DataKey {
     pub fn unwrap(client: ClientId, wrapped: &str, kek: &Fernet) -> Result<Self, BadWrap> {
         let unreadable = BadWrap::Misfit(Misfit::Unreadable);
         let text = token::open(kek, wrapped).map_err(BadWrap::Unopened)?;
-        let bound: Bound = serde_json::from_slice(&text).map_err(|_| unreadable)?;
+        let bound: Bound<'_> = serde_json::from_slice(&text).map_err(|_| unreadable)?;
         if bound.client_id != client {
             return Err(BadWrap::Misfit(Misfit::Client));
         }
-        let bytes = Zeroizing::new(URL_SAFE.decode(&*bound.key).map_err(|_| unreadable)?);
+        let bytes = Zeroizing::new(URL_SAFE.decode(bound.key).map_err(|_| unreadable)?);
         let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| unreadable)?;
         Ok(Self::of(Zeroizing::new(bytes)))
     }

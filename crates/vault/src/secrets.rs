@@ -26,7 +26,7 @@ impl Secrets {
         Ok(Self { exchange, market, fields })
     }
 
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, &SecretString)> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &SecretString)> {
         self.fields.iter().map(|(name, secret)| (*name, secret))
     }
 
