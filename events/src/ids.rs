@@ -90,6 +90,12 @@ impl CredentialId {
     pub fn of(client: ClientId, exchange: Exchange, market: Market) -> Self {
         Self(Uuid::new_v5(&client.0, format!("credential/{exchange}/{market}").as_bytes()))
     }
+
+    /// Where this credential of a client lets in; absent if the client cannot have it.
+    pub fn lets_into(self, client: ClientId) -> Option<(Exchange, Market)> {
+        let all = Exchange::ALL.into_iter().flat_map(|exchange| Market::ALL.map(|market| (exchange, market)));
+        all.into_iter().find(|(exchange, market)| Self::of(client, *exchange, *market) == self)
+    }
 }
 
 impl ClientId {
