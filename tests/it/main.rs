@@ -26,5 +26,6 @@ mod people;
 mod readme;
 mod relay;
 mod stack;
+mod vault;
 mod walls;
 mod worker;

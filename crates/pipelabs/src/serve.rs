@@ -22,7 +22,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::{report::print, settings::Platform};
+use crate::{
+    report::print,
+    settings::{Needs, Platform},
+};
 
 /// How often moved heads are signed.
 const SIGN_EVERY: Duration = Duration::from_secs(60);
@@ -64,9 +67,10 @@ impl Serve {
         }
     }
 
-    /// Whether one of its parts speaks with NATS.
-    pub fn needs_nats(&self) -> bool {
-        self.roles().contains(&Role::Relay)
+    /// What its parts need beside a database.
+    pub fn needs(&self) -> Needs {
+        let roles = self.roles();
+        Needs { nats: roles.contains(&Role::Relay), vault: roles.contains(&Role::Api) }
     }
 
     pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
@@ -128,7 +132,9 @@ async fn api(
         format!("port {} of {} cannot be taken: is another process on it? PORT chooses one", place.port(), place.ip())
     })?;
     let url = format!("http://{}", listener.local_addr()?);
+    let vault = platform.vault(streams.clone()).await?;
     let on = api::Foundation {
+        vault,
         streams,
         query: platform.pool(Login::Query),
         desk: platform.pool(Login::AdminQuery),

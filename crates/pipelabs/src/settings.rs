@@ -9,6 +9,7 @@ use ed25519_dalek::SigningKey;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, PgPool, postgres::PgConnectOptions};
 use store::{Login, Streams};
+use vault::{KeyRing, Vault};
 
 /// Settings, each from the environment or a flag.
 #[derive(Debug, Args)]
@@ -22,6 +23,9 @@ pub struct Settings {
     /// Ed25519 seed that signs heads, 64 hex digits
     #[arg(long, env = "AUDIT_SIGNING_KEY", hide_env_values = true, global = true)]
     audit_signing_key: Option<SecretString>,
+    /// Fernet keys that clients' secrets are sealed under, newest first, comma separated; for role api and `vault`
+    #[arg(long, env = "ENCRYPTION_KEY", hide_env_values = true, global = true)]
+    encryption_key: Option<SecretString>,
     /// The message server: nats://host:port; for role relay
     #[arg(long, env = "NATS_URL", hide_env_values = true, global = true)]
     nats_url: Option<SecretString>,
@@ -32,6 +36,13 @@ pub struct Settings {
     #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = CONNECTIONS_MAX, global = true,
           value_parser = clap::value_parser!(u32).range(2..=1_000))]
     database_connections_max: u32,
+}
+
+/// What not every part needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    pub nats: bool,
+    pub vault: bool,
 }
 
 /// Everything that is wrong with the settings.
@@ -53,6 +64,8 @@ pub struct Platform {
     pub owner: PgConnectOptions,
     pub secret: SecretString,
     pub signing_key: Option<SigningKey>,
+    /// What clients' secrets are sealed under; absent where no part asked for it.
+    pub keys: Option<KeyRing>,
     /// Where NATS answers; absent where no part asked for it.
     pub nats: Option<ServerAddr>,
     /// Messages that NATS keeps of each client at most.
@@ -63,20 +76,21 @@ pub struct Platform {
 impl Settings {
     /// The platform that the settings describe, or all that is wrong with them.
     pub fn platform(&self) -> Result<Platform, BadSettings> {
-        self.platform_with(false)
+        self.platform_with(Needs::default())
     }
 
-    /// The same, for parts that need NATS or do not.
-    pub fn platform_with(&self, needs_nats: bool) -> Result<Platform, BadSettings> {
+    /// The same, for parts that need more.
+    pub fn platform_with(&self, needs: Needs) -> Result<Platform, BadSettings> {
         let mut problems = Vec::new();
         let owner = self.owner().map_err(|problem| problems.push(problem)).ok();
         let secret = self.secret().map_err(|problem| problems.push(problem)).ok();
         let signing_key = self.signing_key().map_err(|problem| problems.push(problem)).ok();
-        let nats = needs_nats.then(|| self.nats()).transpose().map_err(|problem| problems.push(problem)).ok();
-        match (owner, secret, signing_key, nats) {
-            (Some(owner), Some(secret), Some(signing_key), Some(nats)) => {
+        let keys = needs.vault.then(|| self.keys()).transpose().map_err(|problem| problems.push(problem)).ok();
+        let nats = needs.nats.then(|| self.nats()).transpose().map_err(|problem| problems.push(problem)).ok();
+        match (owner, secret, signing_key, keys, nats) {
+            (Some(owner), Some(secret), Some(signing_key), Some(keys), Some(nats)) => {
                 let (nats_kept_max, connections_max) = (self.nats_kept_max, self.database_connections_max);
-                Ok(Platform { owner, secret, signing_key, nats, nats_kept_max, connections_max })
+                Ok(Platform { owner, secret, signing_key, keys, nats, nats_kept_max, connections_max })
             }
             _ => Err(BadSettings(problems)),
         }
@@ -87,6 +101,13 @@ impl Settings {
         let url = self.database_url.as_ref().ok_or_else(|| format!("DATABASE_URL is missing: {hint}"))?;
         // The url holds a password: nothing of it is repeated.
         PgConnectOptions::from_str(url.expose_secret()).map_err(|_| format!("DATABASE_URL cannot be read: {hint}"))
+    }
+
+    fn keys(&self) -> Result<KeyRing, String> {
+        let hint = "make one with `head -c 32 /dev/urandom | base64 | tr '+/' '-_'`, and keep it: without it nobody reads \
+                    what was sealed under it";
+        let text = self.encryption_key.as_ref().ok_or_else(|| format!("ENCRYPTION_KEY is missing: {hint}"))?;
+        KeyRing::parse(text).map_err(|bad| format!("ENCRYPTION_KEY will not do, {bad}: {hint}"))
     }
 
     fn nats(&self) -> Result<ServerAddr, String> {
@@ -134,7 +155,15 @@ const CONNECTIONS_MAX: u32 = 16;
 impl Platform {
     /// A platform whose settings come from elsewhere than the environment.
     pub fn new(owner: PgConnectOptions, secret: SecretString, signing_key: Option<SigningKey>) -> Self {
-        Self { owner, secret, signing_key, nats: None, nats_kept_max: None, connections_max: CONNECTIONS_MAX }
+        Self {
+            owner,
+            secret,
+            signing_key,
+            keys: None,
+            nats: None,
+            nats_kept_max: None,
+            connections_max: CONNECTIONS_MAX,
+        }
     }
 
     /// Whether the database answers and is migrated: told at once and in words, not after a pool has waited.
@@ -159,6 +188,12 @@ impl Platform {
         login.pool(&self.owner, &self.secret, self.connections_max)
     }
 
+    /// The vault, if the ring opens it.
+    pub async fn vault(&self, streams: Streams) -> anyhow::Result<Vault> {
+        let keys = self.keys.clone().context("ENCRYPTION_KEY is missing")?;
+        Ok(Vault::boot(self.pool(Login::Vault), keys, streams).await?)
+    }
+
     /// The way into the streams.
     pub fn streams(&self) -> Streams {
         Streams::new(self.pool(Login::Writer))
@@ -175,6 +210,7 @@ mod tests {
             database_url: some(database),
             secret_key: some(secret),
             audit_signing_key: some(signing),
+            encryption_key: None,
             nats_url: None,
             nats_kept_max: None,
             database_connections_max: 4,
@@ -193,14 +229,32 @@ mod tests {
     fn nats_is_asked_for_only_where_a_part_needs_it() {
         let good = "0123456789abcdefghijklmnopqrstuv";
         let mut settings = settings("postgres://u@127.0.0.1/d", good, "");
+        let nats = Needs { nats: true, ..Needs::default() };
         assert!(settings.platform().is_ok_and(|platform| platform.nats.is_none()));
-        let told = settings.platform_with(true).unwrap_err().to_string();
+        let told = settings.platform_with(nats).unwrap_err().to_string();
         assert!(told.contains("NATS_URL is missing"), "{told}");
         settings.nats_url = Some("nats://u:hunter22@[bad".into());
-        let told = settings.platform_with(true).unwrap_err().to_string();
+        let told = settings.platform_with(nats).unwrap_err().to_string();
         assert!(told.contains("NATS_URL cannot be read") && !told.contains("hunter22"), "{told}");
         settings.nats_url = Some("nats://127.0.0.1:4222".into());
-        assert!(settings.platform_with(true).is_ok_and(|platform| platform.nats.is_some()));
+        assert!(settings.platform_with(nats).is_ok_and(|platform| platform.nats.is_some()));
+    }
+
+    #[test]
+    fn a_key_ring_is_asked_for_only_where_a_part_opens_the_vault_and_is_not_repeated() {
+        let mut settings = settings("postgres://u@127.0.0.1/d", "0123456789abcdefghijklmnopqrstuv", "");
+        let vault = Needs { vault: true, ..Needs::default() };
+        let told = settings.platform_with(vault).unwrap_err().to_string();
+        assert!(told.contains("ENCRYPTION_KEY is missing"), "{told}");
+        for bad in ["", "hunter22-hunter22-hunter22-hunter22-hunter22-", "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="]
+        {
+            settings.encryption_key = Some(bad.into());
+            let told = settings.platform_with(vault).unwrap_err().to_string();
+            assert!(told.contains("ENCRYPTION_KEY will not do") && !told.contains("hunter22"), "{told}");
+        }
+        assert!(settings.platform().is_ok_and(|platform| platform.keys.is_none()));
+        settings.encryption_key = Some("Zm9yLXRlc3RzLW9ubHktbm90LWEtcmVhbC1rZXktMDE=".into());
+        assert!(settings.platform_with(vault).is_ok_and(|platform| platform.keys.is_some()));
     }
 
     #[test]
