@@ -19,7 +19,6 @@ create table vault.credentials (
   sealed_at     timestamptz not null default now(),
   primary key (client_id, credential_id, sealed_id)
 );
-create index credentials_unclaimed on vault.credentials (client_id, sealed_at) where not claimed;
 
 -- A known text sealed under each key of ENCRYPTION_KEY that is in use: a wrong key is found when a process starts.
 create table vault.canaries (

@@ -7,6 +7,7 @@ mod demo;
 mod design;
 mod edge;
 mod edge_commands;
+mod edge_credentials;
 mod edge_figures;
 mod edge_fresh;
 mod edge_input;

@@ -327,7 +327,22 @@ async fn what_no_event_tells_of_opens_to_nobody_and_is_swept_when_it_is_old() {
     sqlx::query(age).execute(&database.superuser()).await.unwrap();
     assert_eq!(api::sweep(&vault, &streams).await.unwrap(), 1);
     is_whole(&vault, told).await.unwrap();
-    assert!(vault.unclaimed(0).await.unwrap().is_empty());
+    assert!(vault.doubtful().await.unwrap().is_empty());
+    // Superseded values go; those in use until the new ones are active do not.
+    let newer = put(&vault, client, Exchange::Bybit, Market::Spot, "another").await;
+    let (at, sealed) = (Time::now(), told.sealed);
+    let rotated = CredentialEvent::CredentialRotated { supersedes: sealed, values: newer.values.clone(), at };
+    let (new, was) = (newer.values.sealed, AggregateRef::new("credential", told.credential));
+    let active = |sealed| CredentialEvent::CredentialActive { sealed, at };
+    let tell = |event: CredentialEvent| vec![append(client, was.clone(), event.into(), None)];
+    write(&streams, tell(active(sealed))).await;
+    write(&streams, tell(rotated)).await;
+    sqlx::query(age).execute(&database.superuser()).await.unwrap();
+    assert_eq!(api::sweep(&vault, &streams).await.unwrap(), 0);
+    write(&streams, tell(active(new))).await;
+    assert_eq!(api::sweep(&vault, &streams).await.unwrap(), 1);
+    is_whole(&vault, newer.place).await.unwrap();
+    assert!(matches!(open(&vault, told).await, Err(OpenError::NotThere(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,10 +25,8 @@ use vault::{Vault, VaultError};
 
 /// How often it is looked for what is still to be done.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// A look for orphans in so many.
+/// In one of so many looks, sealed values are swept that nobody needs.
 const SWEEP_EVERY: u32 = 720;
-/// No request takes as long: what nobody claimed by then was left behind.
-const ORPHAN_AFTER_S: i32 = 3_600;
 
 /// All that a leaving client has to be taken out of.
 #[derive(Debug, Clone)]
@@ -73,7 +71,7 @@ impl Leaving {
             if look.is_multiple_of(SWEEP_EVERY)
                 && let Err(error) = sweep(&self.vault, &self.streams).await
             {
-                tracing::warn!(error = &error as &dyn std::error::Error, "orphans of the vault are swept later");
+                tracing::warn!(error = &error as &dyn std::error::Error, "the vault is swept later");
             }
             match self.left().await {
                 Ok(clients) => {
@@ -162,15 +160,15 @@ fn unless<R: std::error::Error>(
     }
 }
 
-/// Takes sealed values away that no event tells of, and claims those that one does; how many were taken away.
+/// Takes sealed values away that nobody needs: those of which no event tells, and those that were superseded. How many.
 pub async fn sweep(vault: &Vault, streams: &Streams) -> Result<u64, LeavingError> {
     let mut swept = 0;
-    for orphan in vault.unclaimed(ORPHAN_AFTER_S).await? {
-        let place = orphan.0;
+    for doubtful in vault.doubtful().await? {
+        let place = doubtful.0;
         let (credential, _) = streams.load::<Credential>(place.client, &place.credential.to_string()).await?;
         if credential.holds(place.sealed) {
             vault.claim(place).await?;
-        } else if vault.sweep(orphan, ORPHAN_AFTER_S).await? {
+        } else if vault.sweep(doubtful).await? {
             swept += 1;
         }
     }

@@ -12,9 +12,13 @@ pub(crate) struct Row {
     pub key: Wrapped,
 }
 
-/// Values of which no event is known to tell: somebody died between the row and the event, or was refused.
+/// Values that may be of no use to anybody: no event is known to tell of them, because somebody died between the row and
+/// the event or was refused; or others of the same credential have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unclaimed(pub Place);
+pub struct Doubtful(pub Place);
+
+/// No wish is under way for so long: what is not claimed by then is an orphan.
+pub(crate) const UNDER_WAY_MAX_S: i32 = 3_600;
 
 /// Keeps values. The same ones again only become young again, so that no sweep takes them away from who is at it.
 pub(crate) async fn keep(tx: &mut PgConnection, place: Place, ciphertext: &str) -> sqlx::Result<()> {
@@ -104,14 +108,18 @@ pub(crate) async fn claim(db: impl PgExecutor<'_>, place: Place) -> sqlx::Result
     .map(drop)
 }
 
-pub(crate) async fn unclaimed(db: impl PgExecutor<'_>, older_than_s: i32) -> sqlx::Result<Vec<Unclaimed>> {
+pub(crate) async fn doubtful(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Doubtful>> {
     let rows = sqlx::query!(
         r#"
-        select client_id, credential_id, sealed_id
-          from vault.credentials
-         where not claimed and sealed_at < now() - $1::int * interval '1 second'
+        select c.client_id, c.credential_id, c.sealed_id
+          from vault.credentials c
+         where c.sealed_at < now() - $1::int * interval '1 second'
+           and (not c.claimed
+                or exists (select from vault.credentials o
+                            where o.client_id = c.client_id and o.credential_id = c.credential_id
+                              and o.sealed_id <> c.sealed_id))
         "#,
-        older_than_s
+        UNDER_WAY_MAX_S
     )
     .fetch_all(db)
     .await?;
@@ -120,57 +128,58 @@ pub(crate) async fn unclaimed(db: impl PgExecutor<'_>, older_than_s: i32) -> sql
         credential: CredentialId(row.credential_id),
         sealed: SealedId(row.sealed_id),
     });
-    Ok(place.map(Unclaimed).collect())
+    Ok(place.map(Doubtful).collect())
 }
 
-/// Takes values away of which no event tells, unless they became young again.
-pub(crate) async fn sweep(db: impl PgExecutor<'_>, place: Place, older_than_s: i32) -> sqlx::Result<bool> {
+/// Takes one set of values away, unless it became young again.
+pub(crate) async fn sweep(db: impl PgExecutor<'_>, place: Place) -> sqlx::Result<bool> {
     let swept = sqlx::query!(
         r#"
         delete from vault.credentials
          where client_id = $1 and credential_id = $2 and sealed_id = $3
-           and not claimed and sealed_at < now() - $4::int * interval '1 second'
+           and sealed_at < now() - $4::int * interval '1 second'
         "#,
         place.client.0,
         place.credential.0,
         place.sealed.0,
-        older_than_s
+        UNDER_WAY_MAX_S
     )
     .execute(db)
     .await?;
     Ok(swept.rows_affected() > 0)
 }
 
-/// Overwrites and deletes the values of a client: all of them, those of a credential, or all of it but one set.
-pub(crate) async fn forget(
-    tx: &mut PgConnection,
-    client: ClientId,
-    credential: Option<CredentialId>,
-    but: Option<SealedId>,
-) -> sqlx::Result<u64> {
-    let (credential, but) = (credential.map(|credential| credential.0), but.map(|sealed| sealed.0));
+/// Overwrites and deletes the values of a credential. One whose event may still be under way is left to the sweep: an
+/// event without its row cannot be.
+pub(crate) async fn forget(tx: &mut PgConnection, client: ClientId, credential: CredentialId) -> sqlx::Result<u64> {
     sqlx::query!(
         r#"
         update vault.credentials
            set ciphertext = ''
-         where client_id = $1 and ($2::uuid is null or credential_id = $2) and sealed_id is distinct from $3
+         where client_id = $1 and credential_id = $2
+           and (claimed or sealed_at < now() - $3::int * interval '1 second')
         "#,
         client.0,
-        credential,
-        but
+        credential.0,
+        UNDER_WAY_MAX_S
     )
     .execute(&mut *tx)
     .await?;
     let gone = sqlx::query!(
-        r#"
-        delete from vault.credentials
-         where client_id = $1 and ($2::uuid is null or credential_id = $2) and sealed_id is distinct from $3
-        "#,
+        "delete from vault.credentials where client_id = $1 and credential_id = $2 and ciphertext = ''",
         client.0,
-        credential,
-        but
+        credential.0
     )
     .execute(tx)
     .await?;
+    Ok(gone.rows_affected())
+}
+
+/// Overwrites and deletes all values of a client.
+pub(crate) async fn forget_all(tx: &mut PgConnection, client: ClientId) -> sqlx::Result<u64> {
+    sqlx::query!("update vault.credentials set ciphertext = '' where client_id = $1", client.0)
+        .execute(&mut *tx)
+        .await?;
+    let gone = sqlx::query!("delete from vault.credentials where client_id = $1", client.0).execute(tx).await?;
     Ok(gone.rows_affected())
 }

@@ -22,7 +22,7 @@ mod wrapped;
 
 pub use canary::BootError;
 pub use check::{CheckError, Checked};
-pub use kept::Unclaimed;
+pub use kept::Doubtful;
 pub use open::{OpenError, Opened};
 pub use place::Place;
 pub use ring::{BadRing, KekId, KeyRing};

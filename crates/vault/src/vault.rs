@@ -8,7 +8,7 @@ use store::Streams;
 
 use crate::{
     data_key::{BadWrap, last_four},
-    kept::{self, Unclaimed},
+    kept::{self, Doubtful},
     place::Place,
     ring::{KekId, KeyRing},
     secrets::Secrets,
@@ -76,25 +76,23 @@ impl Vault {
         Ok(kept::claim(&self.db, place).await?)
     }
 
-    /// Values that nobody claimed for so long. Whether an event tells of them is for the caller to find out.
-    pub async fn unclaimed(&self, older_than_s: i32) -> Result<Vec<Unclaimed>, VaultError> {
-        Ok(kept::unclaimed(&self.db, older_than_s).await?)
+    /// Values that may be of no use. Whether an event still needs them is for the caller to find out.
+    pub async fn doubtful(&self) -> Result<Vec<Doubtful>, VaultError> {
+        Ok(kept::doubtful(&self.db).await?)
     }
 
-    /// Takes values away that no event tells of, unless somebody is at it again; whether it did.
-    pub async fn sweep(&self, orphan: Unclaimed, older_than_s: i32) -> Result<bool, VaultError> {
-        Ok(kept::sweep(&self.db, orphan.0, older_than_s).await?)
+    /// Takes values away that no event needs, unless somebody is at them again; whether it did.
+    pub async fn sweep(&self, doubtful: Doubtful) -> Result<bool, VaultError> {
+        Ok(kept::sweep(&self.db, doubtful.0).await?)
     }
 
-    /// Shreds the values of a credential that is revoked; how many sets there were. Before the event that tells it, so
-    /// that whoever is killed in between does it again.
+    /// Shreds the values of a credential that is being revoked; how many sets there were. Before the event that tells it,
+    /// so that whoever is killed in between does it again.
     pub async fn forget(&self, client: ClientId, credential: CredentialId) -> Result<u64, VaultError> {
-        self.shred(client, Some(credential), None).await
-    }
-
-    /// Shreds what was superseded, once these values are active.
-    pub async fn forget_others(&self, place: Place) -> Result<u64, VaultError> {
-        self.shred(place.client, Some(place.credential), Some(place.sealed)).await
+        let mut tx = self.db.begin().await?;
+        let gone = kept::forget(&mut tx, client, credential).await?;
+        tx.commit().await?;
+        Ok(gone)
     }
 
     /// Shreds a client's data key and all that was sealed under it; how many sets of values there were. Done before, it
@@ -103,19 +101,7 @@ impl Vault {
         let mut tx = self.db.begin().await?;
         // First, so that what is being put meanwhile is in the table by then, or finds no key.
         wrapped::destroy(&mut tx, client).await?;
-        let gone = kept::forget(&mut tx, client, None, None).await?;
-        tx.commit().await?;
-        Ok(gone)
-    }
-
-    async fn shred(
-        &self,
-        client: ClientId,
-        credential: Option<CredentialId>,
-        but: Option<SealedId>,
-    ) -> Result<u64, VaultError> {
-        let mut tx = self.db.begin().await?;
-        let gone = kept::forget(&mut tx, client, credential, but).await?;
+        let gone = kept::forget_all(&mut tx, client).await?;
         tx.commit().await?;
         Ok(gone)
     }
