@@ -302,9 +302,9 @@ async fn a_rotation_that_is_killed_half_way_is_finished_by_the_next() {
     let desk = events_of(&database, ClientId::DESK).await;
     let begun: Vec<u64> = desk
         .iter()
-        .filter_map(|event| match event {
-            Event::Desk(DeskEvent::KeyRotationBegun { clients, .. }) => Some(*clients),
-            _ => None,
+        .filter_map(|event| {
+            let Event::Desk(DeskEvent::KeyRotationBegun { clients, .. }) = event else { return None };
+            Some(*clients)
         })
         .collect();
     assert_eq!(begun, [450, 50], "what the killed one left is told");

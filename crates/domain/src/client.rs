@@ -79,30 +79,25 @@ enum DataKey {
 impl Client {
     /// Decides a command.
     pub fn decide(&self, command: ClientCommand) -> Result<Vec<ClientEvent>, ClientRefusal> {
-        if let ClientCommand::Onboard { slug, name, reporting_currency, at } = command {
-            return self.onboard(slug, name, reporting_currency, at);
-        }
         match command {
+            ClientCommand::Onboard { slug, name, reporting_currency, at } => {
+                self.onboard(slug, name, reporting_currency, at)
+            }
+            ClientCommand::OpenAccount { exchange, account, at } => self.open(exchange, account, at),
+            ClientCommand::Rename { name, at } => {
+                self.is_with_us()?;
+                Ok(vec![ClientEvent::ClientRenamed { name: readable(name)?, at }])
+            }
             ClientCommand::Offboard { reason, destroy_data_key, at } => self.offboard(reason, destroy_data_key, at),
             ClientCommand::ConfirmDataKeyDestroyed { at } => self.confirm_destroyed(at),
-            command => self.of_ours(command),
         }
     }
 
-    /// What is wanted of a client that is with us.
-    fn of_ours(&self, command: ClientCommand) -> Result<Vec<ClientEvent>, ClientRefusal> {
+    fn open(&self, exchange: Exchange, account: AccountName, at: Time) -> Result<Vec<ClientEvent>, ClientRefusal> {
         self.is_with_us()?;
-        match command {
-            ClientCommand::OpenAccount { exchange, .. } if self.accounts.contains(&exchange) => {
-                Err(ClientRefusal::AccountOpen(exchange))
-            }
-            ClientCommand::OpenAccount { exchange, account, at } => {
-                Ok(vec![ClientEvent::AccountOpened { exchange, account, at }])
-            }
-            ClientCommand::Rename { name, at } => Ok(vec![ClientEvent::ClientRenamed { name: readable(name)?, at }]),
-            ClientCommand::Onboard { .. }
-            | ClientCommand::Offboard { .. }
-            | ClientCommand::ConfirmDataKeyDestroyed { .. } => Err(ClientRefusal::AlreadyOnboarded),
+        match self.accounts.contains(&exchange) {
+            true => Err(ClientRefusal::AccountOpen(exchange)),
+            false => Ok(vec![ClientEvent::AccountOpened { exchange, account, at }]),
         }
     }
 

@@ -49,13 +49,13 @@ impl DataKey {
     }
 
     fn of(bytes: Zeroizing<[u8; 32]>) -> Self {
-        let text = Zeroizing::new(URL_SAFE.encode(&*bytes));
+        let text = Zeroizing::new(URL_SAFE.encode(bytes.as_slice()));
         Self { fernet: Fernet::new(&text).expect("32 bytes make a key"), bytes }
     }
 
     /// Under a key of the ring.
     pub fn wrap(&self, client: ClientId, kek: &Fernet) -> String {
-        let key = Zeroizing::new(URL_SAFE.encode(&*self.bytes));
+        let key = Zeroizing::new(URL_SAFE.encode(self.bytes.as_slice()));
         let bound = Bound { client_id: client, key: &key };
         let mut text = Zeroizing::new(Vec::with_capacity(256));
         serde_json::to_writer(&mut *text, &bound).expect("texts have a JSON form");

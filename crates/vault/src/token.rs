@@ -1,6 +1,7 @@
 //! Fernet tokens, opened so that the plaintext is wiped and a wrong clock is not taken for a wrong key.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE};
+use events::Time;
 use fernet::Fernet;
 use zeroize::Zeroizing;
 
@@ -28,7 +29,7 @@ pub(crate) fn open(key: &Fernet, token: &str) -> Result<Zeroizing<Vec<u8>>, Unop
 fn ahead_s(token: &str) -> Option<u64> {
     let bytes = URL_SAFE.decode(token).ok()?;
     let stamp = u64::from_be_bytes(bytes.get(1..9)?.try_into().ok()?);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    let now = u64::try_from(Time::now().millis() / 1_000).ok()?;
     stamp.checked_sub(now).filter(|ahead_s| *ahead_s > CLOCK_SKEW_MAX_S)
 }
 
