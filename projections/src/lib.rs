@@ -6,6 +6,7 @@
 pub mod bots;
 pub mod checkpoints;
 pub mod clients;
+pub mod credentials;
 pub mod desk;
 pub mod fills;
 pub mod only;
@@ -40,6 +41,7 @@ pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
         Worker::<orders::Orders>::boxed(db, &counting),
         Worker::<bots::Bots>::boxed(db, &counting),
         Worker::<clients::Clients>::boxed(db, &counting),
+        Worker::<credentials::Credentials>::boxed(db, &counting),
         Worker::<overview::Overview>::boxed(db, &counting),
     ]
 }

@@ -94,7 +94,8 @@ impl Projection for Portfolio {
             | Event::Bot(_)
             | Event::Order(_)
             | Event::Desk(_)
-            | Event::Account(_) => Ok(()),
+            | Event::Account(_)
+            | Event::Credential(_) => Ok(()),
         };
         folded.map_err(|cause| ProjectError::Unfoldable { seq: event.seq, reason: cause.to_string() })
     }

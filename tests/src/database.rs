@@ -16,6 +16,10 @@ use crate::world::{Servers, TEMPLATE, binary};
 pub const SECRET: &str = "0123456789-for-tests-only-abcdefgh";
 pub const SIGNING_KEY: &str = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20";
 
+/// Fernet keys whose 32 bytes say what they are.
+pub const ENCRYPTION_KEY: &str = "Zm9yLXRlc3RzLW9ubHktbm90LWEtcmVhbC1rZXktMDE=";
+pub const NEWER_ENCRYPTION_KEY: &str = "Zm9yLXRlc3RzLW9ubHktbm90LWEtcmVhbC1rZXktMDI=";
+
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// A fresh, migrated database.
@@ -95,6 +99,7 @@ impl Database {
             .env("DATABASE_URL", &self.url)
             .env("SECRET_KEY", self.secret.expose_secret())
             .env("AUDIT_SIGNING_KEY", SIGNING_KEY)
+            .env("ENCRYPTION_KEY", ENCRYPTION_KEY)
             .env("NATS_URL", &self.nats_url)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());

@@ -7,7 +7,7 @@ mod own_nats;
 mod served;
 mod world;
 
-pub use database::{Database, SECRET, SIGNING_KEY};
+pub use database::{Database, ENCRYPTION_KEY, NEWER_ENCRYPTION_KEY, SECRET, SIGNING_KEY};
 pub use differences::differences;
 pub use on_nats::{arrived, differences_on_nats, jetstream};
 pub use own_nats::OwnNats;

@@ -10,7 +10,10 @@ use utoipa::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{Parts, admin, auth, bots, events, fills, health, live, orders, pnl, portfolio, problem::ProblemBody};
+use crate::{
+    Parts, admin, auth, bots, credentials, events, exchanges, fills, health, live, orders, pnl, portfolio,
+    problem::ProblemBody,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -44,6 +47,8 @@ fn described() -> OpenApiRouter<Parts> {
         auth::routes(),
         portfolio::routes(),
         bots::routes(),
+        credentials::routes(),
+        exchanges::routes(),
         orders::routes(),
         fills::routes(),
         pnl::routes(),

@@ -2,6 +2,7 @@
 
 pub mod bot;
 pub mod client;
+pub mod credential;
 pub mod ledger;
 
 /// Puts a pure decision behind cqrs-es: what is decided is written to the sink, which applies it.

@@ -164,9 +164,13 @@ async fn recorded(
     let events = mandate.means.streams.numbered(mandate.client, &numbers).await?;
     let facts = events.into_iter().filter_map(|recorded| match recorded.event {
         Event::Ledger(fact) => Some((recorded.seq, fact)),
-        Event::Client(_) | Event::Bot(_) | Event::Market(_) | Event::Order(_) | Event::Desk(_) | Event::Account(_) => {
-            None
-        }
+        Event::Client(_)
+        | Event::Bot(_)
+        | Event::Credential(_)
+        | Event::Market(_)
+        | Event::Order(_)
+        | Event::Desk(_)
+        | Event::Account(_) => None,
     });
     Ok(facts.collect())
 }

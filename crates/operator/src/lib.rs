@@ -8,6 +8,7 @@ mod archive;
 mod carry_out;
 mod collect;
 mod config;
+mod connect;
 mod deploy;
 mod evidence;
 mod facts;

@@ -8,6 +8,7 @@ use hummingbot::{Hummingbot, mqtt::Bots};
 use sqlx::PgPool;
 use store::{Cause, ExecuteError, Fence, ReadError, Streams};
 use tokio::{sync::watch, time::Instant};
+use vault::Vault;
 
 use crate::{keep::Gate, operator::Settings, switchboard::Switchboard};
 
@@ -21,6 +22,7 @@ pub(crate) struct Means {
     pub query: PgPool,
     pub hummingbot: Hummingbot,
     pub bots: Bots,
+    pub vault: Vault,
     pub switchboard: Switchboard,
     pub settings: Settings,
 }

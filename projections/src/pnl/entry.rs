@@ -118,7 +118,8 @@ impl Change {
             | Event::Bot(_)
             | Event::Order(_)
             | Event::Desk(_)
-            | Event::Account(_) => None,
+            | Event::Account(_)
+            | Event::Credential(_) => None,
         }
     }
 

@@ -147,6 +147,7 @@ impl Parties {
             | Event::Desk(_)
             | Event::Client(_)
             | Event::Account(_)
+            | Event::Credential(_)
             | Event::Bot(_)
             | Event::Ledger(_)
             | Event::Order(_) => None,
@@ -167,6 +168,7 @@ impl Parties {
                 Event::Desk(_)
                 | Event::Client(_)
                 | Event::Bot(_)
+                | Event::Credential(_)
                 | Event::Ledger(_)
                 | Event::Account(_)
                 | Event::Market(_)
