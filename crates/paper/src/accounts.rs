@@ -119,10 +119,7 @@ async fn add_credential(
     Ok(answer(StatusCode::CREATED, &json!({"message": "Connector credentials added successfully."})))
 }
 
-async fn delete_credential(
-    State(worlds): State<Worlds>,
-    Path((account, connector)): Path<(String, String)>,
-) -> Answer {
+async fn delete_credential(State(worlds): State<Worlds>, Path((account, connector)): Path<(String, String)>) -> Answer {
     let gone = worlds.lock().accounts.credentials.remove(&(account, connector));
     match gone {
         Some(_) => ok(&json!({"message": "Credential deleted successfully."})),

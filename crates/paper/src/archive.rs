@@ -43,7 +43,8 @@ async fn read(
     let mut form = Form::query(query);
     let (limit, offset) = (form.whole("limit").unwrap_or(100), form.whole("offset").unwrap_or_default());
     form.done()?;
-    let page = Page { limit: usize::try_from(limit).unwrap_or_default(), offset: usize::try_from(offset).unwrap_or_default() };
+    let page =
+        Page { limit: usize::try_from(limit).unwrap_or_default(), offset: usize::try_from(offset).unwrap_or_default() };
     let world = worlds.lock();
     reachable(&world)?;
     let bot = world.bots.values().find(|bot| bot.archived && archive_path(&bot.name) == path);

@@ -98,14 +98,7 @@ pub(crate) struct Wish {
 
 impl Controller {
     pub(crate) fn new(id: &str, config: Value, style: Style) -> Self {
-        Self {
-            id: id.to_owned(),
-            config,
-            style,
-            levels: BTreeMap::new(),
-            taken: None,
-            figures: Figures::default(),
-        }
+        Self { id: id.to_owned(), config, style, levels: BTreeMap::new(), taken: None, figures: Figures::default() }
     }
 }
 

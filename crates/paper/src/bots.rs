@@ -225,7 +225,11 @@ async fn status(State(worlds): State<Worlds>, Path(bot): Path<String>) -> Answer
     ok(&json!({"status": "success", "data": data}))
 }
 
-async fn history(State(worlds): State<Worlds>, Path(bot): Path<String>, Query(query): Query<Vec<(String, String)>>) -> Answer {
+async fn history(
+    State(worlds): State<Worlds>,
+    Path(bot): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Answer {
     let mut form = Form::query(query);
     form.whole("days");
     form.done()?;

@@ -41,7 +41,11 @@ const LOOKS_MAX: u32 = 1_000;
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerFault {
     #[error("could not listen for MQTT on {addr}")]
-    Listen { addr: SocketAddr, #[source] cause: io::Error },
+    Listen {
+        addr: SocketAddr,
+        #[source]
+        cause: io::Error,
+    },
     #[error("the broker did not begin to listen on {addr}")]
     Silent { addr: SocketAddr },
     #[error("the broker did not take our own link")]
@@ -164,13 +168,8 @@ fn config(listen: SocketAddr) -> Config {
         external_auth: None,
         dynamic_filters: true,
     };
-    let server = ServerSettings {
-        name: "paper-mqtt".to_owned(),
-        listen,
-        tls: None,
-        next_connection_delay_ms: 1,
-        connections,
-    };
+    let server =
+        ServerSettings { name: "paper-mqtt".to_owned(), listen, tls: None, next_connection_delay_ms: 1, connections };
     Config {
         router: RouterConfig {
             max_connections: 1_000,

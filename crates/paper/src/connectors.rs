@@ -26,7 +26,8 @@ pub(crate) fn routes() -> Router<Worlds> {
 /// A connector's credential fields, and whether each must be there.
 pub(crate) fn fields_of(exchange: Exchange, market: Market) -> Vec<(&'static str, bool)> {
     let required = exchange.credential_fields(market).iter().map(|name| (*name, true));
-    let optional = (exchange == Exchange::Okx && market == Market::Spot).then_some(("okx_registration_sub_domain", false));
+    let optional =
+        (exchange == Exchange::Okx && market == Market::Spot).then_some(("okx_registration_sub_domain", false));
     required.chain(optional).collect()
 }
 
@@ -38,11 +39,8 @@ pub(crate) fn key_field(exchange: Exchange, market: Market) -> &'static str {
 
 /// What Python says when a connector is made without its keys.
 pub(crate) fn class_missing(exchange: Exchange, market: Market, missing: &[&str]) -> String {
-    let name: String = exchange
-        .name()
-        .split('_')
-        .map(|part| format!("{}{}", part[..1].to_uppercase(), &part[1..]))
-        .collect();
+    let name: String =
+        exchange.name().split('_').map(|part| format!("{}{}", part[..1].to_uppercase(), &part[1..])).collect();
     let class = match market {
         Market::Spot => format!("{name}Exchange"),
         Market::Perp => format!("{name}PerpetualDerivative"),

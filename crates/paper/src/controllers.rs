@@ -93,18 +93,13 @@ async fn live(State(worlds): State<Worlds>, Path(bot): Path<String>) -> Answer {
     ok(&configs.collect())
 }
 
-async fn live_save(
-    State(worlds): State<Worlds>,
-    Path((bot, name)): Path<(String, String)>,
-    body: Bytes,
-) -> Answer {
+async fn live_save(State(worlds): State<Worlds>, Path((bot, name)): Path<(String, String)>, body: Bytes) -> Answer {
     let fields = Form::body(&body)?.fields().clone();
     let mut world = worlds.lock();
     let found = world.bots.get_mut(&bot).filter(|bot| !bot.archived).ok_or_else(|| no_bot(&bot))?;
     let controller = found.controllers.iter_mut().find(|controller| controller.id == name);
-    let controller = controller.ok_or_else(|| {
-        Refused::missing(format!("Controller configuration '{name}' not found for bot '{bot}'"))
-    })?;
+    let controller = controller
+        .ok_or_else(|| Refused::missing(format!("Controller configuration '{name}' not found for bot '{bot}'")))?;
     if let Some(config) = controller.config.as_object_mut() {
         config.extend(fields);
     }

@@ -24,7 +24,8 @@ pub(crate) fn quotient(above: Decimal, below: Decimal) -> Decimal {
 /// The largest multiple of `step` that is not above `value`, which is not below zero.
 pub(crate) fn floor_to(value: Decimal, step: Decimal) -> Decimal {
     let steps = quotient(value, step).rounded(12).to_string();
-    let whole: Decimal = steps.split('.').next().and_then(|whole| whole.parse().ok()).expect("a decimal has a whole part");
+    let whole: Decimal =
+        steps.split('.').next().and_then(|whole| whole.parse().ok()).expect("a decimal has a whole part");
     product(whole, step)
 }
 

@@ -164,5 +164,9 @@ impl Dice {
 
 /// The value of the longest beginning of a path that is listed.
 fn longest<T: Copy>(by_path: &BTreeMap<String, T>, path: &str) -> Option<T> {
-    by_path.iter().filter(|(start, _)| path.starts_with(start.as_str())).max_by_key(|(start, _)| start.len()).map(|(_, v)| *v)
+    by_path
+        .iter()
+        .filter(|(start, _)| path.starts_with(start.as_str()))
+        .max_by_key(|(start, _)| start.len())
+        .map(|(_, v)| *v)
 }

@@ -102,6 +102,9 @@ mod tests {
 
     #[test]
     fn a_text_is_spaced_as_python_spaces_it() {
-        assert_eq!(dumps(&serde_json::json!({"a": [1, null], "b": {"c": "d"}})), r#"{"a": [1, null], "b": {"c": "d"}}"#);
+        assert_eq!(
+            dumps(&serde_json::json!({"a": [1, null], "b": {"c": "d"}})),
+            r#"{"a": [1, null], "b": {"c": "d"}}"#
+        );
     }
 }

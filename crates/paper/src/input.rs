@@ -66,7 +66,9 @@ impl Form {
     pub(crate) fn body(body: &Bytes) -> Result<Self, Refused> {
         let unprocessable = |wrong: Value| Refused::Detail(StatusCode::UNPROCESSABLE_ENTITY, json!([wrong]));
         if body.is_empty() {
-            return Err(unprocessable(json!({"type": "missing", "loc": ["body"], "msg": "Field required", "input": null})));
+            return Err(unprocessable(
+                json!({"type": "missing", "loc": ["body"], "msg": "Field required", "input": null}),
+            ));
         }
         match serde_json::from_slice(body) {
             Ok(Value::Object(fields)) => Ok(Self { place: "body", fields, wrong: Vec::new() }),
@@ -140,7 +142,8 @@ impl Form {
             return String::new();
         }
         let given = self.get(name).clone();
-        let text = given.as_str().or(default.filter(|_| !self.fields.contains_key(name))).unwrap_or_default().to_owned();
+        let text =
+            given.as_str().or(default.filter(|_| !self.fields.contains_key(name))).unwrap_or_default().to_owned();
         if !allowed.contains(&text.as_str()) {
             let quoted: Vec<String> = allowed.iter().map(|word| format!("'{word}'")).collect();
             let (last, first) = quoted.split_last().expect("something is allowed");
@@ -196,7 +199,9 @@ impl Form {
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let value = self.get(name).clone();
         let texts = match &value {
-            Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>(),
+            Value::Array(items) => {
+                items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+            }
             Value::Null => return None,
             Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => None,
         };

@@ -47,9 +47,7 @@ async fn order_book(State(worlds): State<Worlds>, body: Bytes) -> Answer {
     let standing = world.standing(&venue);
     let side = |side: Side| {
         let levels = standing.levels(side, usize::try_from(depth).unwrap_or(1));
-        let level = |(price, amount): (Decimal, Decimal)| {
-            json!({"price": floats::number(price), "amount": floats::number(amount)})
-        };
+        let level = |(price, amount): (Decimal, Decimal)| json!({"price": floats::number(price), "amount": floats::number(amount)});
         Value::Array(levels.into_iter().map(level).collect())
     };
     let (bids, asks) = (side(Side::Sell), side(Side::Buy));

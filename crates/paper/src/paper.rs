@@ -45,7 +45,11 @@ pub struct Paper {
 #[derive(Debug, thiserror::Error)]
 pub enum PaperFault {
     #[error("could not listen for HTTP on {addr}")]
-    Listen { addr: SocketAddr, #[source] cause: io::Error },
+    Listen {
+        addr: SocketAddr,
+        #[source]
+        cause: io::Error,
+    },
     #[error("could not start the broker")]
     Broker(#[from] BrokerFault),
     #[error("could not list a market")]

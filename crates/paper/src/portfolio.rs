@@ -82,12 +82,13 @@ impl World {
             if wanted(accounts, &account) && wanted(connectors, &connector) {
                 let wallet = self.exchanges.wallets.get(&credential.wallet).cloned().unwrap_or_default();
                 let exchange = credential.wallet.exchange;
-                let holdings = wallet.units.iter().filter(|(_, units)| !units.is_zero()).map(|(token, units)| Holding {
-                    token: token.clone(),
-                    units: *units,
-                    price: self.price(exchange, token),
-                    available: wallet.available(token),
-                });
+                let holdings =
+                    wallet.units.iter().filter(|(_, units)| !units.is_zero()).map(|(token, units)| Holding {
+                        token: token.clone(),
+                        units: *units,
+                        price: self.price(exchange, token),
+                        available: wallet.available(token),
+                    });
                 let holdings = holdings.collect();
                 state.entry(account).or_default().insert(connector, holdings);
             }
@@ -193,7 +194,8 @@ async fn distribution(State(worlds): State<Worlds>, body: Bytes) -> Answer {
     let all = worth(state.values().flat_map(BTreeMap::values).flatten());
     let mut tokens: BTreeMap<&str, Vec<(&str, &str, &Holding)>> = BTreeMap::new();
     for (account, connectors) in &state {
-        for (connector, holding) in connectors.iter().flat_map(|(name, owned)| owned.iter().map(move |one| (name, one))) {
+        for (connector, holding) in connectors.iter().flat_map(|(name, owned)| owned.iter().map(move |one| (name, one)))
+        {
             tokens.entry(&holding.token).or_default().push((account, connector, holding));
         }
     }

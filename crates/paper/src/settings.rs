@@ -65,8 +65,12 @@ pub struct MarketSettings {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FeedSettings {
     /// Files, played one after the other and then again.
-    Tape { paths: Vec<PathBuf> },
-    Walk { prints_per_second: u32 },
+    Tape {
+        paths: Vec<PathBuf>,
+    },
+    Walk {
+        prints_per_second: u32,
+    },
     /// Nothing moves but what `/paper/prints` injects.
     Still,
 }

@@ -45,7 +45,8 @@ struct Asked {
 
 fn asked(body: &Bytes) -> Result<(Asked, serde_json::Map<String, Value>), Refused> {
     let mut form = Form::body(body)?;
-    let (account, connector, pair) = (form.text("account_name"), form.text("connector_name"), form.text("trading_pair"));
+    let (account, connector, pair) =
+        (form.text("account_name"), form.text("connector_name"), form.text("trading_pair"));
     let side = form.one_of("trade_type", &["BUY", "SELL"], None);
     let amount = form.exact_required("amount");
     let kind = form.one_of("order_type", &["LIMIT", "MARKET", "LIMIT_MAKER"], Some("LIMIT"));

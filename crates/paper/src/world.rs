@@ -297,7 +297,14 @@ impl World {
                     wallet.add(pair.quote(), amount);
                 }
                 let (wallet, at) = (key.clone(), self.now);
-                self.exchanges.truth.funding.push(Funding { wallet, pair, rate, amount, position: position.amount, at });
+                self.exchanges.truth.funding.push(Funding {
+                    wallet,
+                    pair,
+                    rate,
+                    amount,
+                    position: position.amount,
+                    at,
+                });
             }
         }
     }

@@ -119,7 +119,11 @@ pub(crate) fn completed(order: &Order, ticked: Time) -> String {
 }
 
 pub(crate) fn cancelled(order: &Order, ticked: Time) -> String {
-    event(ticked, "OrderCancelled", &format!(r#""order_id":"{}","exchange_order_id":"{}""#, order.id, order.exchange_id))
+    event(
+        ticked,
+        "OrderCancelled",
+        &format!(r#""order_id":"{}","exchange_order_id":"{}""#, order.id, order.exchange_id),
+    )
 }
 
 pub(crate) fn heartbeat(at: Time) -> String {

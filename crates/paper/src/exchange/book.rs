@@ -91,7 +91,8 @@ impl Standing {
     }
 
     pub(crate) fn shock(&mut self, percent: Decimal, prints: u32) {
-        let part = quotient(product(product(self.factor, percent), Decimal::new(1, 2)), Decimal::from_int(prints.into()));
+        let part =
+            quotient(product(product(self.factor, percent), Decimal::new(1, 2)), Decimal::from_int(prints.into()));
         self.shock = Some(Shock { a_print: part.rounded(12), prints });
     }
 

@@ -29,7 +29,11 @@ pub(crate) struct Tape {
 #[derive(Debug, thiserror::Error)]
 pub enum TapeFault {
     #[error("could not read the tape {path}")]
-    Unread { path: PathBuf, #[source] cause: io::Error },
+    Unread {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
     #[error("line {line} of the tape {path} is neither a B nor a T line: {text:?}")]
     BadLine { path: PathBuf, line: usize, text: String },
     #[error("the tape {path} has no lines")]
@@ -78,8 +82,11 @@ fn read_file(path: &Path, lines: &mut Vec<(i64, Tick)>) -> Result<(), TapeFault>
     let file = File::open(path).map_err(unread)?;
     for (at, line) in BufReader::new(MultiGzDecoder::new(file)).lines().enumerate() {
         let text = line.map_err(unread)?;
-        let line =
-            parse(&text).ok_or_else(|| TapeFault::BadLine { path: path.to_owned(), line: at + 1, text: text.clone() })?;
+        let line = parse(&text).ok_or_else(|| TapeFault::BadLine {
+            path: path.to_owned(),
+            line: at + 1,
+            text: text.clone(),
+        })?;
         lines.push(line);
     }
     Ok(())

@@ -22,9 +22,9 @@ impl Walk {
     pub(crate) fn new(venue: &Venue, listing: &Listing, seed: u64, prints_per_second: u32) -> Self {
         let name = format!("{}/{}/{}", venue.exchange, venue.market, venue.pair);
         // FNV-1a: each market walks its own way, in every build the same.
-        let own = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let own = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         Self {
             rng: StdRng::seed_from_u64(seed ^ own),
             price: listing.price,

@@ -186,11 +186,16 @@ fn trade_row(fill: &crate::truth::Fill, order: &Order) -> (String, Value) {
 }
 
 /// Accounts that hold this wallet's key on a perpetual connector.
-fn holders<'a>(world: &'a World, filter: &'a Filter) -> impl Iterator<Item = (&'a str, &'a str, &'a crate::exchange::wallet::WalletKey)> {
+fn holders<'a>(
+    world: &'a World,
+    filter: &'a Filter,
+) -> impl Iterator<Item = (&'a str, &'a str, &'a crate::exchange::wallet::WalletKey)> {
     let all = world.accounts.credentials.iter();
     all.filter(|((_, connector), _)| connector.ends_with("_perpetual"))
-        .filter(|((account, connector), _)| filter.accounts.as_ref().is_none_or(|names| names.contains(account))
-            && filter.connectors.as_ref().is_none_or(|names| names.contains(connector)))
+        .filter(|((account, connector), _)| {
+            filter.accounts.as_ref().is_none_or(|names| names.contains(account))
+                && filter.connectors.as_ref().is_none_or(|names| names.contains(connector))
+        })
         .map(|((account, connector), credential)| (account.as_str(), connector.as_str(), &credential.wallet))
 }
 
