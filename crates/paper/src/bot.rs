@@ -34,6 +34,8 @@ pub(crate) struct Bot {
     pub strategy: &'static str,
     pub controllers: Vec<Controller>,
     pub life: Life,
+    /// How often its strategy was started.
+    pub starts: u32,
     /// The last tick of its clock: what it takes for the time.
     pub ticked: Time,
     /// What it saw itself, and therefore has in its database.
@@ -113,6 +115,7 @@ impl Bot {
             strategy,
             controllers: Vec::new(),
             life: Life::Running,
+            starts: 0,
             ticked: at,
             fills: Vec::new(),
             orders: Vec::new(),

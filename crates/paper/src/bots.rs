@@ -6,7 +6,6 @@ use axum::{
     Router,
     body::Bytes,
     extract::{Path, Query, State},
-    http::StatusCode,
     routing::{get, post},
 };
 use events::Time;
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     bot::words,
     floats,
-    input::{Answer, Form, Refused, ok},
+    input::{Answer, Form, ok},
     server::Worlds,
     world::World,
 };
@@ -381,10 +380,4 @@ async fn containers(State(worlds): State<Worlds>, Query(query): Query<Vec<(Strin
         .map(|bot| json!({"id": bot.mark(), "name": *bot.name, "status": "running", "image": IMAGE}))
         .collect();
     ok(&Value::Array(rows))
-}
-
-/// A bot that must be there.
-pub(crate) fn known(world: &World, bot: &str) -> Result<(), Refused> {
-    let there = world.bots.contains_key(bot);
-    if there { Ok(()) } else { Err(Refused::new(StatusCode::NOT_FOUND, format!("Bot {bot} not found"))) }
 }

@@ -49,7 +49,7 @@ pub enum BrokerFault {
     #[error("the broker did not begin to listen on {addr}")]
     Silent { addr: SocketAddr },
     #[error("the broker did not take our own link")]
-    Link(#[source] LinkError),
+    Link(#[source] Box<LinkError>),
 }
 
 /// The door and what is behind it.
@@ -132,6 +132,11 @@ impl Broker {
     }
 }
 
+/// The fault carries what could not be sent: too much to be moved around.
+fn link_fault(cause: LinkError) -> BrokerFault {
+    BrokerFault::Link(Box::new(cause))
+}
+
 async fn listen(addr: SocketAddr) -> Result<TcpListener, BrokerFault> {
     TcpListener::bind(addr).await.map_err(|cause| BrokerFault::Listen { addr, cause })
 }
@@ -141,9 +146,9 @@ async fn behind() -> Result<(SocketAddr, LinkTx, LinkRx), BrokerFault> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let addr = listen(any).await?.local_addr().map_err(|cause| BrokerFault::Listen { addr: any, cause })?;
     let mut broker = rumqttd::Broker::new(config(addr));
-    let (mut tx, rx) = broker.link("paper").map_err(BrokerFault::Link)?;
+    let (mut tx, rx) = broker.link("paper").map_err(link_fault)?;
     for command in COMMANDS {
-        tx.subscribe(format!("hbot/+/{command}")).map_err(BrokerFault::Link)?;
+        tx.subscribe(format!("hbot/+/{command}")).map_err(link_fault)?;
     }
     thread::spawn(move || {
         if let Err(cause) = broker.start() {

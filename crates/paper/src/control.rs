@@ -12,7 +12,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    bots::known,
     exchange::{book::Tick, from_connector},
     faults::{Dice, Faults},
     input::{Answer, Refused, ok},
@@ -45,8 +44,11 @@ fn read<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|cause| Refused::bad(cause.to_string()))
 }
 
-fn done(world: &World) -> Answer {
-    ok(&json!({"now_ms": world.now.millis()}))
+/// It happened, and what the bots said of it has reached the broker.
+async fn done(worlds: &Worlds) -> Answer {
+    let reached = worlds.lock().reached();
+    reached.await.map_err(|_| Refused::Plain500)?;
+    ok(&json!({"now_ms": worlds.lock().now.millis()}))
 }
 
 async fn told(State(worlds): State<Worlds>) -> Answer {
@@ -54,7 +56,7 @@ async fn told(State(worlds): State<Worlds>) -> Answer {
 }
 
 async fn now(State(worlds): State<Worlds>) -> Answer {
-    done(&worlds.lock())
+    done(&worlds).await
 }
 
 fn faults_told(faults: &Faults) -> Value {
@@ -106,14 +108,13 @@ async fn step(State(worlds): State<Worlds>, body: Bytes) -> Answer {
         }
     });
     stepped.await.map_err(|_| Refused::Plain500)?;
-    done(&worlds.lock())
+    done(&worlds).await
 }
 
 async fn list_market(State(worlds): State<Worlds>, body: Bytes) -> Answer {
     let market: MarketSettings = read(&body)?;
-    let mut world = worlds.lock();
-    world.list(&market).map_err(|fault| Refused::bad(fault.to_string()))?;
-    done(&world)
+    worlds.lock().list(&market).map_err(|fault| Refused::bad(fault.to_string()))?;
+    done(&worlds).await
 }
 
 /// Which market is meant, in the words of the API.
@@ -135,9 +136,8 @@ struct Shock {
 async fn shock(State(worlds): State<Worlds>, body: Bytes) -> Answer {
     let shock: Shock = read(&body)?;
     let venue = venue(&shock.connector, &shock.trading_pair)?;
-    let mut world = worlds.lock();
-    world.standing(&venue).shock(shock.percent, shock.prints.max(1));
-    done(&world)
+    worlds.lock().standing(&venue).shock(shock.percent, shock.prints.max(1));
+    done(&worlds).await
 }
 
 #[derive(Deserialize)]
@@ -153,25 +153,29 @@ struct Print {
     amount: Decimal,
 }
 
+impl World {
+    fn print(&mut self, venue: &Venue, prints: &[Print]) {
+        let step = self.standing(venue).listing.price_step;
+        for Print { price, amount } in prints {
+            self.move_market(venue, Tick::Print { price: *price, amount: *amount });
+            let (bid, ask) = (crate::exact::difference(*price, step), crate::exact::sum(*price, step));
+            self.move_market(venue, Tick::Best { bid, ask });
+        }
+    }
+}
+
 /// Prints that happen now; best prices stand around the last one until the feed says otherwise.
 async fn prints(State(worlds): State<Worlds>, body: Bytes) -> Answer {
     let asked: Prints = read(&body)?;
     let venue = venue(&asked.connector, &asked.trading_pair)?;
-    let mut world = worlds.lock();
-    let step = world.standing(&venue).listing.price_step;
-    for Print { price, amount } in asked.prints {
-        world.move_market(&venue, Tick::Print { price, amount });
-        let (bid, ask) = (crate::exact::difference(price, step), crate::exact::sum(price, step));
-        world.move_market(&venue, Tick::Best { bid, ask });
-    }
-    done(&world)
+    worlds.lock().print(&venue, &asked.prints);
+    done(&worlds).await
 }
 
 /// Positions are paid for now, besides each eight hours.
 async fn funding(State(worlds): State<Worlds>) -> Answer {
-    let mut world = worlds.lock();
-    world.pay_funding();
-    done(&world)
+    worlds.lock().pay_funding();
+    done(&worlds).await
 }
 
 #[derive(Deserialize)]
@@ -181,10 +185,10 @@ struct KillBot {
 
 async fn kill_bot(State(worlds): State<Worlds>, body: Bytes) -> Answer {
     let KillBot { bot } = read(&body)?;
-    let mut world = worlds.lock();
-    known(&world, &bot)?;
-    world.kill(&bot);
-    done(&world)
+    if !worlds.lock().kill(&bot) {
+        return Err(Refused::missing(format!("Bot {bot} not found")));
+    }
+    done(&worlds).await
 }
 
 async fn broker_restart(State(worlds): State<Worlds>) -> Answer {
@@ -194,11 +198,11 @@ async fn broker_restart(State(worlds): State<Worlds>) -> Answer {
 
 async fn broker_stop(State(worlds): State<Worlds>) -> Answer {
     worlds.broker.go_down().await;
-    done(&worlds.lock())
+    done(&worlds).await
 }
 
 async fn broker_start(State(worlds): State<Worlds>) -> Answer {
     let up = worlds.broker.come_up().await;
     up.map_err(|fault| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()))?;
-    done(&worlds.lock())
+    done(&worlds).await
 }

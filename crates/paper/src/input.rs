@@ -126,7 +126,7 @@ impl Form {
         match self.get(name).clone() {
             Value::String(text) => text,
             Value::Null if !self.fields.contains_key(name) => default.to_owned(),
-            other => {
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 self.complain("string_type", name, "Input should be a valid string", &other, None);
                 String::new()
             }
@@ -160,7 +160,7 @@ impl Form {
             Value::String(text) if ["true", "1", "True"].contains(&text.as_str()) => true,
             Value::String(text) if ["false", "0", "False"].contains(&text.as_str()) => false,
             Value::Null if !self.fields.contains_key(name) => default,
-            other => {
+            other @ (Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
                 let message = "Input should be a valid boolean, unable to interpret input";
                 self.complain("bool_parsing", name, message, &other, None);
                 default
@@ -173,7 +173,7 @@ impl Form {
             Value::Null => None,
             Value::Number(number) if number.as_i64().is_some() => number.as_i64(),
             Value::String(text) if text.parse::<i64>().is_ok() => text.parse().ok(),
-            other => {
+            other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
                 let message = "Input should be a valid integer, unable to parse string as an integer";
                 self.complain("int_parsing", name, message, &other, None);
                 None

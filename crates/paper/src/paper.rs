@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    bot::words::{self, Message},
+    bot::words::{self, Message, Outgoing},
     broker::{Broker, BrokerFault, Command},
     exchange::tape::TapeFault,
     faults::BadChance,
@@ -112,9 +112,13 @@ async fn until(end: CancellationToken, work: impl Future<Output = ()>) {
     }
 }
 
-async fn publish(worlds: Worlds, mut outgoing: UnboundedReceiver<Message>) {
-    while let Some(message) = outgoing.recv().await {
-        worlds.broker.publish(&message);
+async fn publish(worlds: Worlds, mut outgoing: UnboundedReceiver<Outgoing>) {
+    while let Some(outgoing) = outgoing.recv().await {
+        match outgoing {
+            Outgoing::Say(message) => worlds.broker.publish(&message),
+            // Nobody may wait for it any more.
+            Outgoing::Reached(reached) => reached.send(()).unwrap_or_default(),
+        }
     }
 }
 

@@ -124,7 +124,9 @@ fn told(state: &Owned) -> Value {
 async fn state(State(worlds): State<Worlds>, body: Bytes) -> Answer {
     let mut form = Form::body(&body)?;
     let (accounts, connectors) = (form.texts("account_names"), form.texts("connector_names"));
-    (form.flag("skip_gateway", false), form.flag("refresh", false));
+    form.flag("skip_gateway", false);
+    // A refresh asks the exchange for units; prices stay what they are.
+    form.flag("refresh", false);
     form.done()?;
     let state = worlds.lock().state(accounts.as_deref(), connectors.as_deref());
     ok(&told(&state))

@@ -14,11 +14,14 @@ use std::{
 };
 
 use events::{Decimal, Time, bot::Venue};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use crate::{
     accounts::Accounts,
-    bot::{Bot, words::Message},
+    bot::{
+        Bot,
+        words::{Message, Outgoing},
+    },
     bots::Run,
     controllers::Configs,
     exact::{product, sum},
@@ -64,7 +67,7 @@ pub(crate) struct World {
     pub history_calls: BTreeMap<i64, String>,
     /// The last part of an order id, in microseconds: it grows whatever the clock does.
     nonce: i64,
-    outbox: UnboundedSender<Message>,
+    outbox: UnboundedSender<Outgoing>,
 }
 
 /// What the agenda holds.
@@ -72,20 +75,28 @@ pub(crate) struct World {
 pub(crate) enum Due {
     Tick(Venue, Tick),
     Accept(OrderNo),
-    BotTick(Arc<str>),
+    /// Of the start with this number: what was planned before a stop is forgotten.
+    BotTick(Arc<str>, u32),
     Heartbeat(Arc<str>),
-    Performance(Arc<str>),
+    Performance(Arc<str>, u32),
     Publish(Message),
     Completed(OrderNo),
     Created(OrderNo),
-    StopBot { bot: String, leave_orders: bool },
+    StopBot {
+        bot: String,
+        leave_orders: bool,
+    },
     Archive(String),
     Funding,
     Snapshot,
 }
 
 impl World {
-    pub(crate) fn new(settings: Arc<Settings>, now: Time, outbox: UnboundedSender<Message>) -> Result<Self, TapeFault> {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        now: Time,
+        outbox: UnboundedSender<Outgoing>,
+    ) -> Result<Self, TapeFault> {
         let exchanges = Exchanges {
             seed: settings.seed,
             standings: BTreeMap::new(),
@@ -168,7 +179,14 @@ impl World {
 
     pub(crate) fn publish(&self, message: Message) {
         // The broker's side is gone only when everything ends.
-        self.outbox.send(message).ok();
+        self.outbox.send(Outgoing::Say(message)).ok();
+    }
+
+    /// Comes when everything that was said so far has reached the broker.
+    pub(crate) fn reached(&self) -> oneshot::Receiver<()> {
+        let (reached, seen) = oneshot::channel();
+        self.outbox.send(Outgoing::Reached(reached)).ok();
+        seen
     }
 
     /// Lets everything happen that is due until then.
@@ -190,9 +208,9 @@ impl World {
                 self.plan_tick(&venue);
             }
             Due::Accept(no) => self.accept(no),
-            Due::BotTick(bot) => self.bot_tick(&bot),
+            Due::BotTick(bot, start) => self.bot_tick(&bot, start),
             Due::Heartbeat(bot) => self.heartbeat(&bot),
-            Due::Performance(bot) => self.performance(&bot),
+            Due::Performance(bot, start) => self.performance(&bot, start),
             Due::Publish(message) => self.publish(message),
             Due::Created(no) => self.tell_created(no),
             Due::Completed(no) => self.tell_completed(no),

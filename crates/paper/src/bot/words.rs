@@ -21,6 +21,14 @@ pub(crate) struct Message {
     pub payload: Bytes,
 }
 
+/// What the world hands to the broker's side, in order.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Say(Message),
+    /// Everything before it has reached the broker, or was lost while that was down.
+    Reached(tokio::sync::oneshot::Sender<()>),
+}
+
 impl Message {
     pub(crate) fn new(topic: impl Into<Arc<str>>, payload: impl Into<Bytes>) -> Self {
         Self { topic: topic.into(), payload: payload.into() }

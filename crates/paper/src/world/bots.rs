@@ -37,17 +37,22 @@ impl World {
     fn begin(&mut self, name: &str) {
         let Some(bot) = self.bots.get_mut(name) else { return };
         bot.life = Life::Running;
-        let name = bot.name.clone();
+        bot.starts += 1;
+        let (name, start) = (bot.name.clone(), bot.starts);
         let online = words::availability(self.now, true);
         self.publish(Message::of(&name, "status_updates", online));
         // Bots do not tick in step: each has its own part of the second.
         let offset = i64::from(name.bytes().fold(0_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())));
-        self.after(offset % 997 * 1_000, Due::BotTick(name.clone()));
-        self.after(ms(self.settings.performance_ms), Due::Performance(name));
+        self.after(offset % 997 * 1_000, Due::BotTick(name.clone(), start));
+        self.after(ms(self.settings.performance_ms), Due::Performance(name, start));
     }
 
     fn lives(&self, name: &str) -> bool {
         self.bots.get(name).is_some_and(|bot| bot.life == Life::Running)
+    }
+
+    fn runs(&self, name: &str, start: u32) -> bool {
+        self.bots.get(name).is_some_and(|bot| bot.life == Life::Running && bot.starts == start)
     }
 
     pub(super) fn heartbeat(&mut self, name: &Arc<str>) {
@@ -58,13 +63,13 @@ impl World {
         }
     }
 
-    pub(super) fn performance(&mut self, name: &Arc<str>) {
-        if self.lives(name) {
+    pub(super) fn performance(&mut self, name: &Arc<str>, start: u32) {
+        if self.runs(name, start) {
             let told = self.figures(name, |value| {
                 Value::Number(serde_json::from_str(&floats::bot(value)).expect("a double that is written is JSON"))
             });
             self.publish(Message::of(name, "performance", told.to_string()));
-            self.after(ms(self.settings.performance_ms), Due::Performance(name.clone()));
+            self.after(ms(self.settings.performance_ms), Due::Performance(name.clone(), start));
         }
     }
 
@@ -83,8 +88,8 @@ impl World {
         Value::Object(told.collect())
     }
 
-    pub(super) fn bot_tick(&mut self, name: &Arc<str>) {
-        if !self.lives(name) {
+    pub(super) fn bot_tick(&mut self, name: &Arc<str>, start: u32) {
+        if !self.runs(name, start) {
             return;
         }
         let Some(bot) = self.bots.get_mut(&**name) else { return };
@@ -99,7 +104,7 @@ impl World {
                 self.log(name, true, &reason, CONTROLLER);
             }
         }
-        self.after(SECOND_US, Due::BotTick(name.clone()));
+        self.after(SECOND_US, Due::BotTick(name.clone(), start));
     }
 
     fn make(&mut self, name: &str, controller: usize) -> Result<(), String> {

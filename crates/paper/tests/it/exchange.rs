@@ -269,3 +269,50 @@ async fn perpetual_positions_and_their_funding_are_told() {
         assert_eq!(funding["data"][0]["connector_name"], "binance_perpetual");
     }
 }
+
+#[tokio::test]
+async fn time_passes_by_itself_so_many_times_as_fast_as_on_the_wall() {
+    let bench = Bench::with_account(Settings { pace: paper::Pace::Times(100), ..Settings::default() }).await;
+    bench.maker("client_a", "one", "ETH-USDT", false).await;
+    while bench.truth().await["fills"] == json!([]) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.post("/paper/step", json!({"ms": 1})).await.status, 400);
+    let http = bench.paper.http;
+    bench.paper.stop().await;
+    tokio::net::TcpListener::bind(http).await.expect("its port is free again");
+}
+
+#[tokio::test]
+async fn a_hundred_bots_fill_twenty_times_a_second_each_and_every_fill_is_told() {
+    const BOTS: usize = 100;
+    let markets = (0..10).map(|no| MarketSettings {
+        venue: venue(&format!("COIN{no}-USDT")),
+        feed: FeedSettings::Walk { prints_per_second: 50 },
+        listing: None,
+    });
+    let bench = Bench::start(Settings { markets: markets.collect(), ..stepped() }).await;
+    bench.account("client_a", "keyA").await;
+    for no in 0..BOTS {
+        let id = format!("bot{no}");
+        let mut config = crate::harness::maker(&id, &format!("COIN{}-USDT", no % 10));
+        config["total_amount_quote"] = json!(400);
+        let spreads: Vec<_> =
+            (1..=20).map(|level| json!(d("0.0001").times(Decimal::from_int(level)).unwrap().to_string())).collect();
+        config["buy_spreads"] = json!(spreads);
+        config["sell_spreads"] = json!([]);
+        config["cooldown_time"] = json!(0);
+        config["executor_refresh_time"] = json!(3);
+        bench.post(&format!("/controllers/configs/{id}"), config).await;
+        assert_eq!(bench.deploy("client_a", &id, &id, false).await.body["success"], true);
+    }
+    let mut ears = bench.listen("hbot/+/events").await;
+    let mut told = 0;
+    for _ in 0..5 {
+        bench.step(1_000).await;
+        told += ears.all().await.iter().filter(|(_, text)| text.contains("OrderFilled")).count();
+    }
+    let happened = bench.truth().await["fills"].as_array().unwrap().len();
+    assert_eq!(told, happened);
+    assert!(happened > BOTS * 20, "only {happened} fills");
+}

@@ -110,8 +110,7 @@ async fn a_heartbeat_comes_each_ten_seconds_and_none_of_a_crashed_bot() {
     assert_eq!(ears.all().await, vec![]);
 }
 
-async fn call(bench: &Bench, ears: &mut crate::harness::Ears, bot: &str, command: &str, data: Value) -> Value {
-    let _ = bench;
+async fn call(ears: &mut crate::harness::Ears, bot: &str, command: &str, data: Value) -> Value {
     let call = json!({"header": {"timestamp": 1, "reply_to": "test/reply", "node_id": "test"}, "data": data});
     ears.client.publish(format!("hbot/{bot}/{command}"), QoS::AtMostOnce, false, call.to_string()).await.unwrap();
     let heard = ears.until("test/reply").await;
@@ -126,16 +125,16 @@ async fn a_command_is_answered_on_the_topic_that_the_caller_names() {
     bench.print("BTC-USDT", "60061", "0.0001").await;
     bench.step(1_000).await;
     let mut ears = bench.listen("test/reply").await;
-    let history = call(&bench, &mut ears, &bot, "history", json!({"days": 0})).await;
+    let history = call(&mut ears, &bot, "history", json!({"days": 0})).await;
     let trade = &history["trades"][0];
     assert_eq!((&trade["price"], &trade["quantity"]), (&json!("60060."), &json!("0.0001")));
     assert_eq!(trade["trade_id"], bench.truth().await["fills"][0]["exchange_trade_id"]);
     assert!(trade.get("order_id").is_none());
-    assert_eq!(call(&bench, &mut ears, &bot, "stop", json!({"skip_order_cancellation": false})).await["status"], 200);
-    assert_eq!(call(&bench, &mut ears, &bot, "stop", json!({})).await["status"], 400);
-    assert_eq!(call(&bench, &mut ears, &bot, "history", json!({})).await["trades"].as_array().unwrap().len(), 1);
-    assert_eq!(call(&bench, &mut ears, &bot, "start", json!({})).await["status"], 200);
-    let changed = call(&bench, &mut ears, &bot, "config", json!({"params": [["manual_kill_switch", true]]})).await;
+    assert_eq!(call(&mut ears, &bot, "stop", json!({"skip_order_cancellation": false})).await["status"], 200);
+    assert_eq!(call(&mut ears, &bot, "stop", json!({})).await["status"], 400);
+    assert_eq!(call(&mut ears, &bot, "history", json!({})).await["trades"].as_array().unwrap().len(), 1);
+    assert_eq!(call(&mut ears, &bot, "start", json!({})).await["status"], 200);
+    let changed = call(&mut ears, &bot, "config", json!({"params": [["manual_kill_switch", true]]})).await;
     assert_eq!(changed["status"], 200);
     let configs = bench.get(&format!("/controllers/bots/{bot}/configs")).await.body;
     assert_eq!(configs[0]["manual_kill_switch"], true);
