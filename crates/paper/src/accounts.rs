@@ -142,11 +142,7 @@ impl World {
         if let Some(unknown) = sent.keys().find(|name| !known.iter().any(|(field, _)| field == name)) {
             return Err(Refused::bad(format!("Object has no attribute '{unknown}'")));
         }
-        let inherited = self.accounts.last.get(connector).filter(|_| self.dice.faults.inherited_credentials);
-        let mut fields = inherited.cloned().unwrap_or_default();
-        for (name, value) in sent {
-            fields.insert(name.clone(), value.as_str().unwrap_or_default().to_owned());
-        }
+        let fields = self.merged(connector, sent);
         let missing: Vec<&str> = known
             .iter()
             .filter(|(name, required)| *required && fields.get(*name).is_none_or(String::is_empty))
@@ -165,5 +161,15 @@ impl World {
         self.accounts.last.insert(connector.to_owned(), fields);
         self.accounts.credentials.insert((account.to_owned(), connector.to_owned()), Credential { wallet });
         Ok(())
+    }
+
+    /// What is sent, over what was sent before for this connector.
+    fn merged(&self, connector: &str, sent: &serde_json::Map<String, Value>) -> BTreeMap<String, String> {
+        let inherited = self.accounts.last.get(connector).filter(|_| self.dice.faults.inherited_credentials);
+        let mut fields = inherited.cloned().unwrap_or_default();
+        for (name, value) in sent {
+            fields.insert(name.clone(), value.as_str().unwrap_or_default().to_owned());
+        }
+        fields
     }
 }

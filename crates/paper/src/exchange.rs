@@ -27,6 +27,20 @@ pub(crate) struct Exchanges {
     pub last_trade: u64,
 }
 
+impl Exchanges {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            standings: BTreeMap::new(),
+            wallets: BTreeMap::new(),
+            orders: Vec::new(),
+            truth: Truth::default(),
+            last_order: 1_000,
+            last_trade: 500_000,
+        }
+    }
+}
+
 /// An order's place in the list of all that ever were.
 pub(crate) type OrderNo = usize;
 

@@ -74,6 +74,8 @@ pub(crate) fn history(value: Decimal) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn d(text: &str) -> Decimal {
@@ -106,5 +108,17 @@ mod tests {
             dumps(&serde_json::json!({"a": [1, null], "b": {"c": "d"}})),
             r#"{"a": [1, null], "b": {"c": "d"}}"#
         );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_as_the_double_that_is_nearest(digits in any::<i64>(), scale in 0_u32..30) {
+            let exact = Decimal::new(digits.into(), scale);
+            let nearest: f64 = exact.to_string().parse().unwrap();
+            for written in [python(exact), bot(exact)] {
+                prop_assert_eq!(written.parse::<f64>().unwrap().to_bits(), nearest.to_bits(), "{}", written);
+                prop_assert!(serde_json::from_str::<Value>(&written).is_ok());
+            }
+        }
     }
 }

@@ -36,7 +36,7 @@ use crate::{
     faults::Dice,
     portfolio::Portfolio,
     settings::{FeedSettings, MarketSettings, Settings},
-    truth::{FillNo, Funding, Truth},
+    truth::{FillNo, Funding},
 };
 
 /// From a request until the exchange sees the order.
@@ -97,21 +97,12 @@ impl World {
         now: Time,
         outbox: UnboundedSender<Outgoing>,
     ) -> Result<Self, TapeFault> {
-        let exchanges = Exchanges {
-            seed: settings.seed,
-            standings: BTreeMap::new(),
-            wallets: BTreeMap::new(),
-            orders: Vec::new(),
-            truth: Truth::default(),
-            last_order: 1_000,
-            last_trade: 500_000,
-        };
         let mut world = Self {
             dice: Dice::new(settings.faults.clone()),
             now,
             agenda: BTreeMap::new(),
             planned: 0,
-            exchanges,
+            exchanges: Exchanges::new(settings.seed),
             accounts: Accounts::default(),
             bots: BTreeMap::new(),
             runs: Vec::new(),

@@ -124,7 +124,7 @@ fn order_row(world: &World, no: OrderNo) -> Value {
         "fee_currency": fee.map(|_| order.venue.pair.quote()),
         "created_at": floats::iso(order.created),
         "updated_at": floats::iso(if stuck { order.created } else { order.updated }),
-        "exchange_order_id": refused.map_or_else(|| Some(order.exchange_id.to_string()), |_| None),
+        "exchange_order_id": Some(order.exchange_id).filter(|id| *id > 0 && refused.is_none()).map(|id| id.to_string()),
         "error_message": refused.map(|reason| format!(
             "Error executing request POST http://127.0.0.1/api/v3/order. HTTP status is 400. Error: {{\"code\": -2010, \"msg\": \"{reason}\"}}"
         )),
