@@ -21,7 +21,8 @@
 //! | `POST /paper/kill-bot` | `{"bot"}` | the bot dies without a word, its orders stay |
 //! | `POST /paper/broker/stop`, `start`, `restart` | - | everybody is put out; what is said meanwhile is lost |
 //!
-//! All but the truth and the faults answer `{"now_ms"}`.
+//! All but the truth and the faults answer `{"now_ms"}`, when what they caused has happened and what the bots said of it
+//! has reached the broker. They need the same user and password as the API, and no fault ever meets them.
 
 mod accounts;
 mod archive;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use events::Time;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::{
     net::TcpListener,
@@ -67,7 +68,8 @@ impl Paper {
         let (commands, commanded) = unbounded_channel();
         let broker = Arc::new(Broker::start(settings.mqtt, commands).await?);
         let (outbox, outgoing) = unbounded_channel();
-        let (pace, authorization) = (settings.pace, authorization(&settings.username, &settings.password));
+        let (pace, authorization) =
+            (settings.pace, authorization(&settings.username, settings.password.expose_secret()));
         let world = World::new(Arc::new(settings), Time::now(), outbox)?;
         let mqtt = broker.addr;
         let worlds = Worlds { world: Arc::new(Mutex::new(world)), broker, authorization };

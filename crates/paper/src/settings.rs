@@ -7,6 +7,7 @@ use std::{
 };
 
 use events::{Decimal, bot::Venue};
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::{exchange::listing::Listing, faults::Faults};
@@ -18,7 +19,7 @@ pub struct Settings {
     pub http: SocketAddr,
     pub mqtt: SocketAddr,
     pub username: String,
-    pub password: String,
+    pub password: SecretString,
     pub pace: Pace,
     /// Of the walks and the bots.
     pub seed: u64,
@@ -83,7 +84,7 @@ impl Default for Settings {
             http: free,
             mqtt: free,
             username: "admin".to_owned(),
-            password: "admin".to_owned(),
+            password: "admin".into(),
             pace: Pace::Times(1),
             seed: 1,
             markets: Vec::new(),
