@@ -3,6 +3,7 @@
 mod database;
 mod differences;
 mod on_nats;
+mod outside;
 mod own_nats;
 mod served;
 mod world;
@@ -10,6 +11,7 @@ mod world;
 pub use database::{Database, ENCRYPTION_KEY, NEWER_ENCRYPTION_KEY, SECRET, SIGNING_KEY};
 pub use differences::differences;
 pub use on_nats::{arrived, differences_on_nats, jetstream};
+pub use outside::Outside;
 pub use own_nats::OwnNats;
 pub use served::{Answer, Heard, Listener, Served, token, token_made_at};
 pub use world::{Servers, binary, shared_data, stop_with_the_process, target};

@@ -25,16 +25,13 @@ pub(crate) fn routes() -> Router<Worlds> {
 
 /// A connector's credential fields, and whether each must be there.
 pub(crate) fn fields_of(exchange: Exchange, market: Market) -> Vec<(&'static str, bool)> {
-    let required = exchange.credential_fields(market).iter().map(|name| (*name, true));
-    let optional =
-        (exchange == Exchange::Okx && market == Market::Spot).then_some(("okx_registration_sub_domain", false));
-    required.chain(optional).collect()
+    exchange.fields(market).iter().map(|field| (field.name, field.required)).collect()
 }
 
 /// The field by which the exchange knows a wallet.
 pub(crate) fn key_field(exchange: Exchange, market: Market) -> &'static str {
-    let fields = exchange.credential_fields(market);
-    fields.iter().find(|name| name.ends_with("_api_key")).expect("every connector has an API key")
+    let mut names = exchange.fields(market).iter().map(|field| field.name);
+    names.find(|name| name.ends_with("_api_key")).expect("every connector has an API key")
 }
 
 /// What Python says when a connector is made without its keys.

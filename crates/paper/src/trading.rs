@@ -9,7 +9,7 @@ use axum::{
     http::StatusCode,
     routing::post,
 };
-use events::{Pair, bot::Venue, ledger::Side};
+use events::{Exchange, Market, Pair, bot::Venue, ledger::Side};
 use serde_json::{Value, json};
 
 use crate::{
@@ -101,7 +101,7 @@ impl World {
         let wallet = self
             .accounts
             .wallet(&asked.account, &asked.connector)
-            .ok_or_else(|| unexpected(&class_missing(exchange, market, exchange.credential_fields(market))))?;
+            .ok_or_else(|| unexpected(&class_missing(exchange, market, &required(exchange, market))))?;
         let pair: Pair = asked.pair.parse().map_err(|_| unexpected(&format!("'{}'", asked.pair)))?;
         if asked.kind != Kind::Market && asked.price.is_none() {
             return Err(Refused::bad("Price is required for LIMIT and LIMIT_MAKER orders"));
@@ -132,4 +132,9 @@ async fn cancel(
     let no = open.ok_or_else(|| Refused::missing(format!("Order '{id}' not found in active orders")))?;
     world.cancel(no);
     ok(&json!({"message": format!("Order cancellation initiated for {id}")}))
+}
+
+/// The fields without which a connector is not made.
+fn required(exchange: Exchange, market: Market) -> Vec<&'static str> {
+    exchange.fields(market).iter().filter(|field| field.required).map(|field| field.name).collect()
 }

@@ -4,6 +4,7 @@ mod audit;
 mod client;
 mod demo;
 mod import;
+mod paper_command;
 mod parked;
 mod progress;
 mod rebuild;
@@ -38,6 +39,8 @@ enum Command {
     Migrate,
     /// Run a private Postgres and NATS for development and tests
     Stack(stack_command::StackCommand),
+    /// A Hummingbot that trades on paper, over the real one's HTTP and MQTT
+    Paper(paper_command::PaperCommand),
     /// Show the whole way: a real tape's fills in, P&L out, a history verified
     Demo(demo::Demo),
     /// The desk's clients
@@ -89,6 +92,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Migrate => serve::migrate(&settings.platform()?).await.map(|()| ExitCode::SUCCESS),
         Command::Stack(stack) => stack.run(),
+        Command::Paper(paper) => paper.run().await,
         Command::Demo(demo) => demo.run().await,
         Command::Client(client) => client.run(&reached(&settings).await?).await,
         Command::User(user) => user.run(&reached(&settings).await?).await,
