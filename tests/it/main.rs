@@ -18,6 +18,7 @@ mod edge_walls;
 mod facts;
 mod figures;
 mod follow;
+mod hands;
 mod import;
 mod kill;
 mod leases;

@@ -63,7 +63,7 @@ impl Outside {
         let fills =
             truth["fills"].as_array().expect("there is a list").iter().filter(|fill| fill["account"] == account);
         let text = |value: &Value| value.as_str().expect("it is a text").to_owned();
-        fills.map(|fill| ((text(&fill["trade"]), text(&fill["side"])), fill.clone())).collect()
+        fills.map(|fill| ((text(&fill["exchange_trade_id"]), text(&fill["side"])), fill.clone())).collect()
     }
 
     pub fn password() -> &'static str {

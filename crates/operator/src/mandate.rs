@@ -44,11 +44,11 @@ pub(crate) struct Mandate {
 pub(crate) enum HandError {
     #[error("another process acts for the client by now")]
     Overtaken,
-    #[error("could not record it")]
+    #[error("could not record it: {0}")]
     Record(#[from] store::AppendError),
-    #[error("could not read what was recorded")]
+    #[error("could not read what was recorded: {0}")]
     Read(#[from] ReadError),
-    #[error("could not ask a read model")]
+    #[error("could not ask the database: {0}")]
     Model(#[from] sqlx::Error),
     #[error(transparent)]
     Hummingbot(#[from] hummingbot::Fault),
