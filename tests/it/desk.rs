@@ -6,7 +6,7 @@ use std::{
 };
 
 use events::{
-    ClientId, Decimal, Event,
+    ClientId, Decimal, Event, Exchange, Market, Time,
     ledger::{Fill, LedgerEvent},
 };
 use paper::Settings;
@@ -46,25 +46,43 @@ impl Desk {
         Client { token: token(&self.database, Some(id)), id }
     }
 
+    /// Gives a fake key for an exchange.
+    pub async fn give_key(&self, client: &Client, exchange: &str, key: &str) {
+        let body = json!({"exchange": exchange, "market": "spot", "fields": fields(exchange, key)});
+        let path = "/api/clients/credentials";
+        let stored = self.served.post(&client.token, path, &format!("key-{exchange}"), &body).await;
+        assert_eq!(stored.status, 201, "{}", stored.text());
+    }
+
     /// Gives a fake key for an exchange and waits until it is active.
     pub async fn connect(&self, client: &Client, exchange: &str, key: &str) {
-        let names: BTreeMap<&str, Vec<&str>> = [
-            ("binance", vec!["binance_api_key", "binance_api_secret"]),
-            ("kucoin", vec!["kucoin_api_key", "kucoin_secret_key", "kucoin_passphrase"]),
-            ("okx", vec!["okx_api_key", "okx_secret_key", "okx_passphrase"]),
-        ]
-        .into();
-        let fields: BTreeMap<&str, String> =
-            names[exchange].iter().map(|name| (*name, format!("fake-{key}-{name}"))).collect();
-        let body = json!({"exchange": exchange, "market": "spot", "fields": fields});
-        let stored =
-            self.served.post(&client.token, "/api/clients/credentials", &format!("key-{exchange}"), &body).await;
-        assert_eq!(stored.status, 201, "{}", stored.text());
-        let is_active = |told: &Value| {
-            told.as_array()
-                .is_some_and(|all| all.iter().any(|one| one["exchange"] == exchange && one["state"] == "active"))
-        };
+        self.give_key(client, exchange, key).await;
+        let is_active = |told: &Value| credential(told, exchange).is_some_and(|one| one["state"] == "active");
         self.until(client, "/api/clients/credentials", is_active).await;
+    }
+
+    /// Gives another fake key; when.
+    pub async fn rotate_key(&self, client: &Client, exchange: &str, key: &str) -> Time {
+        let (at, id) = (Time::now(), self.credential_id(client, exchange).await);
+        let path = format!("/api/clients/credentials/{id}/rotate");
+        let body = json!({"fields": fields(exchange, key)});
+        let told = self.served.post(&client.token, &path, &format!("rotate-{exchange}"), &body).await;
+        assert_eq!(told.status, 202, "{}", told.text());
+        at
+    }
+
+    /// Wants a key out of use.
+    pub async fn revoke_key(&self, client: &Client, exchange: &str) {
+        let path = format!("/api/clients/credentials/{}/revoke", self.credential_id(client, exchange).await);
+        let told =
+            self.served.post(&client.token, &path, &format!("revoke-{exchange}"), &json!({"reason": "done"})).await;
+        assert_eq!(told.status, 202, "{}", told.text());
+    }
+
+    async fn credential_id(&self, client: &Client, exchange: &str) -> String {
+        let is_there = |told: &Value| credential(told, exchange).is_some();
+        let told = self.until(client, "/api/clients/credentials", is_there).await;
+        credential(&told, exchange).unwrap()["credential_id"].as_str().unwrap().to_owned()
     }
 
     /// Creates a market maker; its id.
@@ -124,6 +142,17 @@ impl Desk {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+fn credential<'a>(told: &'a Value, exchange: &str) -> Option<&'a Value> {
+    told.as_array()?.iter().find(|one| one["exchange"] == exchange)
+}
+
+/// Obviously no real ones.
+fn fields(exchange: &str, key: &str) -> BTreeMap<&'static str, String> {
+    let exchange: Exchange = exchange.parse().unwrap();
+    let required = exchange.fields(Market::Spot).iter().filter(|field| field.required);
+    required.map(|field| (field.name, format!("fake-{key}-{}", field.name))).collect()
 }
 
 /// Every event of a client, and what it is about.
