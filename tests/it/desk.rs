@@ -165,11 +165,16 @@ pub async fn events_of(database: &Database, client: ClientId) -> Vec<(String, Ev
 pub async fn ledger(database: &Database, client: ClientId) -> BTreeMap<(String, String), Fill> {
     let mut by_seq: BTreeMap<u64, Fill> = BTreeMap::new();
     for event in read::after(&database.pool(Login::Projector), client, 0, 1_000_000).await.unwrap() {
-        match event.event {
-            Event::Ledger(LedgerEvent::FillRecorded(fill)) => drop(by_seq.insert(event.seq, fill)),
-            Event::Ledger(LedgerEvent::FillCorrected { corrects, fill, .. }) => drop(by_seq.insert(corrects, *fill)),
-            Event::Ledger(other) => panic!("{other:?}"),
-            _ => {}
+        let Event::Ledger(fact) = event.event else { continue };
+        match fact {
+            LedgerEvent::FillRecorded(fill) => drop(by_seq.insert(event.seq, fill)),
+            LedgerEvent::FillCorrected { corrects, fill, .. } => drop(by_seq.insert(corrects, *fill)),
+            LedgerEvent::FillVoided { .. }
+            | LedgerEvent::FillDisputed { .. }
+            | LedgerEvent::OpeningPosition { .. }
+            | LedgerEvent::FundingPaid { .. }
+            | LedgerEvent::TransferRecorded { .. }
+            | LedgerEvent::FeeRateSupplied { .. } => panic!("nobody on paper does that: {fact:?}"),
         }
     }
     let count = by_seq.len();

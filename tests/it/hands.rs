@@ -48,9 +48,8 @@ async fn a_bot_is_deployed_fills_is_changed_and_stopped_and_its_ledger_is_the_tr
 
 /// Whether it is a step of a deed, which whoever comes next goes on from.
 fn is_step(event: &Event) -> bool {
-    match event {
-        Event::Credential(_) => true,
-        Event::Bot(told) => !matches!(
+    if let Event::Bot(told) = event {
+        return !matches!(
             told,
             BotEvent::BotStateReported { .. }
                 | BotEvent::BotSeenAlive { .. }
@@ -58,9 +57,9 @@ fn is_step(event: &Event) -> bool {
                 | BotEvent::BotGapOpened { .. }
                 | BotEvent::BotGapHealed { .. }
                 | BotEvent::BotLogged { .. }
-        ),
-        _ => false,
+        );
     }
+    matches!(event, Event::Credential(_))
 }
 
 /// Kills the operator as soon as a step stands in the stream and starts another, once a step, until one stands there that
@@ -130,10 +129,11 @@ async fn killed_after_each_step_of_each_deed_the_next_one_goes_on_and_does_nothi
 /// Which bot each instance is of.
 async fn instances(database: &Database, client: ClientId) -> BTreeMap<String, String> {
     let told = events_of(database, client).await;
-    told.into_iter()
-        .filter_map(|(bot, event)| match event {
-            Event::Bot(BotEvent::BotDeployed { instance, .. }) => Some((instance, bot)),
-            _ => None,
-        })
-        .collect()
+    let mut of = BTreeMap::new();
+    for (bot, event) in told {
+        if let Event::Bot(BotEvent::BotDeployed { instance, .. }) = event {
+            of.insert(instance, bot);
+        }
+    }
+    of
 }

@@ -182,15 +182,15 @@ async fn put_away(desk: &Desk, client: &Client, told: &str) -> BTreeMap<String, 
     for _ in 0..600 {
         let (mut of, mut left) = (BTreeMap::new(), BTreeSet::new());
         for (bot, event) in bot_events(&desk.database, client.id).await {
-            match event {
-                BotEvent::BotDeployRequested { .. } => drop(left.insert(bot)),
-                BotEvent::BotDeployed { instance, .. } => {
-                    left.insert(instance.clone());
-                    of.insert(instance, bot);
-                }
-                BotEvent::BotStopped { .. } | BotEvent::BotDeployFailed { .. } => drop(left.remove(&bot)),
-                BotEvent::BotArchived { instance, .. } => drop(left.remove(&instance)),
-                _ => {}
+            if matches!(event, BotEvent::BotDeployRequested { .. }) {
+                left.insert(bot);
+            } else if matches!(event, BotEvent::BotStopped { .. } | BotEvent::BotDeployFailed { .. }) {
+                left.remove(&bot);
+            } else if let BotEvent::BotDeployed { instance, .. } = event {
+                left.insert(instance.clone());
+                of.insert(instance, bot);
+            } else if let BotEvent::BotArchived { instance, .. } = event {
+                left.remove(&instance);
             }
         }
         if left.is_empty() {
@@ -203,12 +203,11 @@ async fn put_away(desk: &Desk, client: &Client, told: &str) -> BTreeMap<String, 
 
 async fn bot_events(database: &Database, client: ClientId) -> Vec<(String, BotEvent)> {
     let told = events_of(database, client).await;
-    told.into_iter()
-        .filter_map(|(aggregate, event)| match event {
-            Event::Bot(event) => Some((aggregate, event)),
-            _ => None,
-        })
-        .collect()
+    let of_bots = told.into_iter().filter_map(|(aggregate, event)| {
+        let Event::Bot(event) = event else { return None };
+        Some((aggregate, event))
+    });
+    of_bots.collect()
 }
 
 /// Hummingbot ran each instance that it was asked for once, and none that nobody knows of.
