@@ -165,7 +165,7 @@ words!(BotEvent in Bot: BotCreated, BotConfigChanged, BotDeployRequested, BotDep
     BotDeployStarted, BotArchived, BotGapOpened, BotGapHealed, BotLimitNeared, BotLimitBroken, BotLogged);
 words!(LedgerEvent in Ledger: FillRecorded, FillCorrected, FillVoided, FillDisputed, OpeningPosition, FundingPaid,
     TransferRecorded, FeeRateSupplied);
-words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute);
+words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute, VolumeObserved);
 words!(OrderEvent in Order: OrderPlaced, OrderCancelled, OrderFilled, OrderRejected, OrderExpired);
 words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged, Quarantined);
 words!(AccountEvent in Account: BalanceObserved);

@@ -15,6 +15,7 @@ pub mod pnl;
 pub mod portfolio;
 pub mod projection;
 pub mod rates;
+pub mod risk;
 pub mod rows;
 pub mod versions;
 pub mod worker;
@@ -41,6 +42,7 @@ pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
         Worker::<bots::Bots>::boxed(db, &counting),
         Worker::<clients::Clients>::boxed(db, &counting),
         Worker::<overview::Overview>::boxed(db, &counting),
+        Worker::<risk::Risk>::boxed(db, &counting),
     ]
 }
 
