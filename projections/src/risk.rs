@@ -462,3 +462,6 @@ pub async fn of_bot(db: &mut PgConnection, client: ClientId, bot: BotId) -> sqlx
     .await?;
     Ok(rows.iter().map(|row| rows::read(row)).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,9 @@ use utoipa::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{Parts, admin, auth, bots, events, fills, health, live, orders, pnl, portfolio, problem::ProblemBody};
+use crate::{
+    Parts, admin, auth, bots, events, fills, health, live, orders, pnl, portfolio, problem::ProblemBody, risk,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -44,6 +46,7 @@ fn described() -> OpenApiRouter<Parts> {
         auth::routes(),
         portfolio::routes(),
         bots::routes(),
+        risk::routes(),
         orders::routes(),
         fills::routes(),
         pnl::routes(),

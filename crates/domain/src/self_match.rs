@@ -50,9 +50,9 @@ pub struct SelfMatch {
     pub meets: Resting,
 }
 
-struct AtPrice<'a>(&'a Option<Price>);
+struct AtPrice(Option<Price>);
 
-impl fmt::Display for AtPrice<'_> {
+impl fmt::Display for AtPrice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(price) => write!(f, "at {price}"),

@@ -1,1 +1,3 @@
 //! Carries out what was decided, collects what happened.
+
+pub mod risk;
