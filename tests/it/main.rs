@@ -25,6 +25,7 @@ mod oracle;
 mod people;
 mod readme;
 mod relay;
+mod risk;
 mod stack;
 mod walls;
 mod worker;
