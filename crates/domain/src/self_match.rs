@@ -47,7 +47,7 @@ pub struct Intent {
 pub struct SelfMatch {
     pub intent: Intent,
     /// The one that it would meet first.
-    pub meets: Resting,
+    pub meets: Box<Resting>,
 }
 
 struct AtPrice(Option<Price>);
@@ -80,7 +80,7 @@ pub fn crossing<'a>(intent: &Intent, resting: impl IntoIterator<Item = &'a Resti
 /// Whether the order may be placed.
 pub fn allowed<'a>(intent: &Intent, resting: impl IntoIterator<Item = &'a Resting>) -> Result<(), SelfMatch> {
     match crossing(intent, resting).first() {
-        Some(meets) => Err(SelfMatch { intent: *intent, meets: (*meets).clone() }),
+        Some(meets) => Err(SelfMatch { intent: *intent, meets: Box::new((*meets).clone()) }),
         None => Ok(()),
     }
 }

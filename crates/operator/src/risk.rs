@@ -131,7 +131,9 @@ pub fn wanted(bots: &[bots::Bot]) -> impl Iterator<Item = Neighbour<'_>> {
         (Desired::Running, _) => true,
         // Told to stop is not yet stopped: until then it trades.
         (Desired::Stopped, Some(bots::Answer::Stopped | bots::Answer::DeployFailed)) => false,
-        (Desired::Stopped, Some(bots::Answer::StopFailed | bots::Answer::Deployed) | None) => bot.instance.is_some(),
+        (Desired::Stopped, Some(bots::Answer::StopFailed | bots::Answer::Deployed) | None) => {
+            bot.instance.is_some() || bot.config_applied.is_some()
+        }
     };
     bots.iter().filter(wanted).map(|bot| Neighbour { bot: bot.bot_id, name: &bot.name, config: &bot.config })
 }
