@@ -3,6 +3,7 @@
 //! One row a book. Days are those of the events, late facts count where they happened, and nothing starts anew with a
 //! process: see [`past`] for what a correction does, and [`counters`] for what begins again with a deployment.
 
+mod bot;
 mod counters;
 mod past;
 
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 
 use events::{
     BotId, ClientId, Decimal, Event, Exchange, Market, Pair, Recorded, Time,
-    bot::{BotConfig, BotEvent, BotKind, Limits, Venue},
+    bot::{BotEvent, BotKind, Limits, Venue},
     decimal::ArithmeticError,
     ledger::{BookKey, LedgerEvent, Side},
     market::MarketEvent,
@@ -21,6 +22,7 @@ use store::read;
 use uuid::Uuid;
 
 use self::{
+    bot::Bot,
     counters::Counters,
     past::{Kept, Past, State},
 };
@@ -40,17 +42,6 @@ pub struct Risk {
     told: BTreeMap<BookKey, u64>,
     /// What the table holds, to write only what differs.
     saved: BTreeMap<BookKey, Book>,
-}
-
-/// What is wanted of a bot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Bot {
-    kind: BotKind,
-    limits: Limits,
-    venue: Option<Venue>,
-    wanted: bool,
-    deployed_at: Option<Time>,
-    deployed_seq: Option<u64>,
 }
 
 /// One book's counters, and its bot's limits.
@@ -77,6 +68,8 @@ pub struct Book {
     /// When it was asked for last, and the event that says so; absent: never.
     pub deployed_at: Option<Time>,
     pub deployed_seq: Option<i64>,
+    /// The event that says that it could not be stopped, if it is asked for or running only because of that.
+    pub stop_failed_seq: Option<i64>,
     /// Begin of the day (UTC) of the client's newest fact: the day that is counted.
     pub day: Option<Time>,
     /// Fills of that day.
@@ -139,6 +132,7 @@ impl Projection for Risk {
           current               boolean not null,
           deployed_at           timestamptz,
           deployed_seq          bigint,
+          stop_failed_seq       bigint,
           day                   timestamptz,
           fills                 bigint  not null,
           amount                numeric not null,
@@ -334,46 +328,6 @@ fn is_at(book: &BookKey, venue: &Venue) -> bool {
     (book.exchange, book.market, &book.pair) == (venue.exchange, venue.market, &venue.pair)
 }
 
-impl Bot {
-    fn created(config: &BotConfig) -> Self {
-        let BotConfig { kind, limits, venue, .. } = config.clone();
-        Self { kind, limits, venue, wanted: false, deployed_at: None, deployed_seq: None }
-    }
-
-    /// Tells whether it is another now.
-    fn hear(&mut self, told: &BotEvent, seq: u64) -> bool {
-        match told {
-            BotEvent::BotConfigChanged { config, .. } => {
-                let BotConfig { kind, limits, venue, .. } = config.clone();
-                (self.kind, self.limits, self.venue) = (kind, limits, venue);
-            }
-            BotEvent::BotDeployRequested { at } => {
-                (self.wanted, self.deployed_at, self.deployed_seq) = (true, Some(*at), Some(seq));
-            }
-            BotEvent::BotStopRequested { .. } | BotEvent::BotDeployFailed { .. } | BotEvent::BotStopped { .. } => {
-                self.wanted = false;
-            }
-            // It may still trade.
-            BotEvent::BotStopFailed { .. } => self.wanted = true,
-            BotEvent::BotCreated { .. }
-            | BotEvent::BotDeployed { .. }
-            | BotEvent::BotStateReported { .. }
-            | BotEvent::BotSeenAlive { .. }
-            | BotEvent::BotSilent { .. }
-            | BotEvent::BotConfigApplied { .. }
-            | BotEvent::BotConfigNotApplied { .. }
-            | BotEvent::BotDeployStarted { .. }
-            | BotEvent::BotArchived { .. }
-            | BotEvent::BotGapOpened { .. }
-            | BotEvent::BotGapHealed { .. }
-            | BotEvent::BotLimitNeared { .. }
-            | BotEvent::BotLimitBroken { .. }
-            | BotEvent::BotLogged { .. } => return false,
-        }
-        true
-    }
-}
-
 impl Book {
     fn of(
         client: ClientId,
@@ -399,6 +353,7 @@ impl Book {
             current: configured || book.run.is_some(),
             deployed_at: bot.and_then(|bot| bot.deployed_at),
             deployed_seq: bot.and_then(|bot| bot.deployed_seq).map(|seq| seq as i64),
+            stop_failed_seq: bot.and_then(|bot| bot.stop_failed_seq).map(|seq| seq as i64),
             day: state.day,
             fills: book.today.fills as i64,
             amount: book.today.amount,

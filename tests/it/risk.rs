@@ -225,6 +225,17 @@ async fn trips_again(database: &Database, client: ClientId, bot: BotId) {
     }
     let found = broken(&told(database, client).await);
     assert_eq!((found.len(), found[1].0, found[1].1), (2, Limit::SideImbalanceMax, d("1")));
+    // One that could not be stopped is told again.
+    for n in 1..3 {
+        let failed = BotCommand::Did { deed: Deed::StopFailed { reason: "no answer".into() }, at: at(noon + 200) };
+        tell(&streams, client, bot, failed).await;
+        for _ in 0..2 {
+            folded(database).await;
+            watched(database, client, at(noon + 300)).await;
+        }
+        let story = told(database, client).await;
+        assert_eq!((broken(&story).len(), reasons(&story).len()), (2, 2 + n));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,6 +50,9 @@ pub async fn watch(
     for book in books.iter().filter(|book| book.wanted && book.current) {
         for measure in measured(&book.limits, &facts(book, now)).into_iter().filter(Measure::is_near) {
             told += tell(client, book, measure, streams, cause, now).await?;
+            if measure.is_passed() {
+                told += insist(client, book, measure, streams, cause, now).await?;
+            }
         }
     }
     Ok(told)
@@ -72,13 +75,31 @@ async fn tell(
 ) -> Result<u64, WatchError> {
     let (bot, Measure { limit, measured, allowed }) = (book.bot_id, measure);
     let command = BotCommand::Saw { sight: Sight::Limit { limit, measured, allowed }, at: now };
-    let key = Some(key(book, &measure));
-    match streams.execute::<Bot>(client, &bot.to_string(), command, key, cause).await {
-        Ok(Some(receipt)) if !receipt.repeated => {
-            warn!(client.id = %client, bot.id = %bot, "{}: {measured} of {allowed}", limit.in_words());
-            Ok(receipt.last - receipt.first + 1)
-        }
-        Ok(_) => Ok(0),
+    let outcome = streams.execute::<Bot>(client, &bot.to_string(), command, Some(key(book, &measure)), cause).await;
+    let receipt = outcome.map_err(|cause| WatchError::Tell { client, bot, cause })?;
+    let Some(receipt) = receipt.filter(|receipt| !receipt.repeated) else { return Ok(0) };
+    warn!(client.id = %client, bot.id = %bot, "{}: {measured} of {allowed}", limit.in_words());
+    Ok(receipt.last - receipt.first + 1)
+}
+
+/// A limit is broken once a deployment, but a bot that could not be stopped still trades: it is told to stop again, once
+/// for each time that it failed.
+async fn insist(
+    client: ClientId,
+    book: &Book,
+    measure: Measure,
+    streams: &Streams,
+    cause: &Cause,
+    now: Time,
+) -> Result<u64, WatchError> {
+    let (bot, Some(failed)) = (book.bot_id, book.stop_failed_seq) else { return Ok(0) };
+    let Measure { limit, measured, allowed } = measure;
+    let reason = format!("could not be stopped, and {} is past its limit: {measured} of {allowed}", limit.in_words());
+    let (command, key) = (BotCommand::Stop { reason, at: now }, format!("limit:{bot}:stop-after:{failed}:"));
+    match streams.execute::<Bot>(client, &bot.to_string(), command, Some(key), cause).await {
+        Ok(Some(receipt)) if !receipt.repeated => Ok(1),
+        // Somebody was faster.
+        Ok(_) | Err(ExecuteError::Refused(BotRefusal::NotWanted)) => Ok(0),
         Err(cause) => Err(WatchError::Tell { client, bot, cause }),
     }
 }

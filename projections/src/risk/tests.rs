@@ -1,5 +1,6 @@
 use events::{
     AggregateRef, Amount, Decimal, EventId, Price,
+    bot::BotConfig,
     ledger::{Fee, FeeKind, Fill, Liquidity},
 };
 use proptest::prelude::*;
