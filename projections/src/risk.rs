@@ -337,7 +337,7 @@ impl Book {
         state: &State,
         seq: u64,
     ) -> Result<Self, ArithmeticError> {
-        let none = Counters::new(Time::EPOCH, state.mark(key), None);
+        let none = Counters::new(state.mark(key), None);
         let book = book.unwrap_or(&none);
         let configured = bot.and_then(|bot| bot.venue.as_ref()).is_none_or(|venue| is_at(key, venue));
         let volume = state.volume(key);

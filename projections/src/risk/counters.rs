@@ -20,8 +20,6 @@ pub struct Counters {
     pub fees_quote: Decimal,
     /// Facts with a fee or a funding that is not in `now`, because nobody knows what it was worth.
     pub fees_unknown: u64,
-    /// Begin of the day that `today` counts.
-    day: Time,
     pub today: Traded,
     /// How it stood when the day began. A position without a mark then is marked with the day's first.
     pub begin: Standing,
@@ -135,13 +133,12 @@ impl Traded {
 }
 
 impl Counters {
-    /// A book of which nothing is known before this day.
-    pub fn new(day: Time, mark: Option<Price>, deployed_at: Option<Time>) -> Self {
+    /// A book of which nothing is known before today.
+    pub fn new(mark: Option<Price>, deployed_at: Option<Time>) -> Self {
         Self {
             now: Standing { mark, ..Standing::default() },
             fees_quote: Decimal::ZERO,
             fees_unknown: 0,
-            day,
             today: Traded::default(),
             begin: Standing { mark, ..Standing::default() },
             spell: Traded::default(),
@@ -153,8 +150,8 @@ impl Counters {
     }
 
     /// Another day begins.
-    pub fn begin_day(&mut self, day: Time) {
-        (self.day, self.begin) = (day, self.now);
+    pub fn begin_day(&mut self) {
+        self.begin = self.now;
         (self.today, self.spell) = (Traded::default(), Traded::default());
     }
 
@@ -243,9 +240,6 @@ impl Counters {
     pub fn trade_long_ago(&mut self, trade: &Trade, at: Time, known: Known<'_>) -> Result<(), ArithmeticError> {
         let effect = Effect::of(trade, known)?;
         self.charge(&effect)?;
-        if at >= self.day {
-            self.today.count(trade)?;
-        }
         self.move_long_ago(effect.moved, at)
     }
 
@@ -279,12 +273,10 @@ impl Counters {
     }
 
     /// What was always so moves every standing that came after it. The moment that was the highest stays that moment: it
-    /// is told anew by the right figures, and another that might be higher now is forgotten.
+    /// is told anew by the right figures, and another that might be higher now is forgotten. A day that is over limits
+    /// nothing, so its own counters are left.
     fn move_long_ago(&mut self, moved: Moved, at: Time) -> Result<(), ArithmeticError> {
         self.now.move_by(moved)?;
-        if at < self.day {
-            self.begin.move_by(moved)?;
-        }
         if self.deployed_at.is_some_and(|deployed| at < deployed) {
             self.position_at_deploy = self.position_at_deploy.plus(moved.position)?;
         }

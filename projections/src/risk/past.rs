@@ -270,7 +270,7 @@ impl State {
             return;
         }
         self.day = Some(day);
-        self.books.values_mut().for_each(|book| Arc::make_mut(book).begin_day(day));
+        self.books.values_mut().for_each(|book| Arc::make_mut(book).begin_day());
     }
 
     fn deploy(&mut self, bot: BotId, at: Time) -> Result<(), ArithmeticError> {
@@ -283,10 +283,10 @@ impl State {
         let (observed, supplied) = (Arc::clone(&self.observed), Arc::clone(&self.supplied));
         let known = Known { observed: &observed, supplied: &supplied };
         match entry {
-            Entry::Trade(trade) => self.open(&trade.book, at).trade(trade, at, known),
-            Entry::Opening { book, position, cost } => self.open(book, at).opening(*position, *cost, at),
+            Entry::Trade(trade) => self.open(&trade.book).trade(trade, at, known),
+            Entry::Opening { book, position, cost } => self.open(book).opening(*position, *cost, at),
             Entry::Funding { book, amount, asset } => {
-                self.open(book, at).fund(*amount, asset, &book.pair.quote_asset(), at, known)
+                self.open(book).fund(*amount, asset, &book.pair.quote_asset(), at, known)
             }
             Entry::Mark { pair, price } => {
                 drop(observed);
@@ -304,10 +304,10 @@ impl State {
         }
     }
 
-    fn open(&mut self, key: &BookKey, at: Time) -> &mut Counters {
+    fn open(&mut self, key: &BookKey) -> &mut Counters {
         if !self.books.contains_key(key) {
             let deployed = self.deployed.get(&key.bot).copied();
-            let book = Counters::new(self.day.unwrap_or(at.midnight()), self.mark(key), deployed);
+            let book = Counters::new(self.mark(key), deployed);
             self.books.insert(key.clone(), Arc::new(book));
         }
         Arc::make_mut(self.books.get_mut(key).expect("it is there or was opened"))
@@ -320,16 +320,16 @@ impl State {
         let known = Known { observed: &nothing, supplied: &nothing };
         match &event.event {
             Event::Ledger(LedgerEvent::FillRecorded(fill)) => {
-                self.open(&fill.book(), at).trade_long_ago(&Trade::of(fill), at, known)
+                self.open(&fill.book()).trade_long_ago(&Trade::of(fill), at, known)
             }
             Event::Ledger(LedgerEvent::FillCorrected { was, fill, .. }) => self.mend(was, Some(fill), known),
             Event::Ledger(LedgerEvent::FillVoided { was, .. }) => self.mend(was, None, known),
             Event::Ledger(LedgerEvent::OpeningPosition { book, position, cost, .. }) => {
-                self.open(book, at).book_long_ago(*position, Some(-*cost), at)
+                self.open(book).book_long_ago(*position, Some(-*cost), at)
             }
             Event::Ledger(LedgerEvent::FundingPaid { book, amount, asset, .. }) => {
                 let cash = known.worth(*amount, asset, &book.pair.quote_asset())?;
-                self.open(book, at).book_long_ago(events::Decimal::ZERO, cash, at)
+                self.open(book).book_long_ago(events::Decimal::ZERO, cash, at)
             }
             Event::Bot(BotEvent::BotDeployRequested { at }) => {
                 event.aggregate.id.parse().map_or(Ok(()), |bot| self.deploy(bot, *at))
@@ -350,7 +350,7 @@ impl State {
 
     fn mend(&mut self, was: &Fill, right: Option<&Fill>, known: Known<'_>) -> Result<(), ArithmeticError> {
         let right = right.map(Trade::of);
-        self.open(&was.book(), was.at).correct_long_ago(&Trade::of(was), right.as_ref(), was.at, known)
+        self.open(&was.book()).correct_long_ago(&Trade::of(was), right.as_ref(), was.at, known)
     }
 }
 

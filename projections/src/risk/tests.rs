@@ -244,6 +244,30 @@ fn what_is_told_of_long_ago_still_moves_position_and_every_equity_after_it() {
 }
 
 #[test]
+fn what_was_before_a_deployment_of_long_ago_is_not_since_it_and_was_there_at_its_highest() {
+    let day = -3 * DAY_S;
+    let story = |late: Option<i64>| {
+        book(
+            [
+                created(),
+                deploy(day),
+                mark(day + 1, "SOL-USDT", "100"),
+                filled(1, day + 2, "buy 1 @ 100"),
+                mark(day + 3, "SOL-USDT", "130"),
+                mark(day + 4, "SOL-USDT", "90"),
+                filled(1, 0, "buy 1 @ 100"),
+            ]
+            .into_iter()
+            .chain(late.map(|at| filled(1, at, "buy 1 @ 80"))),
+        )
+    };
+    let told = |row: Book| (row.position_since_deploy, row.equity.unwrap(), row.equity_highest.unwrap());
+    assert_eq!(told(story(None)), (d("2"), d("-20"), d("30")));
+    assert_eq!(told(story(Some(day - DAY_S))), (d("2"), d("-10"), d("80")));
+    assert_eq!(told(story(Some(day + 5))), (d("3"), d("-10"), d("30")));
+}
+
+#[test]
 fn everybodys_volume_counts_on_its_day_alone() {
     let volume = |seconds, amount: &str| -> Event {
         let (day, amount) = (at(seconds).midnight(), Amount(d(amount)));
