@@ -1,9 +1,10 @@
 //! The facts of a client's last two days one by one, and the counters before them.
 //!
 //! Exchanges tell late and correct themselves: a fill that comes late or is corrected counts where it happened, so what
-//! follows it is counted again, rows in a row and highest equity included, as if it had always been so. Two days of event
-//! time are kept for that. What is told of a time before them still moves position, cash and every equity after it; runs
-//! and the highest moment stay as they were, because no limit looks that far back.
+//! follows it is counted again, runs of one side and highest equity included, as if it had always been so. Two days of
+//! event time are kept for that. What is told of a time before them still moves position, cash and every equity after it;
+//! but a run stays as it was, and the moment that was the highest stays that moment, told by its right figures: to find
+//! another would take every fact since the deployment.
 //!
 //! Nothing here depends on how facts were batched, so a rebuild ends in the same counters.
 
