@@ -30,6 +30,7 @@ mod oracle;
 mod people;
 mod readme;
 mod relay;
+mod risk;
 mod stack;
 mod vault;
 mod walls;
