@@ -4,6 +4,7 @@
 mod append;
 mod batches;
 mod beside;
+mod collect;
 mod facts;
 mod ground;
 mod hot_client;
@@ -19,7 +20,7 @@ use ground::Ground;
 use table::Row;
 
 /// The benches by name.
-const NAMES: [&str; 7] = ["append", "hot_client", "batches", "beside", "rebuild", "latency", "portfolio"];
+const NAMES: [&str; 8] = ["append", "hot_client", "batches", "beside", "rebuild", "latency", "portfolio", "collect"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -66,6 +67,7 @@ async fn measure(name: &str, ground: &Ground) -> Vec<Row> {
         "rebuild" => rebuild::run(ground).await,
         "latency" => latency::run(ground).await,
         "portfolio" => portfolio::run(ground).await,
+        "collect" => collect::run(ground).await,
         _ => unreachable!("{name} is no bench"),
     }
 }

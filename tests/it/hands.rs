@@ -137,3 +137,29 @@ async fn instances(database: &Database, client: ClientId) -> BTreeMap<String, St
     }
     of
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_falling_price_trips_the_breaker_which_stops_the_bot_on_the_exchange_and_says_why() {
+    let settings = Settings { prints_per_second: 60, archive_ms: 300, stop_ms: 100, ..Settings::default() };
+    let desk = Desk::open(settings).await;
+    let client = desk.onboard("acme").await;
+    desk.connect(&client, "binance", "acme").await;
+    let bot = desk.maker(&client, "maker", "binance", "BTC-USDT").await;
+    let limits = json!({"limits": {"drawdown_limit": "20", "side_imbalance_max": "0.9"}});
+    let path = format!("/api/bots/{bot}/config");
+    desk.served.command(reqwest::Method::PATCH, &client.token, &path, "c1", &limits).send().await.unwrap();
+    desk.want(&client, &bot, "deploy", "d1").await;
+    let instance = desk.running(&client, &bot).await["instance"].as_str().unwrap().to_owned();
+    desk.has_true_fills(&client, 3).await;
+    let fall = json!({"connector": "binance", "trading_pair": "BTC-USDT", "percent": "30", "prints": 100});
+    desk.outside.control(reqwest::Method::POST, "/paper/shock", Some(fall)).await;
+    let stopped = desk.until(&client, &format!("/api/bots/{bot}"), |bot| bot["answer"] == "stopped").await;
+    let reason = stopped["stop_reason"].as_str().unwrap();
+    assert!(reason.contains("passed the limit of"), "{reason}");
+    assert!(["drawdown_limit", "side_imbalance_max"].contains(&stopped["broken_limit"].as_str().unwrap()), "{stopped}");
+    let status =
+        desk.outside.control(reqwest::Method::GET, &format!("/bot-orchestration/{instance}/status"), None).await;
+    assert_ne!(status["data"]["status"], "running", "{status}");
+    desk.archived(&client, &instance).await;
+    agrees(&desk, &client, &BTreeMap::from([(instance, bot)])).await;
+}

@@ -62,6 +62,11 @@ impl Served {
         Self { url, process, http: reqwest::Client::new() }
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The address of its socket.
     pub fn address(&self) -> &str {
         self.url.trim_start_matches("http://")

@@ -1,0 +1,142 @@
+//! Whether collecting keeps up: a hundred bots of ten clients that fill some twenty times a second each, on paper, and the
+//! operator that writes it all down beside the projector.
+
+use std::time::{Duration, Instant};
+
+use events::{Decimal, bot::Venue};
+use paper::{FeedSettings, MarketSettings, Settings};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Database, Outside, Served, token};
+
+use crate::{
+    ground::{Ground, a_second},
+    table::{Row, Target},
+};
+
+const CLIENTS: usize = 10;
+const COINS: usize = 10;
+/// Ticks of the kernel's clock in a second.
+const TICKS: u64 = 100;
+
+pub async fn run(ground: &Ground) -> Vec<Row> {
+    let (database, outside) = (ground.database().await, Outside::start(world()).await);
+    let edge = Served::start(&database, "api,projector");
+    let operator = Served::of(outside.served_by(database.command(&["serve", "--roles", "operator"]), 90));
+    for client in 0..CLIENTS {
+        deploy_ten(&database, &edge, client).await;
+    }
+    while running(&outside).await < CLIENTS * COINS {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let (since, before, cpu) = (Instant::now(), fills(&outside).await, cpu_ticks(&operator));
+    tokio::time::sleep(ground.turn() * 5).await;
+    let (happened, used, elapsed) = (fills(&outside).await - before, cpu_ticks(&operator) - cpu, since.elapsed());
+    let rate = a_second(happened, since);
+    let stopped = Instant::now();
+    stand_still(&outside).await;
+    let all = fills(&outside).await;
+    while recorded(&database).await < all && stopped.elapsed() < Duration::from_secs(60) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let behind = u64::try_from(stopped.elapsed().as_micros()).expect("benches end");
+    let missing = all.saturating_sub(recorded(&database).await);
+    let cores = used * 100 * 1_000 / TICKS / u64::try_from(elapsed.as_millis()).expect("benches end");
+    vec![
+        Row::value("collect, fills of 100 bots", rate, "fills/s", Target::AtLeast(2_000)),
+        Row::latency("collect, from the last fill until all are recorded", behind, Some(5_000)),
+        Row::value("collect, lost or doubled", missing + doubled(&database).await, "fills", Target::AtMost(0)),
+        Row::value("collect, the operator's share of one core", cores, "%", Target::None),
+        Row::value("collect, the operator's memory", resident_mib(&operator), "MiB", Target::None),
+    ]
+}
+
+/// Ten markets that print so often, and makers so close to them, that nearly every print fills somebody.
+fn world() -> Settings {
+    let market = |coin: usize| MarketSettings {
+        venue: venue(coin),
+        feed: FeedSettings::Walk { prints_per_second: 50 },
+        listing: None,
+    };
+    let rich = |asset: String| (asset, Decimal::from_int(10_000_000));
+    Settings {
+        markets: (0..COINS).map(market).collect(),
+        balances: (0..COINS).map(|coin| format!("COIN{coin}")).chain(["USDT".to_owned()]).map(rich).collect(),
+        ..Settings::default()
+    }
+}
+
+fn venue(coin: usize) -> Venue {
+    let pair = format!("COIN{coin}-USDT").parse().expect("it is a pair");
+    Venue { exchange: events::Exchange::Binance, market: events::Market::Spot, pair }
+}
+
+async fn deploy_ten(database: &Database, edge: &Served, client: usize) {
+    let (admin, slug) = (token(database, None), format!("client-{client}"));
+    let body = json!({"slug": slug, "name": slug});
+    let told = edge.post(&admin, "/api/admin/clients", &slug, &body).await.json();
+    let id = told["client_id"].as_str().expect("it tells the id").parse().expect("it is one");
+    let own = token(database, Some(id));
+    let fields = json!({"binance_api_key": format!("fake-{slug}-key"), "binance_api_secret": "fake-secret"});
+    let body = json!({"exchange": "binance", "market": "spot", "fields": fields});
+    assert_eq!(edge.post(&own, "/api/clients/credentials", "key", &body).await.status, 201);
+    let spreads = format!("[{}]", ["0.0001,0.0002,0.0003,0.0004"; 8].join(","));
+    for coin in 0..COINS {
+        let parameters = json!({"total_amount_quote": "2000", "buy_spreads": spreads, "sell_spreads": spreads,
+            "executor_refresh_time": "1", "cooldown_time": "0"});
+        let config = json!({"controller": "pmm_simple", "venue": venue(coin), "parameters": parameters});
+        let body = json!({"name": format!("maker-{coin}"), "config": config});
+        let bot = edge.post(&own, "/api/bots", &format!("create-{coin}"), &body).await.json();
+        let path = format!("/api/bots/{}/deploy", bot["bot_id"].as_str().expect("it tells the id"));
+        assert_eq!(edge.post(&own, &path, &format!("deploy-{coin}"), &json!({})).await.status, 202);
+    }
+}
+
+async fn running(outside: &Outside) -> usize {
+    let status = outside.control(Method::GET, "/bot-orchestration/status", None).await;
+    status["data"].as_object().map_or(0, |bots| bots.len())
+}
+
+async fn fills(outside: &Outside) -> u64 {
+    outside.truth().await["fills"].as_array().map_or(0, Vec::len) as u64
+}
+
+/// Nothing prints any more.
+async fn stand_still(outside: &Outside) {
+    for coin in 0..COINS {
+        let market: Value = json!({"venue": venue(coin), "feed": "still"});
+        outside.control(Method::POST, "/paper/markets", Some(market)).await;
+    }
+}
+
+async fn recorded(database: &Database) -> u64 {
+    let count: i64 = sqlx::query_scalar("select count(*) from es.events where event_type = 'FillRecorded'")
+        .fetch_one(&database.superuser())
+        .await
+        .expect("events can be counted");
+    count.unsigned_abs()
+}
+
+async fn doubled(database: &Database) -> u64 {
+    let (all, different): (i64, i64) = sqlx::query_as(
+        "select count(*), count(distinct (client_id, payload -> 'FillRecorded' ->> 'trade', payload -> 'FillRecorded' ->> 'side'))
+           from es.events where event_type = 'FillRecorded'",
+    )
+    .fetch_one(&database.superuser())
+    .await
+    .expect("events can be counted");
+    all.abs_diff(different)
+}
+
+fn cpu_ticks(of: &Served) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", of.pid())).expect("it runs");
+    let fields: Vec<&str> = stat.rsplit(") ").next().expect("it has fields").split(' ').collect();
+    let ticks = |field: usize| fields[field].parse::<u64>().expect("it is a number");
+    ticks(11) + ticks(12)
+}
+
+fn resident_mib(of: &Served) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", of.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is told");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("it is a number") / 1_024
+}
