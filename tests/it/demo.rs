@@ -20,15 +20,13 @@ fn demo(dir: &Path, arguments: &[&str]) -> Command {
 fn nothing_runs(dir: &Path) {
     let status = Stack::at(dir).status();
     assert_eq!((status.postgres, status.nats), (Part::Stopped, Part::Stopped));
-    // Whatever it starts is told of its directory, the paper server too.
-    let named = |pid: &Path| std::fs::read(pid.join("cmdline")).is_ok_and(|line| contains(&line, dir));
-    let left: Vec<_> = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    let left: Vec<_> = left.iter().filter(|pid| named(pid)).collect();
+    // Every process of ours is told of its directory, the paper server too.
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let lines = all.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    let (binary, dir) = (tests::binary().display().to_string(), dir.display().to_string());
+    let left: Vec<String> = lines.filter(|line| line.starts_with(&binary) && line.contains(&dir)).collect();
     assert!(left.is_empty(), "these processes are left: {left:?}");
-}
-
-fn contains(line: &[u8], dir: &Path) -> bool {
-    String::from_utf8_lossy(line).contains(dir.to_str().unwrap())
 }
 
 /// Gone with the test, however it ends.
