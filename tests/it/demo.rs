@@ -112,3 +112,14 @@ fn what_a_demo_prints_can_be_pasted_and_ctrl_c_ends_it_well() {
     assert!(bash.0.wait().unwrap().success(), "the live stream ends with its server");
     nothing_runs(dir.path());
 }
+
+#[test]
+fn a_paper_server_ends_with_whoever_holds_its_standard_input() {
+    let mut command = Command::new(tests::binary());
+    command.args(["paper", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--until-stdin-ends"]);
+    let mut paper = Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
+    let mut said = BufReader::new(paper.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.next().unwrap().starts_with("ready: http://127.0.0.1:"));
+    drop(paper.0.stdin.take());
+    assert!(paper.0.wait().unwrap().success());
+}
