@@ -52,7 +52,7 @@ impl Drop for Running {
 #[test]
 fn a_demo_with_a_time_checks_every_total_and_leaves_nothing_running() {
     let dir = tempfile::tempdir().unwrap();
-    let output = demo(dir.path(), &["--for", "8s", "--speed", "10"]).output().unwrap();
+    let output = demo(dir.path(), &["--for", "8s", "--speed", "20"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     for found in [

@@ -19,7 +19,7 @@ use crate::settings;
 
 const USER: &str = "desk";
 /// It has to be no longer than the paper server takes for anything; bots beat often enough for it.
-const PATIENCE: Duration = Duration::from_secs(12);
+const PATIENCE: Duration = Duration::from_secs(18);
 const BEAT_MS: u32 = 1_000;
 /// Docker and exchanges are quick on paper.
 const STOP_MS: u32 = 200;
