@@ -174,7 +174,7 @@ words!(CredentialEvent in Credential: CredentialStored, CredentialRotated, Crede
     CredentialFailing, CredentialRevokeRequested, CredentialRevoked, CredentialOpened, CredentialRefused);
 words!(LedgerEvent in Ledger: FillRecorded, FillCorrected, FillVoided, FillDisputed, OpeningPosition, FundingPaid,
     TransferRecorded, FeeRateSupplied);
-words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute);
+words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute, VolumeObserved);
 words!(OrderEvent in Order: OrderPlaced, OrderCancelled, OrderFilled, OrderRejected, OrderExpired);
 words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged, Quarantined,
     KeyRotationBegun, KeyRotationDone, VaultChecked);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BotId, Decimal, Pair, Price, Time, bot::Venue};
+use crate::{Amount, BotId, Decimal, Pair, Price, Time, bot::Venue};
 
 /// Facts of aggregate `market`, keyed by the pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,13 +40,27 @@ pub enum MarketEvent {
         /// Begin of the minute.
         at: Time,
     },
+    /// Everybody's trading on a venue since the day began, by its candles: what a bot's own share is a share of. A later
+    /// one of the same day stands in the place of the earlier.
+    VolumeObserved {
+        venue: Venue,
+        /// Begin of the UTC day that it counts from.
+        day: Time,
+        /// In the base asset.
+        amount: Amount,
+        /// Until when it counts.
+        at: Time,
+    },
 }
 
 impl MarketEvent {
     /// When it was seen.
     pub fn at(&self) -> Time {
         match self {
-            Self::MarkObserved { at, .. } | Self::QuoteObserved { at, .. } | Self::QuoteMinute { at, .. } => *at,
+            Self::MarkObserved { at, .. }
+            | Self::QuoteObserved { at, .. }
+            | Self::QuoteMinute { at, .. }
+            | Self::VolumeObserved { at, .. } => *at,
         }
     }
 }

@@ -253,6 +253,7 @@ fn market_events() -> Vec<MarketEvent> {
             unknown_us: 0,
             at: at(),
         },
+        MarketEvent::VolumeObserved { venue: venue(), day: at().midnight(), amount: Amount(d("18250.75")), at: at() },
     ]
 }
 

@@ -16,6 +16,7 @@ pub mod pnl;
 pub mod portfolio;
 pub mod projection;
 pub mod rates;
+pub mod risk;
 pub mod rows;
 pub mod versions;
 pub mod worker;
@@ -43,6 +44,7 @@ pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
         Worker::<clients::Clients>::boxed(db, &counting),
         Worker::<credentials::Credentials>::boxed(db, &counting),
         Worker::<overview::Overview>::boxed(db, &counting),
+        Worker::<risk::Risk>::boxed(db, &counting),
     ]
 }
 

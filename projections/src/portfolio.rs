@@ -89,7 +89,11 @@ impl Projection for Portfolio {
                 self.marks.push((pair.clone(), *at, event.seq, *price));
                 Ok(())
             }
-            Event::Market(MarketEvent::QuoteObserved { .. } | MarketEvent::QuoteMinute { .. })
+            Event::Market(
+                MarketEvent::QuoteObserved { .. }
+                | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::VolumeObserved { .. },
+            )
             | Event::Client(_)
             | Event::Bot(_)
             | Event::Order(_)

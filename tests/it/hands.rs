@@ -2,180 +2,17 @@
 //! the right client's ledger once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use events::{
-    ClientId, Decimal, Event,
-    ledger::{Fill, LedgerEvent},
-};
+use events::{ClientId, Event, bot::BotEvent};
 use paper::Settings;
-use serde_json::{Value, json};
+use serde_json::json;
 use store::{Login, read};
-use tests::{Database, Outside, Served, token};
+use tests::{Database, Outside, Served};
 
-use crate::edge::seq;
-
-/// How long the test waits for something that takes a second or two.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-/// A platform and its outside, and one client's way in.
-struct Desk {
-    database: Database,
-    outside: Outside,
-    served: Served,
-}
-
-struct Client {
-    id: ClientId,
-    token: String,
-}
-
-impl Desk {
-    async fn open(settings: Settings) -> Self {
-        let (database, outside) = (Database::new().await, Outside::start(settings).await);
-        let served = Served::of(outside.serve(&database, "api,projector,operator"));
-        Self { database, outside, served }
-    }
-
-    async fn onboard(&self, slug: &str) -> Client {
-        let admin = token(&self.database, None);
-        let body = json!({"slug": slug, "name": slug});
-        let told = self.served.post(&admin, "/api/admin/clients", &format!("onboard-{slug}"), &body).await.json();
-        let id: ClientId = told["client_id"].as_str().expect("it tells the id").parse().unwrap();
-        Client { token: token(&self.database, Some(id)), id }
-    }
-
-    /// Gives a fake key for an exchange and waits until it is active.
-    async fn connect(&self, client: &Client, exchange: &str, key: &str) {
-        let names: BTreeMap<&str, Vec<&str>> = [
-            ("binance", vec!["binance_api_key", "binance_api_secret"]),
-            ("kucoin", vec!["kucoin_api_key", "kucoin_secret_key", "kucoin_passphrase"]),
-            ("okx", vec!["okx_api_key", "okx_secret_key", "okx_passphrase"]),
-        ]
-        .into();
-        let fields: BTreeMap<&str, String> =
-            names[exchange].iter().map(|name| (*name, format!("fake-{key}-{name}"))).collect();
-        let body = json!({"exchange": exchange, "market": "spot", "fields": fields});
-        let stored =
-            self.served.post(&client.token, "/api/clients/credentials", &format!("key-{exchange}"), &body).await;
-        assert_eq!(stored.status, 201, "{}", stored.text());
-        let is_active = |told: &Value| {
-            told.as_array()
-                .is_some_and(|all| all.iter().any(|one| one["exchange"] == exchange && one["state"] == "active"))
-        };
-        self.until(client, "/api/clients/credentials", is_active).await;
-    }
-
-    /// Creates a market maker; its id.
-    async fn maker(&self, client: &Client, name: &str, exchange: &str, pair: &str) -> String {
-        let config = json!({
-            "controller": "pmm_simple",
-            "venue": {"exchange": exchange, "market": "spot", "pair": pair},
-            "parameters": {
-                "total_amount_quote": "2000",
-                "buy_spreads": "[0.0002,0.0006]",
-                "sell_spreads": "[0.0002,0.0006]",
-                "executor_refresh_time": "2",
-                "cooldown_time": "1",
-            },
-        });
-        let body = json!({"name": name, "config": config});
-        let created = self.served.post(&client.token, "/api/bots", &format!("create-{name}"), &body).await;
-        created.json()["bot_id"].as_str().expect("it tells the id").to_owned()
-    }
-
-    async fn want(&self, client: &Client, bot: &str, what: &str, key: &str) -> u64 {
-        let told = self.served.post(&client.token, &format!("/api/bots/{bot}/{what}"), key, &json!({})).await;
-        seq(&told.json())
-    }
-
-    /// Asks until the answer is the one that is waited for.
-    async fn until(&self, client: &Client, path: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        let since = Instant::now();
-        loop {
-            let answer = self.served.ask(&client.token, path).await;
-            if answer.status == 200 && is_it(&answer.json()) {
-                return answer.json();
-            }
-            assert!(since.elapsed() < PATIENCE, "{path} still says {}", answer.text());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    async fn running(&self, client: &Client, bot: &str) -> Value {
-        self.until(client, &format!("/api/bots/{bot}"), |bot| bot["answer"] == "deployed").await
-    }
-
-    async fn archived(&self, client: &Client, instance: &str) {
-        let since = Instant::now();
-        while !events_of(&self.database, client.id).await.iter().any(|event| {
-            matches!(event, Event::Bot(events::bot::BotEvent::BotArchived { instance: told, .. }) if told == instance)
-        }) {
-            assert!(since.elapsed() < PATIENCE, "{instance} was not put away");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    async fn has_true_fills(&self, client: &Client, at_least: usize) {
-        let since = Instant::now();
-        while self.outside.true_fills(&client.id.to_string()).await.len() < at_least {
-            assert!(since.elapsed() < PATIENCE, "too few fills on paper");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-}
-
-async fn events_of(database: &Database, client: ClientId) -> Vec<Event> {
-    let events = read::after(&database.pool(Login::Projector), client, 0, 1_000_000).await.unwrap();
-    events.into_iter().map(|event| event.event).collect()
-}
-
-/// The ledger as it is known now, by trade and side; a fill that is there twice fails.
-async fn ledger(database: &Database, client: ClientId) -> BTreeMap<(String, String), Fill> {
-    let mut by_seq: BTreeMap<u64, Fill> = BTreeMap::new();
-    for event in read::after(&database.pool(Login::Projector), client, 0, 1_000_000).await.unwrap() {
-        match event.event {
-            Event::Ledger(LedgerEvent::FillRecorded(fill)) => drop(by_seq.insert(event.seq, fill)),
-            Event::Ledger(LedgerEvent::FillCorrected { corrects, fill, .. }) => drop(by_seq.insert(corrects, *fill)),
-            Event::Ledger(other) => panic!("{other:?}"),
-            _ => {}
-        }
-    }
-    let count = by_seq.len();
-    let by_trade: BTreeMap<_, _> =
-        by_seq.into_values().map(|fill| ((fill.trade.to_string(), fill.side.to_string()), fill)).collect();
-    assert_eq!(by_trade.len(), count, "a trade stands in the ledger twice");
-    by_trade
-}
-
-/// Holds the ledger against what really happened: the same fills, each of the right bot, exact unless it says otherwise.
-async fn agrees(desk: &Desk, client: &Client, bots: &BTreeMap<String, String>) -> usize {
-    let (ours, truth) =
-        (ledger(&desk.database, client.id).await, desk.outside.true_fills(&client.id.to_string()).await);
-    let lists = |keys: Vec<&(String, String)>| format!("{keys:?}");
-    assert_eq!(lists(ours.keys().collect()), lists(truth.keys().collect()), "the fills are others than the true ones");
-    for (key, fill) in &ours {
-        let true_one = &truth[key];
-        assert_eq!(bots.get(true_one["bot"].as_str().unwrap()), Some(&fill.bot.to_string()), "{true_one}");
-        assert_eq!(
-            (fill.pair.as_str(), fill.exchange.name()),
-            (true_one["pair"].as_str().unwrap(), true_one["exchange"].as_str().unwrap())
-        );
-        let exact = |field: &str| -> Decimal { true_one[field].as_str().unwrap().parse().unwrap() };
-        if fill.precision.is_none() {
-            assert_eq!((fill.price.0, fill.amount.0), (exact("price"), exact("amount")), "{key:?}");
-            assert_eq!(fill.order.as_ref().map(ToString::to_string), true_one["order_id"].as_str().map(str::to_owned));
-        } else {
-            let off = fill.price.0.minus(exact("price")).unwrap().abs();
-            assert!(off <= "0.000001".parse().unwrap(), "{key:?} is off by {off}");
-        }
-        let fees = fill.fees.as_ref().expect("paper tells every fee");
-        assert_eq!(fees[0].asset.as_str(), true_one["fees"][0]["asset"].as_str().unwrap());
-    }
-    ours.len()
-}
+use crate::desk::{Client, Desk, agrees, events_of, ledger};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bot_is_deployed_fills_is_changed_and_stopped_and_its_ledger_is_the_truth() {
@@ -207,4 +44,96 @@ async fn a_bot_is_deployed_fills_is_changed_and_stopped_and_its_ledger_is_the_tr
     assert!(fills >= 5);
     let exact = ledger(&desk.database, client.id).await.values().filter(|fill| fill.precision.is_none()).count();
     assert_eq!(exact, fills, "what the bot told itself is exact");
+}
+
+/// Whether it is a step of a deed, which whoever comes next goes on from.
+fn is_step(event: &Event) -> bool {
+    if let Event::Bot(told) = event {
+        return !matches!(
+            told,
+            BotEvent::BotStateReported { .. }
+                | BotEvent::BotSeenAlive { .. }
+                | BotEvent::BotSilent { .. }
+                | BotEvent::BotGapOpened { .. }
+                | BotEvent::BotGapHealed { .. }
+                | BotEvent::BotLogged { .. }
+        );
+    }
+    matches!(event, Event::Credential(_))
+}
+
+/// Kills the operator as soon as a step stands in the stream and starts another, once a step, until one stands there that
+/// is the last. (Killed each time that a key was opened, it would never get further than to open it again.)
+async fn kill_at_each_step(desk: &Desk, client: &Client, reached: &mut u64, until: impl Fn(&Event) -> bool) -> usize {
+    let db = desk.database.pool(Login::Projector);
+    let (mut operator, mut killed_at, since) = (operator(desk), BTreeSet::new(), Instant::now());
+    loop {
+        assert!(since.elapsed() < Duration::from_secs(90), "it does not get further than {killed_at:?}");
+        let events = read::after(&db, client.id, *reached, 100).await.unwrap();
+        *reached = events.last().map_or(*reached, |event| event.seq);
+        if events.iter().any(|event| until(&event.event)) {
+            return killed_at.len();
+        }
+        if events.iter().any(|event| is_step(&event.event) && killed_at.insert(event.event.event_type())) {
+            operator.kill();
+            operator = self::operator(desk);
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn operator(desk: &Desk) -> Served {
+    Served::of(desk.outside.serve(&desk.database, "operator"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_each_step_of_each_deed_the_next_one_goes_on_and_does_nothing_twice() {
+    let settings = Settings { prints_per_second: 100, archive_ms: 300, stop_ms: 100, ..Settings::default() };
+    let (database, outside) = (Database::new().await, Outside::start(settings).await);
+    let served = Served::start(&database, "api,projector");
+    let desk = Desk { database, outside, served };
+    let client = desk.onboard("acme").await;
+    desk.give_key(&client, "binance", "acme").await;
+    let bot = desk.maker(&client, "maker", "binance", "BTC-USDT").await;
+    desk.want(&client, &bot, "deploy", "d1").await;
+    let mut reached = 0;
+    let deployed = |event: &Event| matches!(event, Event::Bot(BotEvent::BotDeployed { .. }));
+    let mut kills = kill_at_each_step(&desk, &client, &mut reached, deployed).await;
+    let change = json!({"parameters": {"buy_spreads": "[0.0001]"}});
+    let path = format!("/api/bots/{bot}/config");
+    desk.served.command(reqwest::Method::PATCH, &client.token, &path, "c1", &change).send().await.unwrap();
+    let applied = |event: &Event| matches!(event, Event::Bot(BotEvent::BotConfigApplied { .. }));
+    kills += kill_at_each_step(&desk, &client, &mut reached, applied).await;
+    desk.want(&client, &bot, "stop", "s1").await;
+    let archived = |event: &Event| matches!(event, Event::Bot(BotEvent::BotArchived { .. }));
+    kills += kill_at_each_step(&desk, &client, &mut reached, archived).await;
+    let rotated = desk.rotate_key(&client, "binance", "acme-2").await;
+    let active = move |event: &Event| matches!(event, Event::Credential(events::credential::CredentialEvent::CredentialActive { at, .. }) if *at > rotated);
+    kills += kill_at_each_step(&desk, &client, &mut reached, active).await;
+    desk.revoke_key(&client, "binance").await;
+    let revoked = |event: &Event| {
+        matches!(event, Event::Credential(events::credential::CredentialEvent::CredentialRevoked { .. }))
+    };
+    kills += kill_at_each_step(&desk, &client, &mut reached, revoked).await;
+    assert!(kills >= 9, "{kills}");
+    let instances = instances(&desk.database, client.id).await;
+    assert_eq!(instances.len(), 1, "one wish, one instance");
+    let path = format!("/bot-orchestration/bot-runs?account_name={}", client.id);
+    let runs = desk.outside.control(reqwest::Method::GET, &path, None).await;
+    assert_eq!(runs["data"].as_array().unwrap().len(), 1, "{runs}");
+    agrees(&desk, &client, &instances).await;
+    let keys = desk.outside.control(reqwest::Method::GET, &format!("/accounts/{}/credentials", client.id), None).await;
+    assert_eq!(keys, json!([]), "the key is out of Hummingbot again");
+}
+
+/// Which bot each instance is of.
+async fn instances(database: &Database, client: ClientId) -> BTreeMap<String, String> {
+    let told = events_of(database, client).await;
+    let mut of = BTreeMap::new();
+    for (bot, event) in told {
+        if let Event::Bot(BotEvent::BotDeployed { instance, .. }) = event {
+            of.insert(instance, bot);
+        }
+    }
+    of
 }

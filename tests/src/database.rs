@@ -10,7 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Executor, PgPool, postgres::PgConnectOptions};
 use store::{Login, Streams};
 
-use crate::world::{Servers, TEMPLATE, binary};
+use crate::{
+    Line,
+    world::{Servers, TEMPLATE, binary},
+};
 
 /// Obviously no real ones.
 pub const SECRET: &str = "0123456789-for-tests-only-abcdefgh";
@@ -104,6 +107,19 @@ impl Database {
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         command
+    }
+
+    /// The same, by another way to Postgres.
+    pub fn command_by(&self, line: &Line, arguments: &[&str]) -> Command {
+        let there = self.owner.clone().host("127.0.0.1").port(line.port());
+        let mut command = self.command(arguments);
+        command.env("DATABASE_URL", there.to_url_lossy().to_string());
+        command
+    }
+
+    /// Where Postgres answers.
+    pub fn port(&self) -> u16 {
+        self.owner.get_port()
     }
 
     /// Runs it to its end.

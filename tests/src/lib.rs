@@ -2,6 +2,7 @@
 
 mod database;
 mod differences;
+mod line;
 mod on_nats;
 mod outside;
 mod own_nats;
@@ -10,6 +11,7 @@ mod world;
 
 pub use database::{Database, ENCRYPTION_KEY, NEWER_ENCRYPTION_KEY, SECRET, SIGNING_KEY};
 pub use differences::differences;
+pub use line::Line;
 pub use on_nats::{arrived, differences_on_nats, jetstream};
 pub use outside::Outside;
 pub use own_nats::OwnNats;

@@ -27,6 +27,7 @@ mod page;
 mod pnl;
 mod portfolio;
 mod problem;
+mod risk;
 mod server;
 mod standing;
 mod views;

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     Parts, admin, auth, bots, credentials, events, exchanges, fills, health, live, orders, pnl, portfolio,
-    problem::ProblemBody,
+    problem::ProblemBody, risk,
 };
 
 #[derive(OpenApi)]
@@ -49,6 +49,7 @@ fn described() -> OpenApiRouter<Parts> {
         bots::routes(),
         credentials::routes(),
         exchanges::routes(),
+        risk::routes(),
         orders::routes(),
         fills::routes(),
         pnl::routes(),

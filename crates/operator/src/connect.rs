@@ -47,7 +47,7 @@ async fn connect(
         Err(OpenError::Record(AppendError::Stale { .. })) => return Err(HandError::Overtaken),
         Err(other) => return Err(HandError::NotYet(other.to_string())),
     };
-    match put(mandate, &opened, exchange, market).await {
+    match put(mandate, &opened, exchange, market).await? {
         Ok(()) => active(mandate, id, sealed, exchange).await,
         Err(fault) if fault.is_refusal() => {
             let reason = readable(&opened.scrub(&fault.to_string()));
@@ -58,23 +58,27 @@ async fn connect(
     }
 }
 
-/// Sends every field, after a look at what the connector asks for now.
-async fn put(mandate: &Mandate, opened: &Opened, exchange: Exchange, market: Market) -> Result<(), Fault> {
+/// Sends every field, after a look at what the connector asks for now. Only what is said of the key itself is an answer;
+/// whatever goes wrong before is tried again.
+async fn put(
+    mandate: &Mandate,
+    opened: &Opened,
+    exchange: Exchange,
+    market: Market,
+) -> Result<Result<(), Fault>, HandError> {
     let (hummingbot, account) = (&mandate.means.hummingbot, mandate.account());
     let connector = ConnectorName::of(exchange, market);
     let map = hummingbot.config_map(&connector).await?;
     let live: Vec<&str> = map.fields.iter().map(|field| field.name.as_str()).collect();
     let given: Vec<&str> = opened.fields().map(|(name, _)| name).collect();
     if let Err(refusal) = fields::check_fields(exchange, market, &live, &given) {
-        return Err(Fault {
-            doing: format!("add the key of {connector}"),
-            why: hummingbot::Why::NotSent(refusal.to_string()),
-        });
+        let why = hummingbot::Why::NotSent(refusal.to_string());
+        return Ok(Err(Fault { doing: format!("add the key of {connector}"), why }));
     }
     hummingbot.add_account(&account).await?;
     let values: BTreeMap<String, SecretString> =
         opened.fields().map(|(name, value)| (name.to_owned(), value.clone())).collect();
-    hummingbot.add_credential(&account, &map, &values).await
+    Ok(hummingbot.add_credential(&account, &map, &values).await)
 }
 
 /// The exchange let it in, and the API trades with it: the client has an account there.

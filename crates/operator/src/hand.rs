@@ -9,7 +9,10 @@ use domain::{
     bot::{Bot, Sight},
     credential::Credential,
 };
-use events::{BotId, CredentialId, Event, Recorded, Time, bot::Venue};
+use events::{
+    BotId, CredentialId, Event, Recorded, Time,
+    bot::{Limits, Venue},
+};
 use hummingbot::{
     BotName,
     mqtt::{Heard, Message},
@@ -32,6 +35,7 @@ use crate::{
     mandate::{HandError, Mandate, Outcome},
     observe::{self, Looks, Seen},
     reconcile,
+    risk::{self, WatchError},
 };
 
 const TICK: Duration = Duration::from_millis(250);
@@ -39,8 +43,8 @@ const TICK: Duration = Duration::from_millis(250);
 const MESSAGES_AT_ONCE: usize = 500;
 /// How long is waited after something went wrong.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Balances are looked at every so many looks.
-const BALANCES_EVERY: u64 = 12;
+/// Balances and volumes are looked at every so many looks.
+const ALL_EVERY: u64 = 12;
 
 /// What a hand does beside following and listening; each ends by itself and says what it was.
 enum Ended {
@@ -48,6 +52,7 @@ enum Ended {
     Reconciled(BotId, Time, Result<u64, HandError>),
     Reported(Result<(), HandError>),
     Looked(Looks),
+    Watched(Result<u64, WatchError>),
 }
 
 /// What a deed is for.
@@ -76,6 +81,7 @@ struct Hand {
     looks: u64,
     look_at: Instant,
     report_at: Instant,
+    watching: bool,
 }
 
 /// Acts for one client until told to stop or overtaken.
@@ -135,6 +141,7 @@ impl Hand {
             looks: 0,
             look_at: now,
             report_at: now,
+            watching: false,
         }
     }
 
@@ -205,6 +212,12 @@ impl Hand {
             Ended::Looked(looks) => {
                 let recorded = self.seen.record(&self.mandate, looks).await;
                 unless_passing(recorded)?;
+            }
+            Ended::Watched(told) => {
+                self.watching = false;
+                if let Err(fault) = told {
+                    warn!(error = &fault as &dyn std::error::Error, "limits could not be watched, trying again");
+                }
             }
         }
         Ok(())
@@ -319,6 +332,7 @@ impl Hand {
         self.ask_histories(&running);
         self.ask_server(running);
         self.look_at_market();
+        self.watch_limits();
         Ok(())
     }
 
@@ -379,21 +393,35 @@ impl Hand {
         self.work.spawn(async move { Ended::Reported(report(&mandate, running).await) });
     }
 
+    /// Holds limits against what was counted, as often as there is time for it: what was told already is told once.
+    fn watch_limits(&mut self) {
+        let limited =
+            |bot: &Bot| bot.is_wanted() && bot.config().is_some_and(|config| config.limits != Limits::default());
+        if self.watching || !self.bots.values().any(limited) {
+            return;
+        }
+        self.watching = true;
+        let mandate = self.mandate.clone();
+        self.work.spawn(async move {
+            let (means, cause) = (&mandate.means, mandate.cause());
+            Ended::Watched(risk::watch(mandate.client, &means.query, &means.streams, &cause, Time::now()).await)
+        });
+    }
+
     fn look_at_market(&mut self) {
-        let venues: BTreeSet<Venue> = self
-            .bots
-            .values()
-            .filter(|bot| bot.instance().is_some())
-            .filter_map(|bot| bot.config()?.venue.clone())
-            .collect();
+        let configs = || self.bots.values().filter(|bot| bot.instance().is_some()).filter_map(Bot::config);
+        let venues: BTreeSet<Venue> = configs().filter_map(|config| config.venue.clone()).collect();
+        let shared = configs().filter(|config| config.limits.participation_cap.is_some());
+        let shared: BTreeSet<Venue> = shared.filter_map(|config| config.venue.clone()).collect();
         if Instant::now() < self.look_at || venues.is_empty() {
             return;
         }
         self.look_at = Instant::now() + self.mandate.means.settings.observe_every;
-        let balances = self.looks.is_multiple_of(BALANCES_EVERY);
+        let all = self.looks.is_multiple_of(ALL_EVERY);
         self.looks += 1;
-        let (mandate, venues) = (self.mandate.clone(), venues.into_iter().collect::<Vec<_>>());
-        self.work.spawn(async move { Ended::Looked(observe::look(&mandate, &venues, balances).await) });
+        let mandate = self.mandate.clone();
+        let (venues, shared): (Vec<_>, Vec<_>) = (venues.into_iter().collect(), shared.into_iter().collect());
+        self.work.spawn(async move { Ended::Looked(observe::look(&mandate, &venues, &shared, all).await) });
     }
 }
 

@@ -19,6 +19,7 @@ mod observe;
 mod operator;
 pub mod quarantine;
 mod reconcile;
+pub mod risk;
 mod stop;
 mod switchboard;
 
