@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, Error, ensure};
-use events::{AccountName, Decimal, Exchange, Market, OrderId, Pair, ledger::Side};
+use events::{AccountName, Asset, Decimal, Exchange, Market, OrderId, Pair, ledger::Side};
 use reqwest::Client as Http;
 use serde::Deserialize;
 use serde_json::json;
@@ -53,6 +53,14 @@ pub struct TrueFill {
     pub pair: Pair,
     pub side: Side,
     pub price: Decimal,
+    pub amount: Decimal,
+    pub fees: Vec<TrueFee>,
+}
+
+/// What was charged for one.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TrueFee {
+    pub asset: Asset,
     pub amount: Decimal,
 }
 
