@@ -23,9 +23,11 @@ async fn both_walks_go_the_way_that_the_readme_tells() {
     let given = database.command(&[]);
     let binary = std::path::Path::new(given.get_program());
     let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    let walks = [block("## One fill"), block("## One question and one command")].join("\n");
+    let walks = [block("## One fill"), block("## One market maker")].join("\n");
+    // What a walk leaves running where it fails half-way.
+    let script = format!("trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{walks}");
     let mut shell = Command::new("bash");
-    shell.args(["-euo", "pipefail", "-c", &walks]).current_dir(folder.path()).env("PATH", path);
+    shell.args(["-euo", "pipefail", "-c", &script]).current_dir(folder.path()).env("PATH", path);
     shell.env("PORT", free_port().to_string());
     for (name, value) in given.get_envs() {
         shell.env(name, value.unwrap_or_default());

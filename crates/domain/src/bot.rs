@@ -245,9 +245,12 @@ impl Bot {
     /// What the operator did; nothing if it was told already or is overtaken.
     fn did(&self, deed: Deed, at: Time) -> Result<Option<BotEvent>, BotRefusal> {
         match deed {
-            Deed::StartDeploying { .. } | Deed::Deployed { .. } | Deed::DeployFailed { .. } => {
+            Deed::StartDeploying { .. } | Deed::DeployFailed { .. } => {
                 self.is(Phase::Deploying, BotRefusal::NotAskedToDeploy)?;
             }
+            // It may come to light only when it is to be stopped already.
+            Deed::Deployed { .. } if self.phase == Phase::Stopping && self.instance.is_none() => {}
+            Deed::Deployed { .. } => self.is(Phase::Deploying, BotRefusal::NotAskedToDeploy)?,
             Deed::Stopped | Deed::StopFailed { .. } => self.is(Phase::Stopping, BotRefusal::NotAskedToStop)?,
             Deed::ConfigApplied { .. } | Deed::ConfigNotApplied { .. } | Deed::Archived { .. } => {}
         }
@@ -398,7 +401,9 @@ impl Bot {
                 self.answered_config = self.configs;
             }
             BotEvent::BotDeployed { instance, .. } => {
-                self.phase = Phase::Running;
+                if self.phase == Phase::Deploying {
+                    self.phase = Phase::Running;
+                }
                 self.instance = Some(instance);
             }
             BotEvent::BotStopFailed { .. } => self.phase = Phase::Running,
@@ -564,6 +569,18 @@ mod tests {
     fn a_deployment_that_nobody_asked_for_is_refused() {
         let confirm = did(Deed::Deployed { instance: "x".into() });
         check([created()], confirm, Err(BotRefusal::NotAskedToDeploy));
+    }
+
+    #[test]
+    fn an_instance_that_comes_to_light_while_the_bot_is_to_be_stopped_is_stopped_and_put_away() {
+        let stopping = BotEvent::BotStopRequested { reason: "done".into(), at: AT };
+        let found = did(Deed::Deployed { instance: "maker-20261124-120000".into() });
+        check([created(), asked_for(), stopping.clone()], found.clone(), Ok(vec![deployed()]));
+        check([created(), asked_for(), deployed(), stopping.clone()], found, Err(BotRefusal::NotAskedToDeploy));
+        let mut bot = Bot::default();
+        [created(), asked_for(), stopping, deployed()].into_iter().for_each(|event| bot.remember(event));
+        let instance = Some("maker-20261124-120000".to_owned());
+        assert_eq!(bot.task(), Some(Task::Stop { instance, started: None }));
     }
 
     #[test]

@@ -27,7 +27,11 @@ pub(crate) async fn stop(
             instance.parse().map_err(|bad: hummingbot::BadName| HandError::NotYet(bad.to_string()))?
         }
         (None, Some(started)) => match running(mandate, &started.name).await? {
-            Some(instance) => instance,
+            // What it traded until now is the bot's, too: it has to be put away like any other.
+            Some(instance) => {
+                mandate.did(id, Deed::Deployed { instance: instance.to_string() }).await?;
+                instance
+            }
             None => match may_still_come(mandate, started) {
                 Some(rest) => return Ok(Outcome::Later(rest.min(LOOK_AGAIN))),
                 None => return stopped(mandate, id).await,

@@ -1,27 +1,28 @@
-//! `demo`: a desk to watch. A real tape's fills go into two clients' streams at the pace of the market or faster, every
-//! part of the platform runs in this process, people can log in, and when the tape is over all totals are checked.
+//! `demo`: a desk to watch. Market makers of two clients trade through a Hummingbot on paper, whose exchanges play a real
+//! tape; every part of the platform runs in this process, people can log in, and in the end all totals are checked.
 
 mod checks;
 mod desk;
-mod player;
+mod history;
+mod leaflet;
+mod ledger;
+mod makers;
+mod outside;
 mod tape;
 mod visitor;
 
-use std::{convert::Infallible, net::TcpListener, path::PathBuf, pin::pin, process::ExitCode, time::Duration};
+use std::{
+    convert::Infallible, future::pending, net::TcpListener, path::PathBuf, pin::pin, process::ExitCode, time::Duration,
+};
 
 use anyhow::bail;
 use clap::{Args, value_parser};
 use events::Time;
-use tokio::{
-    sync::watch,
-    time::{Instant, interval_at, sleep_until},
-};
+use tokio::time::{Instant, interval_at, sleep};
 
 use self::{desk::Desk, visitor::Visitor};
 use crate::{report::print, serve, stack::Stack};
 
-/// So many times as fast as the market was, where nothing else is said.
-const SPEED: u32 = 20;
 /// The first port that is tried, and how many after it.
 const PORTS: std::ops::Range<u16> = 8080..8180;
 /// How often it is told how things stand.
@@ -35,10 +36,10 @@ pub struct Demo {
     /// The port of the API, 0 for any that is free; 8080 or the next free one, if left out
     #[arg(long)]
     port: Option<u16>,
-    /// So many times as fast as the market was, whose tape has eleven minutes; 20, or what fits into --for
-    #[arg(long, value_parser = value_parser!(u32).range(1..))]
-    speed: Option<u32>,
-    /// End by itself after serving so long, once all totals were checked: 30s, 2m, 45
+    /// So many times as fast as the market was, whose tape has eleven minutes and then begins again
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=100))]
+    speed: u32,
+    /// Trade for so long, then stop the bots, check every total and end: 30s, 2m, 45
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     time: Option<Duration>,
 }
@@ -70,15 +71,15 @@ impl Demo {
     async fn on(&self, stack: &Stack) -> anyhow::Result<()> {
         let mut told = pin!(serve::until_told_to_stop());
         let mut desk = tokio::select! {
-            desk = Desk::open(stack, self.port()) => desk?,
+            desk = Desk::open(stack, self.port(), self.speed) => desk?,
             told = &mut told => return told.and_then(|()| bail!("stopped by you before it served")),
         };
         let outcome = tokio::select! {
             outcome = self.show(&mut desk) => outcome,
             told = &mut told => told.and_then(|()| print("\nstopping: what is under way is finished")),
         };
-        desk.close().await;
-        outcome
+        let closed = desk.close().await;
+        outcome.and(closed)
     }
 
     fn port(&self) -> u16 {
@@ -87,33 +88,34 @@ impl Demo {
     }
 
     async fn show(&self, desk: &mut Desk) -> anyhow::Result<()> {
-        let began = Instant::now();
-        let end = self.time.map(|time| began + time);
-        let speed = self.speed.unwrap_or_else(|| self.time.map_or(SPEED, |time| desk.player.speed_for(time)));
-        print(&format!("\n4. the tape plays, {speed} times as fast as the market was"))?;
-        let clock = desk.player.clock();
-        tokio::select! {
-            played = desk.player.play(speed) => played?,
-            never = tell(&mut desk.visitors, clock) => match never? {},
-            never = overtime(end) => match never? {},
+        checks::history(desk).await?;
+        print("\n4. they give keys, and have market makers deployed")?;
+        for visitor in &mut desk.visitors {
+            makers::connect(visitor).await?;
+            makers::deploy(visitor).await?;
         }
-        print(&format!("\n5. the tape is over, after {} s: every total is checked", began.elapsed().as_secs()))?;
-        checks::all(desk).await?;
-        go_on(&desk.url, end).await
+        desk.explain()?;
+        let until = self.time.map_or("until you press Ctrl-C".to_owned(), |time| format!("for {} s", time.as_secs()));
+        print(&format!("\n5. the market goes on at {}, {} times as fast as it was, {until}", desk.url, self.speed))?;
+        tokio::select! {
+            () = over(self.time) => {}
+            never = tell(&mut desk.visitors) => match never? {},
+        }
+        print("\n6. the time is over: the bots are stopped and put away, and every total is checked")?;
+        for visitor in &mut desk.visitors {
+            let stopped = makers::stop(visitor, &desk.streams).await?;
+            step(&format!("{}: {stopped} bots are stopped and archived", visitor.slug));
+        }
+        checks::all(desk).await
     }
 }
 
-/// Answers until the time is over, or for ever.
-async fn go_on(url: &str, end: Option<Instant>) -> anyhow::Result<()> {
-    let Some(end) = end else {
-        print(&format!("\n{url} goes on answering until you press Ctrl-C"))?;
-        return std::future::pending().await;
-    };
-    if end > Instant::now() {
-        print(&format!("\n{url} goes on answering until the time is over"))?;
+/// Resolves when the time is over; without one, never.
+async fn over(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => pending().await,
     }
-    sleep_until(end).await;
-    Ok(())
 }
 
 /// What is done, below what it is part of.
@@ -123,7 +125,7 @@ fn step(text: &str) {
 }
 
 /// How things stand, again and again, as the API tells it to the clients.
-async fn tell(visitors: &mut [Visitor], mut clock: watch::Receiver<Time>) -> anyhow::Result<Infallible> {
+async fn tell(visitors: &mut [Visitor]) -> anyhow::Result<Infallible> {
     let mut now_and_then = interval_at(Instant::now() + TELL_EVERY, TELL_EVERY);
     loop {
         now_and_then.tick().await;
@@ -140,18 +142,9 @@ async fn tell(visitors: &mut [Visitor], mut clock: watch::Receiver<Time>) -> any
             };
             totals += &format!("  {} {told}", visitor.slug);
         }
-        let at = clock.borrow_and_update().to_string();
-        print(&format!("  {:.19}Z  {fills:>5} fills  P&L in USDT:{totals}  lag: {lag} events", at))?;
+        let at = Time::now().to_string();
+        print(&format!("  {at:.19}Z  {fills:>5} fills  P&L in USDT:{totals}  lag: {lag} events"))?;
     }
-}
-
-/// Says so when the time is over before the tape is.
-async fn overtime(end: Option<Instant>) -> anyhow::Result<Infallible> {
-    if let Some(end) = end {
-        sleep_until(end).await;
-        print("  the time is over and the tape is not: it plays to its end, and then all is checked")?;
-    }
-    std::future::pending().await
 }
 
 #[cfg(test)]

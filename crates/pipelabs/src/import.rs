@@ -66,18 +66,18 @@ impl Import {
 }
 
 /// Imports a folder.
-async fn import(platform: &Platform, dir: &Path) -> anyhow::Result<Count> {
-    let mut importer = Importer::new(platform.streams(), platform.pool(Login::Auditor), PAGE);
+pub async fn import(platform: &Platform, dir: &Path) -> anyhow::Result<Count> {
+    let mut importer = Importer::new(platform.streams(), platform.pool(Login::Auditor));
     importer.read(dir).await?;
     importer.append_waiting().await?;
     Ok(importer.count)
 }
 
-pub const RATES: &str = "rates.jsonl";
+const RATES: &str = "rates.jsonl";
 const OPENING: &str = "opening.jsonl";
 const FILLS: &str = "fills.jsonl";
 const FUNDING: &str = "funding.jsonl";
-pub const TRANSFERS: &str = "transfers.jsonl";
+const TRANSFERS: &str = "transfers.jsonl";
 /// Rates first: what they price then comes in order.
 const FILES: [&str; 5] = [RATES, OPENING, FILLS, FUNDING, TRANSFERS];
 
@@ -139,30 +139,23 @@ fn without_place(cause: &serde_json::Error) -> String {
 }
 
 /// From lines of files into the streams.
-pub struct Importer {
+struct Importer {
     streams: Streams,
     parties: Parties,
     cause: Cause,
     count: Count,
     waiting: Vec<Waiting>,
-    /// So many lines wait at most.
-    page: usize,
 }
 
 /// What a line came to, before it is appended.
 #[derive(Debug)]
-pub struct Waiting {
-    pub file: &'static str,
+struct Waiting {
+    file: &'static str,
     number: u64,
     append: Append,
 }
 
 impl Waiting {
-    /// When the world says that it happened.
-    pub fn at(&self) -> Time {
-        self.append.events[0].event.at()
-    }
-
     fn is_rate(&self) -> bool {
         self.file == RATES
     }
@@ -174,18 +167,14 @@ impl Waiting {
 }
 
 impl Importer {
-    pub fn new(streams: Streams, auditor: PgPool, page: usize) -> Self {
+    fn new(streams: Streams, auditor: PgPool) -> Self {
         let parties = Parties::new(streams.clone(), auditor);
-        Self { streams, parties, cause: Cause::system("import"), count: Count::default(), waiting: Vec::new(), page }
-    }
-
-    pub fn count(&self) -> Count {
-        self.count
+        Self { streams, parties, cause: Cause::system("import"), count: Count::default(), waiting: Vec::new() }
     }
 
     /// Every file of a folder. Whom its lines speak of is onboarded; what they say is appended a page at a time, and the
     /// last page waits.
-    pub async fn read(&mut self, dir: &Path) -> anyhow::Result<()> {
+    async fn read(&mut self, dir: &Path) -> anyhow::Result<()> {
         let is_there = |name: &&str| dir.join(name).symlink_metadata().is_ok();
         ensure!(FILES.iter().any(is_there), "{} holds none of {}", dir.display(), FILES.join(", "));
         let needed = needed_assets(dir)?;
@@ -196,19 +185,14 @@ impl Importer {
         self.facts::<TransferRow>(dir, TRANSFERS).await
     }
 
-    /// What waits, for somebody who appends it at a pace of his own.
-    pub fn take_waiting(&mut self) -> Vec<Waiting> {
-        std::mem::take(&mut self.waiting)
-    }
-
-    pub async fn append_waiting(&mut self) -> anyhow::Result<()> {
-        let waiting = self.take_waiting();
+    async fn append_waiting(&mut self) -> anyhow::Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
         self.append(waiting).await
     }
 
     async fn wait(&mut self, waiting: Waiting) -> anyhow::Result<()> {
         self.waiting.push(waiting);
-        if self.waiting.len() >= self.page { self.append_waiting().await } else { Ok(()) }
+        if self.waiting.len() >= PAGE { self.append_waiting().await } else { Ok(()) }
     }
 
     /// Every line of a file of facts.
@@ -252,7 +236,7 @@ impl Importer {
     }
 
     /// Appends lines; each one's outcome is its own.
-    pub async fn append(&mut self, lines: Vec<Waiting>) -> anyhow::Result<()> {
+    async fn append(&mut self, lines: Vec<Waiting>) -> anyhow::Result<()> {
         let appends = lines.iter().map(|line| line.append.clone()).collect();
         let outcomes = self.streams.committer().append_all(appends).await;
         let mut repeated: HashMap<ClientId, Vec<(u64, Waiting)>> = HashMap::new();

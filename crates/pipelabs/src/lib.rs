@@ -41,7 +41,7 @@ enum Command {
     Stack(stack_command::StackCommand),
     /// A Hummingbot that trades on paper, over the real one's HTTP and MQTT
     Paper(paper_command::PaperCommand),
-    /// Show the whole way: a real tape's fills in, P&L out, a history verified
+    /// Show the whole way: market makers on paper exchanges that play a real tape, P&L out, every total verified
     Demo(demo::Demo),
     /// The desk's clients
     #[command(subcommand)]
@@ -118,7 +118,8 @@ async fn reached(settings: &Settings) -> anyhow::Result<Platform> {
 }
 
 fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,pipelabs=info".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| "warn,pipelabs=info,rumqttd=off".into());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() { lines.compact().init() } else { lines.json().init() }
 }

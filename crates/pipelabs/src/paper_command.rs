@@ -1,6 +1,6 @@
 //! `paper`: a Hummingbot that trades on paper, for trying the platform out.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::Args;
@@ -18,6 +18,9 @@ pub struct PaperCommand {
     /// A JSON file with everything else that can be chosen: markets and their tapes, balances, pace, seed, faults
     #[arg(long)]
     settings: Option<PathBuf>,
+    /// End when standard input does, too: whoever starts it and holds the other end is not outlived
+    #[arg(long)]
+    until_stdin_ends: bool,
 }
 
 impl PaperCommand {
@@ -32,8 +35,16 @@ impl PaperCommand {
         };
         let paper = paper::Paper::start(paper::Settings { http: self.http, mqtt: self.mqtt, ..settings }).await?;
         print(&format!("ready: http://{} mqtt://{}", paper.http, paper.mqtt))?;
-        until_told_to_stop().await?;
+        tokio::select! {
+            told = until_told_to_stop() => told?,
+            () = stdin_ends(), if self.until_stdin_ends => {}
+        }
         paper.stop().await;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+async fn stdin_ends() {
+    // What it says is nothing to us, and one that cannot be read says no more.
+    let _ = tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink())).await;
 }

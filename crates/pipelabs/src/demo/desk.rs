@@ -1,18 +1,17 @@
-//! The demo's desk: a fresh database, every part of the platform, clients with bots and accounts, people who may log in.
+//! The demo's desk: a fresh database, every part of the platform, clients with a history, people who may log in.
 
 use std::{net::SocketAddr, str::FromStr};
 
 use access::AddUser;
-use anyhow::{Context, Error, ensure};
+use anyhow::{Context, Error};
 use async_nats::{ServerAddr, jetstream};
 use ed25519_dalek::SigningKey;
 use events::{Asset, ClientId, Slug, Time, desk::Role};
 use sqlx::{ConnectOptions, Connection, Executor, PgPool, postgres::PgConnectOptions};
 use store::{Cause, Login, Streams, read};
 
-use super::{player::Player, step, tape, visitor::Visitor};
+use super::{history, leaflet, outside::Outside, step, visitor::Visitor};
 use crate::{
-    import::{Importer, TRANSFERS},
     report::print,
     serve::{self, Parts, Role as Part},
     settings::Platform,
@@ -21,6 +20,8 @@ use crate::{
 
 /// The demo's own database; what it held before is thrown away.
 const DATABASE: &str = "demo";
+/// A client that has not traded yet.
+const NEWCOMER: &str = "cygnus";
 
 /// Everything that runs, and who works with it.
 #[derive(Debug)]
@@ -30,26 +31,41 @@ pub struct Desk {
     pub url: String,
     /// A user of each client.
     pub visitors: Vec<Visitor>,
-    pub player: Player,
+    pub streams: Streams,
+    pub outside: Outside,
     parts: Parts,
 }
 
 impl Desk {
-    pub async fn open(stack: &Stack, port: u16) -> anyhow::Result<Self> {
-        print(&format!("1. a private Postgres and NATS under {}", stack.dir.display()))?;
-        let platform = start(stack).await?;
+    pub async fn open(stack: &Stack, port: u16, speed: u32) -> anyhow::Result<Self> {
+        print(&format!("1. a private Postgres and NATS under {}, and a Hummingbot on paper", stack.dir.display()))?;
+        let mut platform = start(stack).await?;
+        let outside = Outside::start(&stack.dir, speed).await?;
+        platform.outside = Some(outside.settings()?);
+        step(&format!("the paper Hummingbot answers at {}; its exchanges play a real tape", outside.url));
+        print("\n2. two clients with their history, and one who has just come")?;
         let streams = platform.streams();
-        print("\n2. two clients with their bots, accounts and deposits, and one who has just come")?;
-        let player = seed(&platform, &streams).await?;
+        seed(&platform, &streams, stack).await?;
         let place = SocketAddr::from(([127, 0, 0, 1], port));
         let parts = Parts::start(&platform, &streams, &Part::every(), place).await?;
         let url = parts.url.clone().context("the API has no address")?;
         let visitors = let_in(&platform, &streams, &url).await?;
-        Ok(Self { platform, url, visitors, player, parts })
+        Ok(Self { platform, url, visitors, streams, outside, parts })
     }
 
-    pub async fn close(self) {
+    /// What to try, for whoever watches.
+    pub fn explain(&self) -> anyhow::Result<()> {
+        let first = self.visitors.first().context("there are clients")?;
+        print(&format!("\n   paste into another terminal:\n\n{}", leaflet::lines(first)))?;
+        let nats = self.platform.nats.as_ref().context("the stack has NATS")?;
+        let subjects = relay::subjects(first.client);
+        print(&format!("\n   the same events on NATS: nats -s nats://{}:{} sub '{subjects}'", nats.host(), nats.port()))
+    }
+
+    /// The platform first: what is under way with Hummingbot is finished.
+    pub async fn close(self) -> anyhow::Result<()> {
         self.parts.stop().await;
+        self.outside.end().await
     }
 }
 
@@ -89,18 +105,12 @@ async fn forget_the_last(owner: &PgConnectOptions, nats: &ServerAddr) -> anyhow:
     Ok(())
 }
 
-/// Onboards everybody of whom the tape speaks, and pays the deposits in.
-async fn seed(platform: &Platform, streams: &Streams) -> anyhow::Result<Player> {
-    let files = tape::unpack()?;
-    let mut importer = Importer::new(streams.clone(), platform.pool(Login::Auditor), usize::MAX);
-    importer.read(files.path()).await?;
-    ensure!(importer.count().refused == 0, "the demo's own data was refused");
-    let (deposits, lines) = importer.take_waiting().into_iter().partition(|line| line.file == TRANSFERS);
-    importer.append(deposits).await?;
-    let newcomer = tape::NEWCOMER.parse()?;
-    api::onboard(streams, &newcomer, "Cygnus, new here", &Asset::usdt(), &Cause::system("demo")).await?;
-    step(&format!("{} and {newcomer} are onboarded", tape::CLIENTS.join(", ")));
-    Ok(Player::new(importer, lines))
+/// Onboards everybody, those with a history by what is known of them.
+async fn seed(platform: &Platform, streams: &Streams, stack: &Stack) -> anyhow::Result<()> {
+    history::record(platform, &stack.dir).await?;
+    api::onboard(streams, &NEWCOMER.parse()?, "Cygnus, new here", &Asset::usdt(), &Cause::system("demo")).await?;
+    step(&format!("{} and {NEWCOMER} are onboarded", history::CLIENTS.join(", ")));
+    Ok(())
 }
 
 /// An admin and a user of each client, with passwords that are made now and told once.
@@ -110,7 +120,7 @@ async fn let_in(platform: &Platform, streams: &Streams, url: &str) -> anyhow::Re
     let admin = Visitor::new(url, "admin".parse()?, ClientId::DESK)?;
     add(&auth, streams, &admin, Role::Admin, None).await?;
     let mut visitors = Vec::new();
-    for slug in tape::CLIENTS.into_iter().chain([tape::NEWCOMER]) {
+    for slug in history::CLIENTS.into_iter().chain([NEWCOMER]) {
         let slug: Slug = slug.parse()?;
         let client = streams.client_of(&slug).await?.with_context(|| format!("{slug} was not onboarded"))?;
         let mut visitor = Visitor::new(url, slug, client)?;
@@ -118,11 +128,6 @@ async fn let_in(platform: &Platform, streams: &Streams, url: &str) -> anyhow::Re
         visitor.log_in().await?;
         visitors.push(visitor);
     }
-    let first = visitors.first().context("there are clients")?;
-    print(&format!("\n   paste into another terminal:\n\n{}", first.lines_to_paste()))?;
-    let nats = platform.nats.as_ref().context("the stack has NATS")?;
-    let subjects = relay::subjects(first.client);
-    print(&format!("\n   the same events on NATS: nats -s nats://{}:{} sub '{subjects}'", nats.host(), nats.port()))?;
     Ok(visitors)
 }
 

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, ensure};
 use events::{ClientId, Money, Slug, Time};
-use reqwest::{Client as Http, Response, StatusCode, header::AUTHORIZATION};
+use reqwest::{Client as Http, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A user of the platform.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Visitor {
     pub client: ClientId,
     pub email: String,
     pub password: String,
-    url: String,
+    pub url: String,
     http: Http,
     token: String,
 }
@@ -78,44 +78,32 @@ impl Visitor {
     }
 
     pub async fn portfolio(&mut self, query: &str) -> anyhow::Result<Portfolio> {
-        read(self.ask(&format!("/api/clients/portfolio{query}")).await?).await
+        self.get(&format!("/api/clients/portfolio{query}")).await
     }
 
-    /// Asks, and logs in again where the token has expired.
+    /// Asks.
+    pub async fn get<T: DeserializeOwned>(&mut self, path: &str) -> anyhow::Result<T> {
+        read(self.ask(path).await?).await
+    }
+
+    /// Wants something, under a key.
+    pub async fn post<T: DeserializeOwned>(&mut self, path: &str, key: &str, what: &Value) -> anyhow::Result<T> {
+        read(self.send(|http, url| http.post(format!("{url}{path}")).header("idempotency-key", key).json(what)).await?)
+            .await
+    }
+
     async fn ask(&mut self, path: &str) -> anyhow::Result<Response> {
-        let answer = self.get(path).await?;
+        self.send(|http, url| http.get(format!("{url}{path}"))).await
+    }
+
+    /// Sends, and logs in again where the token has expired.
+    async fn send(&mut self, request: impl Fn(&Http, &str) -> RequestBuilder) -> anyhow::Result<Response> {
+        let answer = request(&self.http, &self.url).bearer_auth(&self.token).send().await?;
         if answer.status() != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
         self.log_in().await?;
-        self.get(path).await
-    }
-
-    async fn get(&self, path: &str) -> anyhow::Result<Response> {
-        let ask = self.http.get(format!("{}{path}", self.url));
-        Ok(ask.header(AUTHORIZATION, format!("Bearer {}", self.token)).send().await?)
-    }
-
-    /// Five lines for a shell: log in, ask for P&L, have a bot made and deployed, see that event, and listen on.
-    pub fn lines_to_paste(&self) -> String {
-        let Self { url, email, password, .. } = self;
-        let field = |name: &str, value: &str| format!(r#"sed -E 's/.*"{name}":"?({value}).*/\1/'"#);
-        let (token, bot, seq) =
-            (field("access_token", r#"[^"]+"#), field("bot_id", r#"[^"]+"#), field("client_seq", "[0-9]+"));
-        let json = "-H 'content-type: application/json'";
-        let config = r#"{"controller":"pmm_simple","venue":{"exchange":"binance","market":"spot","pair":"BTC-USDT"}}"#;
-        [
-            format!(
-                r#"auth="authorization: Bearer $(curl -s {url}/api/auth/login {json} -d '{{"email":"{email}","password":"{password}"}}' | {token})""#
-            ),
-            format!(r#"curl -s -H "$auth" '{url}/api/pnl?group=bot'; echo"#),
-            format!(
-                r#"bot=$(curl -s -H "$auth" -H 'idempotency-key: try-1' {json} -d '{{"name":"try","config":{config}}}' {url}/api/bots | {bot}); seq=$(curl -s -H "$auth" -H 'idempotency-key: try-2' -X POST "{url}/api/bots/$bot/deploy" | {seq}); echo "bot $bot is asked to run by event $seq""#
-            ),
-            format!(r#"curl -s -H "$auth" "{url}/api/events?order=oldest&limit=1&after=$((seq - 1))"; echo"#),
-            format!(r#"curl -sN -H "$auth" "{url}/api/stream?after=$((seq - 1))""#),
-        ]
-        .join("\n")
+        Ok(request(&self.http, &self.url).bearer_auth(&self.token).send().await?)
     }
 }
 
