@@ -162,7 +162,7 @@ macro_rules! words {
 words!(ClientEvent in Client: ClientOnboarded, AccountOpened, ClientRenamed, ReportingCurrencyChanged, ClientOffboarded);
 words!(BotEvent in Bot: BotCreated, BotConfigChanged, BotDeployRequested, BotDeployed, BotDeployFailed, BotStopRequested,
     BotStopped, BotStopFailed, BotStateReported, BotSeenAlive, BotSilent, BotConfigApplied, BotConfigNotApplied,
-    BotDeployStarted, BotArchived, BotGapOpened, BotGapHealed, BotLimitNeared, BotLimitBroken, BotLogged);
+    BotDeployStarted, BotArchived, BotGapOpened, BotGapHealed, BotLimitNeared, BotLimitBroken, BotLogged, BotFiguresReported);
 words!(LedgerEvent in Ledger: FillRecorded, FillCorrected, FillVoided, FillDisputed, OpeningPosition, FundingPaid,
     TransferRecorded, FeeRateSupplied);
 words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute);

@@ -6,8 +6,11 @@
 pub mod bots;
 pub mod checkpoints;
 pub mod clients;
+pub mod configs;
 pub mod desk;
+pub mod doings;
 pub mod fills;
+pub mod logs;
 pub mod only;
 pub mod orders;
 pub mod overview;
@@ -15,7 +18,11 @@ pub mod pnl;
 pub mod portfolio;
 pub mod projection;
 pub mod rates;
+pub mod reconciliation;
 pub mod rows;
+#[cfg(test)]
+mod told;
+pub mod uptime;
 pub mod versions;
 pub mod worker;
 
@@ -41,6 +48,11 @@ pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
         Worker::<bots::Bots>::boxed(db, &counting),
         Worker::<clients::Clients>::boxed(db, &counting),
         Worker::<overview::Overview>::boxed(db, &counting),
+        Worker::<configs::Configs>::boxed(db, &counting),
+        Worker::<doings::Doings>::boxed(db, &counting),
+        Worker::<logs::Logs>::boxed(db, &counting),
+        Worker::<uptime::Uptime>::boxed(db, &counting),
+        Worker::<reconciliation::Reconciliations>::boxed(db, &counting),
     ]
 }
 

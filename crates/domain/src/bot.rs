@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
     Decimal, Slug, Time,
-    bot::{BotConfig, BotEvent, BotKind, Limit, Limits, LogLevel, ReportedState, Venue},
+    bot::{BotConfig, BotEvent, BotKind, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -82,6 +82,12 @@ pub enum Sight {
     Logged {
         level: LogLevel,
         message: String,
+    },
+    /// What an instance says of its own success; whoever listens to it has judged that it is worth keeping.
+    Figures {
+        instance: String,
+        figures: Figures,
+        source: String,
     },
 }
 
@@ -290,6 +296,9 @@ impl Bot {
                 (!self.neared.contains(&limit)).then_some(BotEvent::BotLimitNeared { limit, measured, allowed, at })
             }
             Sight::Logged { level, message } => Some(BotEvent::BotLogged { level, message, at }),
+            Sight::Figures { instance, figures, source } => {
+                Some(BotEvent::BotFiguresReported { instance, figures, source, at })
+            }
         };
         event.into_iter().collect()
     }
@@ -416,7 +425,7 @@ impl Bot {
             BotEvent::BotGapHealed { .. } => self.gap_since = None,
             BotEvent::BotLimitNeared { limit, .. } => drop(self.neared.insert(limit)),
             BotEvent::BotLimitBroken { limit, .. } => drop(self.broken.insert(limit)),
-            BotEvent::BotLogged { .. } => {}
+            BotEvent::BotLogged { .. } | BotEvent::BotFiguresReported { .. } => {}
         }
     }
 
