@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hummingbot", &["events"]),
     ("paper", &["events"]),
     ("operator", &["events", "domain", "store", "projections", "vault", "hummingbot"]),
-    ("api", &["events", "domain", "store", "projections", "access", "vault"]),
+    ("api", &["events", "domain", "store", "projections", "access", "vault", "operator"]),
     ("pipelabs", EVERY),
     ("tests", EVERY),
     ("benches", EVERY),

@@ -9,6 +9,7 @@ mod edge;
 mod edge_commands;
 mod edge_figures;
 mod edge_fresh;
+mod edge_hands;
 mod edge_input;
 mod edge_live;
 mod edge_pages;

@@ -10,7 +10,10 @@ use utoipa::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{Parts, admin, auth, bots, events, fills, health, live, orders, pnl, portfolio, problem::ProblemBody};
+use crate::{
+    Parts, admin, auth, bots, events, fills, health, live, orders, past, pnl, portfolio, problem::ProblemBody,
+    reconciliation, uptime,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -44,12 +47,15 @@ fn described() -> OpenApiRouter<Parts> {
         auth::routes(),
         portfolio::routes(),
         bots::routes(),
+        past::routes(),
+        uptime::routes(),
         orders::routes(),
         fills::routes(),
         pnl::routes(),
         events::routes(),
         live::routes(),
         admin::routes(),
+        reconciliation::routes(),
         health::routes(),
     ]
     .into_iter()
