@@ -165,25 +165,10 @@ impl Projection for Configs {
 
     fn fold(&mut self, event: &Recorded) -> Result<(), ProjectError> {
         let Event::Bot(told) = &event.event else { return Ok(()) };
-        let unfoldable =
-            |reason: &str| ProjectError::Unfoldable { seq: event.seq, reason: reason.to_owned() };
+        let unfoldable = |reason: &str| ProjectError::Unfoldable { seq: event.seq, reason: reason.to_owned() };
         let bot = event.aggregate.id.parse().map_err(|_| unfoldable("its bot's id is no id"))?;
-        match told {
-            BotEvent::BotCreated { config, at, .. } => {
-                let (client_id, before) = (event.client.0, BotConfig::default());
-                let head = Head { client_id, bot_id: bot, number: 0, config: before, handed: None };
-                self.heads.insert(bot, head);
-                self.wanted(event, bot, config, *at);
-            }
-            BotEvent::BotConfigChanged { config, at } => {
-                if !self.heads.contains_key(&bot) {
-                    return Err(unfoldable("nobody created its bot"));
-                }
-                self.wanted(event, bot, config, *at);
-            }
-            told => self.hear(event.client, bot, told),
-        }
-        Ok(())
+        let known = self.hear(event, bot, told);
+        if known { Ok(()) } else { Err(unfoldable("nobody created its bot")) }
     }
 
     async fn save(&mut self, db: &mut PgConnection, client: ClientId, _: u64) -> Result<(), ProjectError> {
@@ -215,8 +200,9 @@ impl Projection for Configs {
 }
 
 impl Configs {
-    fn wanted(&mut self, event: &Recorded, bot: BotId, config: &BotConfig, since: Time) {
-        let Some(head) = self.heads.get_mut(&bot) else { return };
+    /// The bot is told something else; whether there is such a bot.
+    fn wanted(&mut self, event: &Recorded, bot: BotId, config: &BotConfig, since: Time) -> bool {
+        let Some(head) = self.heads.get_mut(&bot) else { return false };
         let changes = changes(&head.config, config);
         (head.number, head.config) = (head.number + 1, config.clone());
         self.new.push(Row {
@@ -229,10 +215,20 @@ impl Configs {
             config: config.clone(),
             changes,
         });
+        true
     }
 
-    fn hear(&mut self, client: ClientId, bot: BotId, told: &BotEvent) {
+    /// Takes in what happened to a bot; whether there is such a bot.
+    fn hear(&mut self, event: &Recorded, bot: BotId, told: &BotEvent) -> bool {
+        let client = event.client;
         match told {
+            BotEvent::BotCreated { config, at, .. } => {
+                let (client_id, before) = (client.0, BotConfig::default());
+                let head = Head { client_id, bot_id: bot, number: 0, config: before, handed: None };
+                self.heads.insert(bot, head);
+                return self.wanted(event, bot, config, *at);
+            }
+            BotEvent::BotConfigChanged { config, at } => return self.wanted(event, bot, config, *at),
             BotEvent::BotDeployStarted { .. } => {
                 if let Some(head) = self.heads.get_mut(&bot) {
                     head.handed = Some(head.number);
@@ -255,9 +251,7 @@ impl Configs {
                 let number = i64::try_from(*config).ok();
                 self.answer(client, bot, number, Outcome::NotApplied, *at, Some(reason.clone()));
             }
-            BotEvent::BotCreated { .. }
-            | BotEvent::BotConfigChanged { .. }
-            | BotEvent::BotDeployRequested { .. }
+            BotEvent::BotDeployRequested { .. }
             | BotEvent::BotStopRequested { .. }
             | BotEvent::BotStopFailed { .. }
             | BotEvent::BotStateReported { .. }
@@ -271,6 +265,7 @@ impl Configs {
             | BotEvent::BotLogged { .. }
             | BotEvent::BotFiguresReported { .. } => {}
         }
+        true
     }
 
     /// Which config the instance was asked for with; it waits for an answer no longer.

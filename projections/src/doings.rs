@@ -212,10 +212,7 @@ mod tests {
     #[test]
     fn a_deed_keeps_its_reason_and_a_config_is_no_deed() {
         let reason = || "the client asked".to_owned();
-        check(
-            BotEvent::BotStopRequested { reason: reason(), at: at(0) },
-            Some(What::StopAsked { reason: reason() }),
-        );
+        check(BotEvent::BotStopRequested { reason: reason(), at: at(0) }, Some(What::StopAsked { reason: reason() }));
         check(
             BotEvent::BotGapHealed { since: at(1), until: at(5), fills: 3, at: at(6) },
             Some(What::GapHealed { since: at(1), until: at(5), fills: 3 }),

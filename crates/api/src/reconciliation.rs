@@ -1,7 +1,7 @@
 //! Our figures beside Hummingbot's, and what came in that belongs to nobody. For the desk alone.
 
 use axum::{
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     response::Response,
 };
 use events::BotId;
@@ -51,13 +51,13 @@ async fn every_bot(
     responses((status = 200, body = OfBot)))]
 async fn one_bot(
     _: OfTheDesk,
-    Path(id): Path<String>,
+    id: Result<Path<BotId>, PathRejection>,
     asked: Asked,
     _: Query<Nothing>,
     State(views): State<Views>,
 ) -> Result<Response, Problem> {
     // One that is no id names no bot either.
-    let bot: BotId = id.parse().map_err(|_| Problem::not_found())?;
+    let Path(bot) = id.map_err(|_| Problem::not_found())?;
     views
         .find_desk(asked, &[Reconciliations::NAME, Bots::NAME, Pnl::NAME], |db| {
             async move {

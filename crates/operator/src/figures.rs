@@ -139,7 +139,8 @@ mod tests {
         let mut figures = OwnFigures::default();
         let mut recorded = Vec::new();
         for (second, realized) in given {
-            if let Some(Sight::Figures { figures, .. }) = figures.hear(bot(), "b-1", &told("10", realized, &[]), at(*second))
+            if let Some(Sight::Figures { figures, .. }) =
+                figures.hear(bot(), "b-1", &told("10", realized, &[]), at(*second))
             {
                 recorded.push((*second, figures.realized_pnl_quote.unwrap().to_string()));
             }

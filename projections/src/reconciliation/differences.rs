@@ -134,9 +134,8 @@ fn left(difference: Decimal, because: &[Because]) -> Result<Option<Decimal>, Ari
 pub(super) fn of(deployment: &Deployment) -> Result<Vec<Difference>, ArithmeticError> {
     let Some(report) = &deployment.report else {
         let words = "Hummingbot has told no figures of this deployment yet";
-        let not_yet = |figure, ours| {
-            Difference::of(figure, ours, None, vec![Because::unbounded(Cause::NotReportedYet, words)])
-        };
+        let not_yet =
+            |figure, ours| Difference::of(figure, ours, None, vec![Because::unbounded(Cause::NotReportedYet, words)]);
         let ours = &deployment.ours;
         return [
             not_yet(What::Fills, Some(Decimal::from_int(ours.fills))),
@@ -225,9 +224,11 @@ impl Sides<'_> {
     fn method(&self) -> Result<Vec<Because>, ArithmeticError> {
         let Report { figures, ours, marks, .. } = self.report;
         let held = match figures.held_fees_quote {
-            Some(fees) => {
-                Because::exactly(Cause::Method, fees, "Hummingbot's P&L is before the fees of the positions that it holds")
-            }
+            Some(fees) => Because::exactly(
+                Cause::Method,
+                fees,
+                "Hummingbot's P&L is before the fees of the positions that it holds",
+            ),
             None => Because::unbounded(
                 Cause::Method,
                 "Hummingbot's P&L is before the fees of the positions that it holds, and it does not tell them",
@@ -284,7 +285,8 @@ impl Sides<'_> {
     }
 
     fn just_now(&self, most: Decimal) -> Because {
-        let words = format!("{} fills happened within the five seconds before Hummingbot told it", self.report.near.len());
+        let words =
+            format!("{} fills happened within the five seconds before Hummingbot told it", self.report.near.len());
         Because::at_most(Cause::NotReportedYet, most, words)
     }
 

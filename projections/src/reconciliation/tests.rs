@@ -143,7 +143,8 @@ fn what_no_cause_explains_is_told_with_its_amount_and_its_sign() {
 
 #[test]
 fn provisional_prices_explain_so_much_and_no_more() {
-    let rounded = |amount| Fill { precision: Some(Precision::SixPlaces), ..fill(10, Side::Buy, amount, "0.000007", &[]) };
+    let rounded =
+        |amount| Fill { precision: Some(Precision::SixPlaces), ..fill(10, Side::Buy, amount, "0.000007", &[]) };
     let of_volume = |volume: &str| {
         let told = reported(figures(volume, "0", "0", "0", 1));
         check(vec![mark("0.000007"), recorded(rounded("1000000")), told])

@@ -234,7 +234,8 @@ fn by_brute_force(steps: &[(i64, Step)]) -> Vec<(u64, u64, u64, u64, Decimal)> {
         }
     }
     all.sort_by_key(|(ms, n, ..)| (*ms, *n));
-    let (mut live, mut ended): (Vec<(usize, bool, i64, bool)>, Vec<usize>) = Default::default();
+    let mut live: Vec<(usize, bool, i64, bool)> = Vec::new();
+    let mut ended: Vec<usize> = Vec::new();
     let (mut deaf, mut next, mut found) = (false, 0, Vec::new());
     for minute in 0..5 {
         let (mut both, mut bid, mut ask, mut unknown, mut integral) = (0, 0, 0, 0, Decimal::ZERO);
