@@ -3,6 +3,7 @@
 //! Ours are sums over the fills since the deployment began, so that corrections and late fills only add and take away; what a
 //! total P&L needs beside them is a mark. They are compared as they stood when Hummingbot told its figures.
 
+mod deployment;
 mod differences;
 mod ours;
 
@@ -15,11 +16,12 @@ use events::{
     ledger::{Fill, LedgerEvent},
     market::MarketEvent,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use self::deployment::Deployment;
 pub use self::{
     differences::{Because, Cause, Difference, What},
     ours::Ours,
@@ -34,10 +36,6 @@ use crate::{
 
 /// A bot tells whole seconds: a fill of the second in which its deployment began belongs to it.
 const SECOND_US: i64 = 1_000_000;
-/// What happened so shortly before Hummingbot told its figures may not be in them yet.
-const NEAR_US: i64 = 5_000_000;
-/// Fills between two counts whose times are remembered.
-const UNCOUNTED_MAX: usize = 5_000;
 /// Deployments of one bot that late facts can still belong to: the operator keeps aside what comes of older ones.
 const OPEN_MAX: usize = 8;
 
@@ -49,46 +47,6 @@ pub struct Reconciliations {
     open: BTreeMap<BotId, Vec<Deployment>>,
     changed: BTreeSet<(BotId, u64)>,
     marks_changed: bool,
-}
-
-/// One deployment of a bot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Deployment {
-    client_id: Uuid,
-    bot_id: BotId,
-    /// The event that began it.
-    seq: u64,
-    started_at: Time,
-    /// Its name with Hummingbot; null while it was only asked for.
-    instance: Option<String>,
-    ended_at: Option<Time>,
-    gap_open: bool,
-    ours: Ours,
-    /// The newest fills, as far as they lie close together.
-    near: Vec<Near>,
-    /// When the fills happened that Hummingbot's last count may not know.
-    uncounted: Vec<Time>,
-    report: Option<Report>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Near {
-    at: Time,
-    of: Ours,
-}
-
-/// What Hummingbot told last, and what we knew of the time until then.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Report {
-    seq: u64,
-    at: Time,
-    source: String,
-    figures: Figures,
-    ours: Ours,
-    /// Fills up to the moment up to which Hummingbot counted its own; null: too many came since.
-    fills: Option<i64>,
-    near: Vec<Ours>,
-    marks: Rates,
 }
 
 /// A deployment as it is told.
@@ -238,23 +196,14 @@ impl Reconciliations {
         }
     }
 
-    /// A deployment that is asked for anew before it came to anything is the same one, begun later.
+    /// A deployment that is asked for again before it came to anything is the same one.
     fn begin(&mut self, event: &Recorded, bot: BotId, started_at: Time) {
         let deployments = self.open.entry(bot).or_default();
+        if deployments.last().is_some_and(|last| last.instance.is_none() && last.ended_at.is_none()) {
+            return;
+        }
         let gap_open = deployments.last().is_some_and(|last| last.gap_open);
-        deployments.push(Deployment {
-            client_id: event.client.0,
-            bot_id: bot,
-            seq: event.seq,
-            started_at,
-            instance: None,
-            ended_at: None,
-            gap_open,
-            ours: Ours::default(),
-            near: Vec::new(),
-            uncounted: Vec::new(),
-            report: None,
-        });
+        deployments.push(Deployment::begun(event.client, bot, event.seq, started_at, gap_open));
         // So many are remembered at any time, however events are cut into batches.
         forget_old(deployments);
     }
@@ -282,104 +231,6 @@ impl Reconciliations {
         let Some(deployment) = deployments.iter_mut().rev().find(begun) else { return Ok(()) };
         self.changed.insert((fill.bot, deployment.seq));
         deployment.add(&Ours::of(fill, times, corrects)?, fill.at)
-    }
-}
-
-impl Deployment {
-    fn tells(&self, told: &BotEvent) -> bool {
-        matches!(told, BotEvent::BotFiguresReported { instance, .. } if self.instance.as_ref() == Some(instance))
-    }
-
-    fn add(&mut self, of: &Ours, at: Time) -> Result<(), ArithmeticError> {
-        self.ours.add(of)?;
-        self.near.push(Near { at, of: of.clone() });
-        let newest = self.near.iter().map(|near| near.at).max();
-        self.near.retain(|near| Some(near.at.plus_micros(NEAR_US)) >= newest);
-        if of.fills > 0 && self.uncounted.len() <= UNCOUNTED_MAX {
-            self.uncounted.push(at);
-        } else if let Some(place) = self.uncounted.iter().position(|counted| *counted == at).filter(|_| of.fills < 0) {
-            self.uncounted.remove(place);
-        }
-        match &mut self.report {
-            // It was before Hummingbot counted, and reached us after.
-            Some(report) if at <= report.at => report.add(of, at),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Whether it says something of the deployment.
-    fn hear(&mut self, seq: u64, told: &BotEvent, marks: &Rates) -> bool {
-        match told {
-            BotEvent::BotDeployStarted { .. } => {}
-            BotEvent::BotDeployed { instance, .. } => self.instance = Some(instance.clone()),
-            BotEvent::BotStopped { at } | BotEvent::BotDeployFailed { at, .. } => self.ended_at = Some(*at),
-            BotEvent::BotGapOpened { .. } => self.gap_open = true,
-            BotEvent::BotGapHealed { .. } => self.gap_open = false,
-            BotEvent::BotFiguresReported { figures, source, at, .. } => {
-                let near = self.near.iter().filter(|near| near.at.plus_micros(NEAR_US) > *at);
-                let fills = self.counted(figures.fills_until);
-                self.report = Some(Report {
-                    seq,
-                    at: *at,
-                    source: source.clone(),
-                    figures: figures.clone(),
-                    ours: self.ours.clone(),
-                    fills,
-                    near: near.map(|near| near.of.clone()).collect(),
-                    marks: self.ours.marks_needed(marks),
-                });
-                if let Some(until) = figures.fills_until {
-                    self.uncounted.retain(|at| *at > until);
-                }
-            }
-            BotEvent::BotCreated { .. }
-            | BotEvent::BotConfigChanged { .. }
-            | BotEvent::BotConfigApplied { .. }
-            | BotEvent::BotConfigNotApplied { .. }
-            | BotEvent::BotDeployRequested { .. }
-            | BotEvent::BotStopRequested { .. }
-            | BotEvent::BotStopFailed { .. }
-            | BotEvent::BotStateReported { .. }
-            | BotEvent::BotSeenAlive { .. }
-            | BotEvent::BotSilent { .. }
-            | BotEvent::BotArchived { .. }
-            | BotEvent::BotLimitNeared { .. }
-            | BotEvent::BotLimitBroken { .. }
-            | BotEvent::BotLogged { .. } => return false,
-        }
-        true
-    }
-
-    /// How many of our fills happened up to a moment.
-    fn counted(&self, until: Option<Time>) -> Option<i64> {
-        let since = self.uncounted.iter().filter(|at| Some(**at) > until).count();
-        (since <= UNCOUNTED_MAX).then(|| self.ours.fills - i64::try_from(since).unwrap_or(i64::MAX))
-    }
-
-    fn reconciled(self) -> Result<Reconciled, ArithmeticError> {
-        let differences = differences::of(&self)?;
-        Ok(Reconciled {
-            client_id: self.client_id,
-            bot_id: self.bot_id,
-            instance: self.instance,
-            started_at: self.started_at,
-            ended_at: self.ended_at,
-            reported_at: self.report.as_ref().map(|report| report.at),
-            reported: self.report.map(|report| report.figures),
-            ours: self.ours,
-            has_unexplained: differences.iter().any(Difference::is_unexplained),
-            differences,
-            gap_open: self.gap_open,
-        })
-    }
-}
-
-impl Report {
-    fn add(&mut self, of: &Ours, at: Time) -> Result<(), ArithmeticError> {
-        if self.figures.fills_until.is_some_and(|until| at <= until) {
-            self.fills = self.fills.map(|fills| fills + of.fills);
-        }
-        self.ours.add(of)
     }
 }
 

@@ -4,7 +4,7 @@ use events::{Decimal, decimal::ArithmeticError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Deployment, Report};
+use super::deployment::{Deployment, Report};
 
 /// A mark is recorded when it moved by a thousandth: Hummingbot values at its own price of the moment.
 const MARK_PLACES: u32 = 3;
