@@ -28,7 +28,7 @@ build:
 
 # kill -9 at random, in many seeded rounds: CHAOS_ROUNDS=200 CHAOS_SEED=0.
 chaos: setup build
-	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --locked -p tests -- kill:: chaos:: --nocapture
+	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --locked -p tests -- kill:: chaos:: hands_chaos:: --nocapture
 
 # What it does in a second, beside plain means on the same Postgres: BENCH="--quick append latency".
 bench: setup

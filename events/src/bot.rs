@@ -66,7 +66,8 @@ pub struct Limits {
     /// What it may trade in a day (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daily_volume_max: Option<Decimal>,
-    /// |bought - sold| over bought + sold in a day (UTC), above 0 and at most 1, once it had 20 fills that day.
+    /// |bought - sold| over bought + sold since the day (UTC) began or it was deployed, whichever came later, above 0 and at
+    /// most 1, once it had 20 fills.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub side_imbalance_max: Option<Decimal>,
     /// Fills of one side in a row.

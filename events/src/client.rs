@@ -18,6 +18,10 @@ pub enum ClientEvent {
     ReportingCurrencyChanged { reporting_currency: Asset, at: Time },
     /// The client left. Its stream stays and still verifies.
     ClientOffboarded { reason: String, at: Time },
+    /// What was sealed under the client's data key shall become unreadable for ever, once its credentials are revoked.
+    DataKeyDestructionRequested { at: Time },
+    /// The client's data key is gone: no secret of the client can be read by anybody again.
+    DataKeyDestroyed { at: Time },
 }
 
 impl ClientEvent {
@@ -28,7 +32,9 @@ impl ClientEvent {
             | Self::AccountOpened { at, .. }
             | Self::ClientRenamed { at, .. }
             | Self::ReportingCurrencyChanged { at, .. }
-            | Self::ClientOffboarded { at, .. } => *at,
+            | Self::ClientOffboarded { at, .. }
+            | Self::DataKeyDestructionRequested { at }
+            | Self::DataKeyDestroyed { at } => *at,
         }
     }
 }

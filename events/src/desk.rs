@@ -31,6 +31,13 @@ pub enum DeskEvent {
     RelayDiverged { client: ClientId, seq: u64, at: Time },
     /// Something came in that belongs to nobody for sure. Its bytes are kept whole under this id.
     Quarantined { quarantine: Uuid, instance: String, reason: String, raw_hash: String, at: Time },
+    /// So many clients' data keys shall be wrapped by the newest key of `ENCRYPTION_KEY`, each told by its `kek_id`. One
+    /// without its `KeyRotationDone` was interrupted; the next one does the rest.
+    KeyRotationBegun { from: Vec<String>, to: String, clients: u64, at: Time },
+    /// No data key is wrapped by an older key any more; this run wrapped so many anew.
+    KeyRotationDone { to: String, clients: u64, at: Time },
+    /// Somebody had every sealed credential tried, whether it opens; none was shown.
+    VaultChecked { credentials: u64, at: Time },
 }
 
 impl DeskEvent {
@@ -42,7 +49,10 @@ impl DeskEvent {
             | Self::ParkedRetried { at, .. }
             | Self::ParkedSkipped { at, .. }
             | Self::RelayDiverged { at, .. }
-            | Self::Quarantined { at, .. } => *at,
+            | Self::Quarantined { at, .. }
+            | Self::KeyRotationBegun { at, .. }
+            | Self::KeyRotationDone { at, .. }
+            | Self::VaultChecked { at, .. } => *at,
         }
     }
 }

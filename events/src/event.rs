@@ -4,8 +4,8 @@ use cqrs_es::DomainEvent;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Time, account::AccountEvent, bot::BotEvent, client::ClientEvent, desk::DeskEvent, ledger::LedgerEvent,
-    market::MarketEvent, order::OrderEvent,
+    Time, account::AccountEvent, bot::BotEvent, client::ClientEvent, credential::CredentialEvent, desk::DeskEvent,
+    ledger::LedgerEvent, market::MarketEvent, order::OrderEvent,
 };
 
 /// The one version of every event so far. A changed meaning gets a new variant, a new field is optional; what cannot
@@ -17,6 +17,7 @@ const VERSION: &str = "1";
 pub enum Event {
     Client(ClientEvent),
     Bot(BotEvent),
+    Credential(CredentialEvent),
     Ledger(LedgerEvent),
     Market(MarketEvent),
     Order(OrderEvent),
@@ -50,6 +51,7 @@ impl Event {
         let event = match aggregate_type {
             "client" => typed(event_type, payload).map(Self::Client),
             "bot" => typed(event_type, payload).map(Self::Bot),
+            "credential" => typed(event_type, payload).map(Self::Credential),
             "ledger" => typed(event_type, payload).map(Self::Ledger),
             "market" => typed(event_type, payload).map(Self::Market),
             "orders" => typed(event_type, payload).map(Self::Order),
@@ -68,6 +70,7 @@ impl Event {
         match self {
             Self::Client(_) => "client",
             Self::Bot(_) => "bot",
+            Self::Credential(_) => "credential",
             Self::Ledger(_) => "ledger",
             Self::Market(_) => "market",
             Self::Order(_) => "orders",
@@ -81,6 +84,7 @@ impl Event {
         match self {
             Self::Client(event) => event.name(),
             Self::Bot(event) => event.name(),
+            Self::Credential(event) => event.name(),
             Self::Ledger(event) => event.name(),
             Self::Market(event) => event.name(),
             Self::Order(event) => event.name(),
@@ -99,6 +103,7 @@ impl Event {
         match self {
             Self::Client(event) => event.at(),
             Self::Bot(event) => event.at(),
+            Self::Credential(event) => event.at(),
             Self::Ledger(event) => event.at(),
             Self::Market(event) => event.at(),
             Self::Order(event) => event.at(),
@@ -117,6 +122,7 @@ impl Serialize for Event {
         match self {
             Self::Client(event) => event.serialize(serializer),
             Self::Bot(event) => event.serialize(serializer),
+            Self::Credential(event) => event.serialize(serializer),
             Self::Ledger(event) => event.serialize(serializer),
             Self::Market(event) => event.serialize(serializer),
             Self::Order(event) => event.serialize(serializer),
@@ -159,13 +165,17 @@ macro_rules! words {
     };
 }
 
-words!(ClientEvent in Client: ClientOnboarded, AccountOpened, ClientRenamed, ReportingCurrencyChanged, ClientOffboarded);
+words!(ClientEvent in Client: ClientOnboarded, AccountOpened, ClientRenamed, ReportingCurrencyChanged, ClientOffboarded,
+    DataKeyDestructionRequested, DataKeyDestroyed);
 words!(BotEvent in Bot: BotCreated, BotConfigChanged, BotDeployRequested, BotDeployed, BotDeployFailed, BotStopRequested,
     BotStopped, BotStopFailed, BotStateReported, BotSeenAlive, BotSilent, BotConfigApplied, BotConfigNotApplied,
     BotDeployStarted, BotArchived, BotGapOpened, BotGapHealed, BotLimitNeared, BotLimitBroken, BotLogged, BotFiguresReported);
+words!(CredentialEvent in Credential: CredentialStored, CredentialRotated, CredentialVerified, CredentialActive,
+    CredentialFailing, CredentialRevokeRequested, CredentialRevoked, CredentialOpened, CredentialRefused);
 words!(LedgerEvent in Ledger: FillRecorded, FillCorrected, FillVoided, FillDisputed, OpeningPosition, FundingPaid,
     TransferRecorded, FeeRateSupplied);
-words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute);
+words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute, VolumeObserved);
 words!(OrderEvent in Order: OrderPlaced, OrderCancelled, OrderFilled, OrderRejected, OrderExpired);
-words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged, Quarantined);
+words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged, Quarantined,
+    KeyRotationBegun, KeyRotationDone, VaultChecked);
 words!(AccountEvent in Account: BalanceObserved);

@@ -55,33 +55,6 @@ impl Exchange {
             Market::Perp => format!("{}_perpetual", self.name()),
         }
     }
-
-    /// The credential fields that the connector asks for, in its own spelling; every one must be sent, every time,
-    /// because the Hummingbot API keeps a field that is not sent from the account before.
-    pub const fn credential_fields(self, market: Market) -> &'static [&'static str] {
-        match (self, market) {
-            (Self::Binance, Market::Spot) => &["binance_api_key", "binance_api_secret"],
-            (Self::Binance, Market::Perp) => &["binance_perpetual_api_key", "binance_perpetual_api_secret"],
-            (Self::Bitmart, Market::Spot) => &["bitmart_api_key", "bitmart_secret_key", "bitmart_memo"],
-            (Self::Bitmart, Market::Perp) => {
-                &["bitmart_perpetual_api_key", "bitmart_perpetual_api_secret", "bitmart_perpetual_memo"]
-            }
-            (Self::Bybit, Market::Spot) => &["bybit_api_key", "bybit_api_secret"],
-            (Self::Bybit, Market::Perp) => &["bybit_perpetual_api_key", "bybit_perpetual_secret_key"],
-            (Self::GateIo, Market::Spot) => &["gate_io_api_key", "gate_io_secret_key"],
-            (Self::GateIo, Market::Perp) => {
-                &["gate_io_perpetual_api_key", "gate_io_perpetual_secret_key", "gate_io_perpetual_user_id"]
-            }
-            (Self::Kucoin, Market::Spot) => &["kucoin_api_key", "kucoin_secret_key", "kucoin_passphrase"],
-            (Self::Kucoin, Market::Perp) => {
-                &["kucoin_perpetual_api_key", "kucoin_perpetual_secret_key", "kucoin_perpetual_passphrase"]
-            }
-            (Self::Okx, Market::Spot) => &["okx_api_key", "okx_secret_key", "okx_passphrase"],
-            (Self::Okx, Market::Perp) => {
-                &["okx_perpetual_api_key", "okx_perpetual_secret_key", "okx_perpetual_passphrase"]
-            }
-        }
-    }
 }
 
 impl Market {
@@ -139,10 +112,6 @@ mod tests {
         for exchange in Exchange::ALL {
             assert_eq!(exchange.name().parse(), Ok(exchange));
             assert_eq!(serde_json::to_value(exchange).unwrap(), exchange.name());
-            for market in Market::ALL {
-                let connector = exchange.connector(market);
-                assert!(exchange.credential_fields(market).iter().all(|field| field.starts_with(&connector)));
-            }
         }
     }
 }

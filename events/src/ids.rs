@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Slug;
+use crate::{Exchange, Market, Slug};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -69,11 +69,32 @@ id!(
     /// One wish to change something. Sending the same one again changes nothing and gets the same answer.
     CommandId
 );
+id!(
+    /// A client's key to one market of one exchange, whatever its values are at the time.
+    CredentialId
+);
+id!(
+    /// The values of a credential as they were given once; a rotation brings others.
+    SealedId
+);
 
 impl BotId {
     /// The one bot of this name that a client can have: whoever creates it twice names the same one.
     pub fn named(client: ClientId, name: &Slug) -> Self {
         Self(Uuid::new_v5(&client.0, name.as_str().as_bytes()))
+    }
+}
+
+impl CredentialId {
+    /// The one credential that a client can have for a market of an exchange: the Hummingbot API keeps one, too.
+    pub fn of(client: ClientId, exchange: Exchange, market: Market) -> Self {
+        Self(Uuid::new_v5(&client.0, format!("credential/{exchange}/{market}").as_bytes()))
+    }
+
+    /// Where this credential of a client lets in; absent if the client cannot have it.
+    pub fn lets_into(self, client: ClientId) -> Option<(Exchange, Market)> {
+        let all = Exchange::ALL.into_iter().flat_map(|exchange| Market::ALL.map(|market| (exchange, market)));
+        all.into_iter().find(|(exchange, market)| Self::of(client, *exchange, *market) == self)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BotId, Decimal, Pair, Price, Time, bot::Venue};
+use crate::{Amount, BotId, Decimal, Pair, Price, Time, bot::Venue};
 
 /// Facts of aggregate `market`, keyed by the pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,13 +49,27 @@ pub enum MarketEvent {
         /// Begin of the minute.
         at: Time,
     },
+    /// Everybody's trading on a venue since the day began, by its candles: what a bot's own share is a share of. A later
+    /// one of the same day stands in the place of the earlier.
+    VolumeObserved {
+        venue: Venue,
+        /// Begin of the UTC day that it counts from.
+        day: Time,
+        /// In the base asset.
+        amount: Amount,
+        /// Until when it counts.
+        at: Time,
+    },
 }
 
 impl MarketEvent {
     /// When it was seen.
     pub fn at(&self) -> Time {
         match self {
-            Self::MarkObserved { at, .. } | Self::QuoteObserved { at, .. } | Self::QuoteMinute { at, .. } => *at,
+            Self::MarkObserved { at, .. }
+            | Self::QuoteObserved { at, .. }
+            | Self::QuoteMinute { at, .. }
+            | Self::VolumeObserved { at, .. } => *at,
         }
     }
 }

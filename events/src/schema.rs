@@ -8,7 +8,9 @@ use utoipa::{
 };
 
 use crate::{
-    AccountName, Asset, BotId, ClientId, CommandId, Decimal, EventId, OrderId, Pair, Slug, Time, TradeId, UserId,
+    AccountName, Asset, BotId, ClientId, CommandId, CredentialId, Decimal, EventId, OrderId, Pair, SealedId, Slug,
+    Time, TradeId, UserId,
+    credential::Fingerprint,
     money::{Amount, Price},
 };
 
@@ -50,6 +52,9 @@ texts! {
     TradeId: "The exchange's own trade id", "88412", None;
     ClientId: "Which client", "0192f0c1-0000-7000-8000-000000000001", Some(KnownFormat::Uuid);
     BotId: "Which bot", "0192f0c1-0000-5000-8000-000000000002", Some(KnownFormat::Uuid);
+    CredentialId: "Which credential", "0192f0c1-0000-5000-8000-000000000006", Some(KnownFormat::Uuid);
+    SealedId: "Which values of a credential", "0192f0c1-0000-8000-8000-000000000007", Some(KnownFormat::Uuid);
+    Fingerprint: "The same for the same API key of one client; tells nothing of it", "9f86d081884c7d65", None;
     UserId: "Which user", "0192f0c1-0000-7000-8000-000000000003", Some(KnownFormat::Uuid);
     EventId: "Which event", "0192f0c1-0000-7000-8000-000000000004", Some(KnownFormat::Uuid);
     CommandId: "Which wish", "0192f0c1-0000-7000-8000-000000000005", Some(KnownFormat::Uuid);

@@ -6,12 +6,13 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use events::{
-    Actor, Amount, BotId, ClientId, CommandId, Decimal, Event, EventId, Exchange, Market, Metadata, Price, Time,
-    UserId, Uuid,
+    Actor, Amount, BotId, ClientId, CommandId, Decimal, Event, EventId, Exchange, Market, Metadata, Price, SealedId,
+    Time, UserId, Uuid,
     account::AccountEvent,
     bot::{BotConfig, BotEvent, BotKind, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
     chain::{BEFORE_FIRST, Content, Hash, canonical, link},
     client::ClientEvent,
+    credential::{CredentialEvent, Fingerprint, Misfit, Purpose, Values},
     desk::{DeskEvent, Role},
     ledger::{BookKey, Fee, FeeKind, Fill, LedgerEvent, Liquidity, Precision, Side},
     market::MarketEvent,
@@ -80,6 +81,37 @@ fn client_events() -> Vec<ClientEvent> {
         ClientEvent::ClientRenamed { name: "Acme".into(), at: at() },
         ClientEvent::ReportingCurrencyChanged { reporting_currency: "USDC".parse().unwrap(), at: at() },
         ClientEvent::ClientOffboarded { reason: "contract ended".into(), at: at() },
+        ClientEvent::DataKeyDestructionRequested { at: at() },
+        ClientEvent::DataKeyDestroyed { at: at() },
+    ]
+}
+
+fn credential_events() -> Vec<CredentialEvent> {
+    let sealed = SealedId(Uuid::from_u128(0x0190_0000_0000_8000_8000_0000_0000_0003));
+    let values = |last_four: Option<&str>| Values {
+        sealed,
+        fingerprint: Fingerprint::of(*b"not-real"),
+        last_four: last_four.map(str::to_owned),
+    };
+    vec![
+        CredentialEvent::CredentialStored {
+            exchange: Exchange::Kucoin,
+            market: Market::Perp,
+            values: values(None),
+            at: at(),
+        },
+        CredentialEvent::CredentialRotated {
+            supersedes: SealedId(Uuid::from_u128(4)),
+            values: values(Some("cdef")),
+            at: at(),
+        },
+        CredentialEvent::CredentialVerified { sealed, at: at() },
+        CredentialEvent::CredentialActive { sealed, at: at() },
+        CredentialEvent::CredentialFailing { sealed, reason: "the exchange says: invalid key".into(), at: at() },
+        CredentialEvent::CredentialRevokeRequested { reason: "asked by the client".into(), at: at() },
+        CredentialEvent::CredentialRevoked { at: at() },
+        CredentialEvent::CredentialOpened { sealed, purpose: Purpose::Connect, at: at() },
+        CredentialEvent::CredentialRefused { sealed, misfit: Misfit::Unreadable, at: at() },
     ]
 }
 
@@ -206,6 +238,9 @@ fn desk_events() -> Vec<DeskEvent> {
             raw_hash: "00".repeat(32),
             at: at(),
         },
+        DeskEvent::KeyRotationBegun { from: vec!["0badcafe".into()], to: "5eedf00d".into(), clients: 200, at: at() },
+        DeskEvent::KeyRotationDone { to: "5eedf00d".into(), clients: 200, at: at() },
+        DeskEvent::VaultChecked { credentials: 1_200, at: at() },
     ]
 }
 
@@ -237,6 +272,7 @@ fn market_events() -> Vec<MarketEvent> {
             changes_left_out: None,
             at: at(),
         },
+        MarketEvent::VolumeObserved { venue: venue(), day: at().midnight(), amount: Amount(d("18250.75")), at: at() },
     ]
 }
 
@@ -289,6 +325,7 @@ fn one_of_each() -> Vec<Event> {
     events.extend(market_events().into_iter().map(Event::from));
     events.extend(client_events().into_iter().map(Event::from));
     events.extend(bot_events().into_iter().map(Event::from));
+    events.extend(credential_events().into_iter().map(Event::from));
     events.extend(ledger_events().into_iter().map(Event::from));
     events.extend(order_events().into_iter().map(Event::from));
     events.extend(desk_events().into_iter().map(Event::from));
@@ -339,6 +376,7 @@ fn no_event_is_forgotten() {
     for (kind, names) in [
         ("client", ClientEvent::NAMES),
         ("bot", BotEvent::NAMES),
+        ("credential", CredentialEvent::NAMES),
         ("ledger", LedgerEvent::NAMES),
         ("market", MarketEvent::NAMES),
         ("orders", OrderEvent::NAMES),

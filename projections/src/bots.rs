@@ -135,6 +135,7 @@ impl Projection for Bots {
             | Event::Client(_)
             | Event::Market(_)
             | Event::Account(_)
+            | Event::Credential(_)
             | Event::Order(_)
             | Event::Desk(_) => Ok(()),
         }

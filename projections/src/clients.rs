@@ -101,6 +101,7 @@ impl Client {
                 self.reporting_currency = reporting_currency.clone();
             }
             ClientEvent::ClientOffboarded { at, .. } => self.offboarded_at = Some(*at),
+            ClientEvent::DataKeyDestructionRequested { .. } | ClientEvent::DataKeyDestroyed { .. } => {}
         }
     }
 }

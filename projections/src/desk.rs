@@ -11,6 +11,7 @@ use crate::{
     bots::Bots,
     checkpoints::{self, Parked},
     clients::{self, Client, Clients},
+    credentials::Credentials,
     fills::Fills,
     orders::Orders,
     overview::{self, Line, Overview},
@@ -21,8 +22,16 @@ use crate::{
 };
 
 /// The read models that it is made from, or tells of when they are parked.
-pub const MODELS: &[&str] =
-    &[Clients::NAME, Overview::NAME, Pnl::NAME, Bots::NAME, Fills::NAME, Orders::NAME, Portfolio::NAME];
+pub const MODELS: &[&str] = &[
+    Clients::NAME,
+    Overview::NAME,
+    Pnl::NAME,
+    Bots::NAME,
+    Fills::NAME,
+    Orders::NAME,
+    Portfolio::NAME,
+    Credentials::NAME,
+];
 
 /// The desk.
 #[derive(Debug, Serialize, ToSchema)]

@@ -7,6 +7,7 @@ pub mod bots;
 pub mod checkpoints;
 pub mod clients;
 pub mod configs;
+pub mod credentials;
 pub mod desk;
 pub mod doings;
 pub mod fills;
@@ -19,6 +20,7 @@ pub mod portfolio;
 pub mod projection;
 pub mod rates;
 pub mod reconciliation;
+pub mod risk;
 pub mod rows;
 #[cfg(test)]
 mod told;
@@ -47,12 +49,14 @@ pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
         Worker::<orders::Orders>::boxed(db, &counting),
         Worker::<bots::Bots>::boxed(db, &counting),
         Worker::<clients::Clients>::boxed(db, &counting),
+        Worker::<credentials::Credentials>::boxed(db, &counting),
         Worker::<overview::Overview>::boxed(db, &counting),
         Worker::<configs::Configs>::boxed(db, &counting),
         Worker::<doings::Doings>::boxed(db, &counting),
         Worker::<logs::Logs>::boxed(db, &counting),
         Worker::<uptime::Uptime>::boxed(db, &counting),
         Worker::<reconciliation::Reconciliations>::boxed(db, &counting),
+        Worker::<risk::Risk>::boxed(db, &counting),
     ]
 }
 

@@ -143,6 +143,7 @@ impl Projection for Orders {
             | Event::Bot(_)
             | Event::Market(_)
             | Event::Account(_)
+            | Event::Credential(_)
             | Event::Desk(_) => Ok(()),
         };
         counted.map_err(|cause| unfoldable(cause.to_string()))

@@ -84,7 +84,12 @@ impl Projection for Overview {
                 self.line.bot(bot, told);
                 Ok(())
             }
-            Event::Client(_) | Event::Market(_) | Event::Account(_) | Event::Order(_) | Event::Desk(_) => Ok(()),
+            Event::Client(_)
+            | Event::Market(_)
+            | Event::Account(_)
+            | Event::Credential(_)
+            | Event::Order(_)
+            | Event::Desk(_) => Ok(()),
         };
         counted.map_err(|cause| ProjectError::Unfoldable { seq: event.seq, reason: cause.to_string() })
     }

@@ -5,7 +5,7 @@
 
 mod book;
 mod books;
-mod entry;
+pub(crate) mod entry;
 mod grouped;
 mod history;
 mod lots;
@@ -30,6 +30,7 @@ pub use self::{
     tables::{Missing, now_of_all, report, tallies},
     tally::{Day, Tally},
 };
+pub(crate) use self::{book::delta, tally::fee_in_quote};
 use self::{
     entry::Change,
     history::{FoldError, History, TooFarBack},

@@ -89,12 +89,17 @@ impl Projection for Portfolio {
                 self.marks.push((pair.clone(), *at, event.seq, *price));
                 Ok(())
             }
-            Event::Market(MarketEvent::QuoteObserved { .. } | MarketEvent::QuoteMinute { .. })
+            Event::Market(
+                MarketEvent::QuoteObserved { .. }
+                | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::VolumeObserved { .. },
+            )
             | Event::Client(_)
             | Event::Bot(_)
             | Event::Order(_)
             | Event::Desk(_)
-            | Event::Account(_) => Ok(()),
+            | Event::Account(_)
+            | Event::Credential(_) => Ok(()),
         };
         folded.map_err(|cause| ProjectError::Unfoldable { seq: event.seq, reason: cause.to_string() })
     }

@@ -136,10 +136,15 @@ impl Projection for Reconciliations {
                 self.marks_changed = true;
                 Ok(())
             }
-            Event::Market(MarketEvent::QuoteObserved { .. } | MarketEvent::QuoteMinute { .. })
+            Event::Market(
+                MarketEvent::QuoteObserved { .. }
+                | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::VolumeObserved { .. },
+            )
             | Event::Client(_)
             | Event::Account(_)
             | Event::Order(_)
+            | Event::Credential(_)
             | Event::Desk(_) => Ok(()),
         }
     }

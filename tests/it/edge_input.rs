@@ -2,7 +2,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use events::{BotId, Time};
+use events::{BotId, CredentialId, Exchange, Market, Time};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tests::{Answer, Served, token, token_made_at};
@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::edge::Edge;
+use crate::{edge::Edge, facts::credential};
 
 /// A route as its description tells it.
 struct Route {
@@ -67,13 +67,22 @@ impl Route {
         format!("{} {}", self.method, self.path)
     }
 
-    fn of_bot(&self, bot: impl std::fmt::Display) -> String {
-        self.path.replace("{id}", &bot.to_string())
+    fn of(&self, id: impl std::fmt::Display) -> String {
+        let path = self.path.replace("{id}", &id.to_string());
+        path.replace("{client}", "acme").replace("{exchange}", "okx")
+    }
+
+    /// About what acme has.
+    fn of_acme(&self, edge: &Edge) -> String {
+        match self.path.contains("/credentials/") {
+            true => self.of(CredentialId::of(edge.acme.client, Exchange::Okx, Market::Spot)),
+            false => self.of(edge.acme.bot),
+        }
     }
 
     /// A request to which nothing but what a test adds is wrong.
     fn request(&self, edge: &Edge, query: &str) -> RequestBuilder {
-        let path = format!("{}{query}", self.of_bot(edge.acme.bot));
+        let path = format!("{}{query}", self.of_acme(edge));
         let token = if self.is_of_desk() { &edge.admin } else { &edge.acme.token };
         let request = edge.served.get(token, &path);
         let (client, request) = request.build_split();
@@ -137,7 +146,7 @@ async fn whoever_brings_no_token_that_counts_gets_nowhere() {
     ];
     for route in routes(&edge.served).await.iter().filter(|route| !route.public) {
         for given in &given {
-            let path = route.of_bot(edge.acme.bot);
+            let path = route.of_acme(&edge);
             let request = edge.served.request(route.method.clone(), &path).header("idempotency-key", "k").body("{}");
             let request = if given.is_empty() { request } else { request.header("authorization", given) };
             let answer = Answer::to(request).await;
@@ -200,6 +209,7 @@ fn bodies() -> Vec<Body> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_cannot_be_meant_is_refused_in_words_and_changes_nothing() {
     let edge = Edge::new("api").await;
+    credential(&edge.streams, edge.acme.client).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     for route in routes(&edge.served).await.iter().filter(|route| route.takes_a_body()) {
         for (what, body, expected) in bodies() {
@@ -230,6 +240,7 @@ async fn a_body_that_cannot_be_meant_is_refused_in_words_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_cannot_be_meant_is_refused_in_words() {
     let edge = Edge::new("api,projector").await;
+    credential(&edge.streams, edge.acme.client).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     let routes = routes(&edge.served).await;
     for route in routes.iter().filter(|route| !route.is_of_health() && !route.takes_a_body()) {
@@ -303,6 +314,7 @@ async fn a_question_that_cannot_be_meant_is_refused_in_words() {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_methods_paths_ids_and_headers_are_refused_in_words() {
     let edge = Edge::new("api").await;
+    credential(&edge.streams, edge.acme.client).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     let routes = routes(&edge.served).await;
     for path in routes.iter().map(|route| &route.path) {
@@ -340,7 +352,7 @@ async fn other_methods_paths_ids_and_headers_are_refused_in_words() {
             "%20",
             "\u{1f4a5}",
         ] {
-            let path = route.of_bot(id);
+            let path = route.of(id);
             let request = edge.served.command(route.method.clone(), token, &path, "k", &json!({}));
             let answer = Answer::to(request).await;
             assert_eq!((answer.status, &answer.body), (404, &nobody.body), "{} of {id}", route.name());
@@ -359,7 +371,7 @@ async fn other_methods_paths_ids_and_headers_are_refused_in_words() {
 
 async fn keys(edge: &Edge, wrong: &Wrong, route: &Route) {
     let token = if route.is_of_desk() { &edge.admin } else { &edge.acme.token };
-    let request = || edge.served.request(route.method.clone(), &route.of_bot(edge.acme.bot)).bearer_auth(token);
+    let request = || edge.served.request(route.method.clone(), &route.of_acme(edge)).bearer_auth(token);
     let named = json!({"name": "x1", "slug": "x1"});
     let body = if route.path.ends_with("deploy") || route.path.ends_with("stop") { json!({}) } else { named };
     let missing = request().json(&body);

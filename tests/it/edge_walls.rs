@@ -12,7 +12,7 @@ use crate::{
 async fn questions(edge: &Edge) -> Vec<String> {
     let api = edge.served.ask("", "/openapi.json").await.json();
     let paths = api["paths"].as_object().unwrap().iter().filter(|(_, item)| item.get("get").is_some());
-    paths.map(|(path, _)| path.clone()).filter(|path| path != "/api/stream").collect()
+    paths.map(|(path, _)| path.replace("{exchange}", "okx")).filter(|path| path != "/api/stream").collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +105,8 @@ async fn an_admin_sees_of_a_client_what_the_client_sees_byte_for_byte() {
     let facts = (0..10).map(|n| recorded(edge.acme.client, fill(edge.acme.client, edge.acme.bot, n, n as i64)));
     write(&edge.streams, facts.collect()).await;
     for path in questions(&edge).await.iter().filter(|path| !path.contains("admin") && path.starts_with("/api/")) {
-        if path == "/api/auth/me" {
+        // These are about no client.
+        if path == "/api/auth/me" || path.starts_with("/api/exchanges") {
             continue;
         }
         let path = path.replace("{id}", &edge.acme.bot.to_string());

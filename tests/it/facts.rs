@@ -3,10 +3,12 @@
 use domain::{
     bot::{Bot, BotCommand},
     client::{Client, ClientCommand},
+    credential::{Credential, CredentialCommand},
 };
 use events::{
-    AggregateRef, Amount, Asset, BotId, ClientId, Decimal, Exchange, Market, Price, Time, Uuid,
+    AggregateRef, Amount, Asset, BotId, ClientId, CredentialId, Decimal, Exchange, Market, Price, SealedId, Time, Uuid,
     bot::BotConfig,
+    credential::{Fingerprint, Values},
     ledger::{Fee, FeeKind, Fill, LedgerEvent, Liquidity, Side},
     market::MarketEvent,
 };
@@ -38,6 +40,16 @@ pub async fn bot(streams: &Streams, client: ClientId, name: &str) -> BotId {
     let id = BotId::new();
     let create = BotCommand::Create { name: name.parse().unwrap(), config, at: at(0) };
     streams.execute::<Bot>(client, &id.to_string(), create, None, &Cause::system("test")).await.unwrap();
+    id
+}
+
+/// A credential for spot at OKX that the stream tells of, of which the vault knows nothing.
+pub async fn credential(streams: &Streams, client: ClientId) -> CredentialId {
+    let (exchange, market) = (Exchange::Okx, Market::Spot);
+    let id = CredentialId::of(client, exchange, market);
+    let values = Values { sealed: SealedId::new(), fingerprint: Fingerprint::of([0; 8]), last_four: None };
+    let store = CredentialCommand::Store { exchange, market, values, at: at(0) };
+    streams.execute::<Credential>(client, &id.to_string(), store, None, &Cause::system("test")).await.unwrap();
     id
 }
 

@@ -167,7 +167,7 @@ async fn facts_that_come_in_many_small_imports_and_folds_end_in_the_rows_of_a_re
         }
     }
     assert_same(&expected, &report(&database, &as_of), "in pieces");
-    for model in ["pnl", "portfolio", "fills", "orders", "bots", "clients", "overview"] {
+    for model in ["pnl", "portfolio", "fills", "orders", "bots", "clients", "credentials", "overview"] {
         database.succeed(&["rebuild", model, "--verify"]);
     }
 }

@@ -16,9 +16,14 @@ use crate::{
 const ROUNDS: u64 = 12;
 
 pub fn rounds() -> std::ops::Range<u64> {
+    rounds_of(ROUNDS)
+}
+
+/// The seeds to try: so many, unless `make chaos` asks for others.
+pub fn rounds_of(usual: u64) -> std::ops::Range<u64> {
     let asked = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let first = asked("CHAOS_SEED").unwrap_or(0);
-    first..first + asked("CHAOS_ROUNDS").unwrap_or(ROUNDS)
+    first..first + asked("CHAOS_ROUNDS").unwrap_or(usual)
 }
 
 fn kill(child: &mut Child) {

@@ -10,11 +10,18 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Executor, PgPool, postgres::PgConnectOptions};
 use store::{Login, Streams};
 
-use crate::world::{Servers, TEMPLATE, binary};
+use crate::{
+    Line,
+    world::{Servers, TEMPLATE, binary},
+};
 
 /// Obviously no real ones.
 pub const SECRET: &str = "0123456789-for-tests-only-abcdefgh";
 pub const SIGNING_KEY: &str = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20";
+
+/// Fernet keys whose 32 bytes say what they are.
+pub const ENCRYPTION_KEY: &str = "Zm9yLXRlc3RzLW9ubHktbm90LWEtcmVhbC1rZXktMDE=";
+pub const NEWER_ENCRYPTION_KEY: &str = "Zm9yLXRlc3RzLW9ubHktbm90LWEtcmVhbC1rZXktMDI=";
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
@@ -95,10 +102,24 @@ impl Database {
             .env("DATABASE_URL", &self.url)
             .env("SECRET_KEY", self.secret.expose_secret())
             .env("AUDIT_SIGNING_KEY", SIGNING_KEY)
+            .env("ENCRYPTION_KEY", ENCRYPTION_KEY)
             .env("NATS_URL", &self.nats_url)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         command
+    }
+
+    /// The same, by another way to Postgres.
+    pub fn command_by(&self, line: &Line, arguments: &[&str]) -> Command {
+        let there = self.owner.clone().host("127.0.0.1").port(line.port());
+        let mut command = self.command(arguments);
+        command.env("DATABASE_URL", there.to_url_lossy().to_string());
+        command
+    }
+
+    /// Where Postgres answers.
+    pub fn port(&self) -> u16 {
+        self.owner.get_port()
     }
 
     /// Runs it to its end.

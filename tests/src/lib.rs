@@ -2,14 +2,18 @@
 
 mod database;
 mod differences;
+mod line;
 mod on_nats;
+mod outside;
 mod own_nats;
 mod served;
 mod world;
 
-pub use database::{Database, SECRET, SIGNING_KEY};
+pub use database::{Database, ENCRYPTION_KEY, NEWER_ENCRYPTION_KEY, SECRET, SIGNING_KEY};
 pub use differences::differences;
+pub use line::Line;
 pub use on_nats::{arrived, differences_on_nats, jetstream};
+pub use outside::Outside;
 pub use own_nats::OwnNats;
 pub use served::{Answer, Heard, Listener, Served, token, token_made_at};
 pub use world::{Servers, binary, shared_data, stop_with_the_process, target};

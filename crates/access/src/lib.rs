@@ -18,4 +18,4 @@ pub use email::Email;
 pub use login::{Doorman, LoginError, LoginRefusal};
 pub use password::{PasswordRefusal, hash};
 pub use tokens::{AccessToken, Proof, TokenRefusal, Tokens};
-pub use users::{AddUser, AddUserError, Profile, User, add};
+pub use users::{AddUser, AddUserError, Profile, User, add, bar};

@@ -130,7 +130,7 @@ pub(crate) async fn find(auth: &PgPool, email: &Email) -> sqlx::Result<Option<(U
         r#"
         select user_id, role, client_id, password_hash
           from auth.users
-         where lower(email) = lower($1)
+         where lower(email) = lower($1) and barred_at is null
         "#,
         email.text()
     )
@@ -141,6 +141,21 @@ pub(crate) async fn find(auth: &PgPool, email: &Email) -> sqlx::Result<Option<(U
         Ok((user, row.password_hash))
     })
     .transpose()
+}
+
+/// Lets no user of a client log in any more; how many that concerned. Tokens that they hold end within ten minutes.
+pub async fn bar(auth: &PgPool, client: ClientId) -> sqlx::Result<u64> {
+    let barred = sqlx::query!(
+        r#"
+        update auth.users
+           set barred_at = now()
+         where client_id = $1 and barred_at is null
+        "#,
+        client.0
+    )
+    .execute(auth)
+    .await?;
+    Ok(barred.rows_affected())
 }
 
 /// Puts a hash in another's place. A password that was changed meanwhile stays changed.

@@ -5,7 +5,8 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use events::{Asset, ClientId, Slug};
+use domain::client::{Client, ClientCommand};
+use events::{Asset, ClientId, Slug, Time};
 use futures::FutureExt;
 use projections::{
     bots::{self, Bots},
@@ -21,15 +22,20 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     input::{Nothing, Query},
+    leaving::Leaving,
     onboarding::onboard,
     problem::{Code, Problem},
     views::{Asked, Views},
-    who::OfTheDesk,
+    who::{ClientOfTheDesk, OfTheDesk},
     wish::{Done, Wish},
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {
-    OpenApiRouter::new().routes(routes!(overview)).routes(routes!(every_client, add_client)).routes(routes!(every_bot))
+    OpenApiRouter::new()
+        .routes(routes!(overview))
+        .routes(routes!(every_client, add_client))
+        .routes(routes!(offboard))
+        .routes(routes!(every_bot))
 }
 
 /// Every client at a glance, and what waits for a person
@@ -100,4 +106,33 @@ async fn add_client(_: OfTheDesk, State(streams): State<Streams>, wish: Wish<New
     let done = wish.done(&streams, client_id, receipt).await?;
     let place = [(header::LOCATION, format!("/api/clients/portfolio?client={slug}"))];
     Ok((StatusCode::CREATED, place, axum::Json(Onboarded { client_id, done })).into_response())
+}
+
+/// Why a client leaves, and what shall remain.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Goodbye {
+    /// For the record; 1 to 500 characters.
+    reason: String,
+    /// Make all that was sealed for the client unreadable for ever, once its credentials are revoked. Its history stays,
+    /// and still verifies. May be asked for later, by sending the same with another key.
+    #[serde(default)]
+    destroy_data_key: bool,
+}
+
+/// Let a client go: its bots are stopped, its credentials revoked, its users let in no more
+#[utoipa::path(post, path = "/api/admin/clients/{client}/offboard", tag = "admin", request_body = Goodbye,
+    params(("client" = String, Path, description = "Slug or id"), ("Idempotency-Key" = String, Header)),
+    responses((status = 202, body = Done)))]
+async fn offboard(
+    ClientOfTheDesk(client): ClientOfTheDesk,
+    State(leaving): State<Leaving>,
+    wish: Wish<Goodbye>,
+) -> Result<(StatusCode, axum::Json<Done>), Problem> {
+    let Goodbye { reason, destroy_data_key } = wish.what.clone();
+    let command = ClientCommand::Offboard { reason, destroy_data_key, at: Time::now() };
+    let done = wish.carry_out::<Client>(&leaving.streams, client, &client.to_string(), command).await?;
+    // What cannot be done at once is done soon: it is looked for all the time.
+    leaving.go_on(client, &wish.cause).await.unwrap_or_else(|error| error.tell(client));
+    Ok((StatusCode::ACCEPTED, axum::Json(done)))
 }

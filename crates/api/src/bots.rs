@@ -6,9 +6,13 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::bot::{Bot, BotCommand, ConfigChange};
+use domain::{
+    bot::{Bot, BotCommand, ConfigChange},
+    self_match::beside,
+};
 use events::{BotId, Slug, Time, bot::BotConfig};
 use futures::FutureExt;
+use operator::risk::wanted;
 use projections::{
     bots::{self, Bots},
     projection::Projection,
@@ -21,7 +25,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     input::{Nothing, Query},
-    problem::Problem,
+    problem::{Code, Problem},
     views::{Asked, Views},
     who::{OwnBot, OwnClient},
     wish::{Done, Wish},
@@ -112,8 +116,13 @@ async fn change_config(
 async fn deploy(
     own: OwnBot,
     State(streams): State<Streams>,
+    State(views): State<Views>,
     wish: Wish<Nothing>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
+    // What was done under this key before is answered as it was then, whoever has come since.
+    if streams.stored(own.client, Some(&wish.key)).await?.is_none() {
+        own.may_start(&views).await?;
+    }
     own.want(&streams, &wish, BotCommand::Deploy { at: Time::now() }).await
 }
 
@@ -144,6 +153,15 @@ async fn stop(
 }
 
 impl OwnBot {
+    /// Refuses a start beside a bot of the same owner that it would trade with. The operator asks again before the deed:
+    /// what the read model knows now may be older than another start.
+    async fn may_start(self, views: &Views) -> Result<(), Problem> {
+        let bots = views.read(self.client, |db| bots::of_client(db, self.client).boxed()).await?;
+        let Some(this) = bots.iter().find(|bot| bot.bot_id == self.bot) else { return Ok(()) };
+        beside(self.bot, &this.config, wanted(&bots))
+            .map_err(|refused| Problem::new(Code::Conflict, refused.to_string()))
+    }
+
     /// Records what is wanted of it; that it was done is another event, later.
     async fn want<T>(
         self,

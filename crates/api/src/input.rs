@@ -35,6 +35,10 @@ pub struct Nothing {}
 #[derive(Debug)]
 pub struct NoQuery;
 
+/// The whole query, of a path that is about no client.
+#[derive(Debug)]
+pub struct WholeQuery<T>(pub T);
+
 /// A JSON body.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
@@ -54,6 +58,14 @@ impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         read_query(parts.uri.query().unwrap_or_default()).map(|Nothing {}| Self)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for WholeQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        read_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
 

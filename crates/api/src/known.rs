@@ -4,8 +4,8 @@
 use std::fmt;
 
 use cqrs_es::Aggregate;
-use domain::bot::Bot;
-use events::{AggregateRef, BotId, ClientId, Slug};
+use domain::{bot::Bot, client::Client, credential::Credential};
+use events::{AggregateRef, BotId, ClientId, CredentialId, Slug};
 use moka::future::Cache;
 use store::{ReadError, Streams};
 
@@ -41,6 +41,23 @@ impl Known {
             self.clients.insert(slug.clone(), client).await;
         }
         Ok(client)
+    }
+
+    /// The client that has this slug, or else this id.
+    pub async fn client(&self, named: &str) -> Result<Option<ClientId>, ReadError> {
+        if let Ok(slug) = named.parse()
+            && let Some(client) = self.client_of(&slug).await?
+        {
+            return Ok(Some(client));
+        }
+        let Ok(client) = named.parse() else { return Ok(None) };
+        let known = self.streams.knows(client, &AggregateRef::new(Client::TYPE, client)).await?;
+        Ok(known.then_some(client))
+    }
+
+    /// Whether a client has, or had, this credential.
+    pub async fn had(&self, client: ClientId, credential: CredentialId) -> Result<bool, ReadError> {
+        self.streams.knows(client, &AggregateRef::new(Credential::TYPE, credential)).await
     }
 
     /// Whether a client has this bot.

@@ -8,14 +8,17 @@
 mod admin;
 mod auth;
 mod bots;
+mod credentials;
 mod cursor;
 mod edge;
 mod events;
+mod exchanges;
 mod fills;
 mod health;
 mod input;
 mod json;
 mod known;
+mod leaving;
 mod live;
 mod onboarding;
 mod openapi;
@@ -26,6 +29,7 @@ mod pnl;
 mod portfolio;
 mod problem;
 mod reconciliation;
+mod risk;
 mod server;
 mod standing;
 mod uptime;
@@ -46,7 +50,9 @@ use sqlx::PgPool;
 use store::Streams;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use vault::Vault;
 
+pub use leaving::{Leaving, sweep};
 pub use onboarding::{OnboardError, onboard};
 pub use problem::{Code, Problem};
 
@@ -66,6 +72,7 @@ pub struct Foundation {
     pub query: PgPool,
     pub desk: PgPool,
     pub auth: PgPool,
+    pub vault: Vault,
     /// Tokens and cursors are signed with keys derived from it.
     pub secret: SecretString,
 }
@@ -91,6 +98,8 @@ macro_rules! everything {
 
 everything! {
     streams: Streams,
+    vault: Vault,
+    leaving: Leaving,
     known: Known,
     views: Views,
     live: Live,
@@ -103,14 +112,17 @@ everything! {
 
 /// Every route, ready to be served, until `stop`.
 pub fn router(on: Foundation, stop: CancellationToken) -> Router {
-    let Foundation { streams, query, desk, auth, secret } = on;
+    let Foundation { streams, query, desk, auth, vault, secret } = on;
     let standings = Standings::watch(desk.clone());
     let cursors = Cursors::new(&secret);
     let live =
         Live { query: query.clone(), desk: desk.clone(), standings: standings.clone(), cursors: cursors.clone(), stop };
+    let leaving = Leaving { streams: streams.clone(), vault: vault.clone(), desk: desk.clone(), auth: auth.clone() };
     let parts = Everything {
+        leaving,
         known: Known::new(streams.clone()),
         streams,
+        vault,
         views: Views::new(query, desk, standings.clone()),
         live,
         standings,
@@ -126,6 +138,8 @@ pub fn router(on: Foundation, stop: CancellationToken) -> Router {
 /// Serves until told to stop, then finishes what is under way.
 pub async fn serve(listener: TcpListener, on: Foundation, stop: CancellationToken) {
     tokio::spawn(keep_up(recorder(), stop.clone()));
+    let (streams, vault, desk, auth) = (on.streams.clone(), on.vault.clone(), on.desk.clone(), on.auth.clone());
+    tokio::spawn(Leaving { streams, vault, desk, auth }.keep_on(stop.clone()));
     server::serve(listener, router(on, stop.clone()), stop).await;
 }
 

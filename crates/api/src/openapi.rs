@@ -11,8 +11,8 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Parts, admin, auth, bots, events, fills, health, live, orders, past, pnl, portfolio, problem::ProblemBody,
-    reconciliation, uptime,
+    Parts, admin, auth, bots, credentials, events, exchanges, fills, health, live, orders, past, pnl, portfolio,
+    problem::ProblemBody, reconciliation, risk, uptime,
 };
 
 #[derive(OpenApi)]
@@ -49,6 +49,9 @@ fn described() -> OpenApiRouter<Parts> {
         bots::routes(),
         past::routes(),
         uptime::routes(),
+        credentials::routes(),
+        exchanges::routes(),
+        risk::routes(),
         orders::routes(),
         fills::routes(),
         pnl::routes(),

@@ -7,11 +7,13 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{bot::BotRefusal, client::ClientRefusal};
+use domain::{bot::BotRefusal, client::ClientRefusal, credential::CredentialRefusal};
+use events::fields::FieldsRefusal;
 use projections::projection::ProjectError;
 use serde::Serialize;
 use store::{AppendError, DeskError, ExecuteError, ReadError};
 use utoipa::ToSchema;
+use vault::VaultError;
 
 /// Why a request was not answered. A code never changes its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -184,10 +186,42 @@ impl From<ClientRefusal> for Problem {
     fn from(refusal: ClientRefusal) -> Self {
         match refusal {
             ClientRefusal::NotOnboarded => Self::not_found(),
-            ClientRefusal::AlreadyOnboarded | ClientRefusal::Offboarded | ClientRefusal::AccountOpen(_) => {
-                Self::new(Code::Conflict, refusal.to_string())
+            ClientRefusal::AlreadyOnboarded
+            | ClientRefusal::Offboarded
+            | ClientRefusal::NotAskedToDestroy
+            | ClientRefusal::AccountOpen(_) => Self::new(Code::Conflict, refusal.to_string()),
+            ClientRefusal::NameLength(_) | ClientRefusal::Unreadable(_) | ClientRefusal::Reason => {
+                Self::invalid(refusal.to_string())
             }
-            ClientRefusal::NameLength(_) | ClientRefusal::Unreadable(_) => Self::invalid(refusal.to_string()),
+        }
+    }
+}
+
+impl From<CredentialRefusal> for Problem {
+    fn from(refusal: CredentialRefusal) -> Self {
+        match refusal {
+            CredentialRefusal::NotStored => Self::not_found(),
+            CredentialRefusal::AlreadyStored
+            | CredentialRefusal::Superseded
+            | CredentialRefusal::NotVerified
+            | CredentialRefusal::Revoked
+            | CredentialRefusal::NotAskedToRevoke => Self::new(Code::Conflict, refusal.to_string()),
+            CredentialRefusal::Reason => Self::invalid(refusal.to_string()),
+        }
+    }
+}
+
+impl From<FieldsRefusal> for Problem {
+    fn from(refusal: FieldsRefusal) -> Self {
+        Self::invalid(refusal.to_string())
+    }
+}
+
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Database(cause) => cause.into(),
+            VaultError::Missing(_) | VaultError::DataKey { .. } => broken(&error),
         }
     }
 }

@@ -178,6 +178,18 @@ impl Views {
         Ok(kept.response(client, asked.has.as_ref(), &freshness))
     }
 
+    /// What a handler has to know of a client's read models before it decides, as they are now.
+    pub async fn read<T>(
+        &self,
+        client: ClientId,
+        ask: impl for<'a> FnOnce(&'a mut PgConnection) -> BoxFuture<'a, sqlx::Result<T>> + Send,
+    ) -> Result<T, Problem> {
+        let mut tx = self.0.query.begin_with(SNAPSHOT).await?;
+        read::for_client(&mut tx, client).await?;
+        versions::use_live(&mut tx).await?;
+        Ok(ask(&mut tx).await?)
+    }
+
     /// What the read models of all clients say to a question of the desk.
     pub async fn answer_desk<T: Serialize + Send + 'static>(
         &self,

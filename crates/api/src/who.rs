@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRef, FromRequestParts, Path},
     http::{header, request::Parts},
 };
-use events::{BotId, ClientId, Slug, Time};
+use events::{BotId, ClientId, CredentialId, Slug, Time};
 use serde::Deserialize;
 
 use crate::{
@@ -36,6 +36,17 @@ pub struct OwnBot {
     pub client: ClientId,
     pub bot: BotId,
 }
+
+/// A credential of that client, whatever became of it.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnCredential {
+    pub client: ClientId,
+    pub credential: CredentialId,
+}
+
+/// A client as the desk speaks of it: the path names it by slug or id.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientOfTheDesk(pub ClientId);
 
 impl<S: Send + Sync> FromRequestParts<S> for SignedIn
 where
@@ -116,5 +127,35 @@ where
         let bot: BotId = id.parse().map_err(|_| Problem::not_found())?;
         let known = Known::from_ref(state).has(client, bot).await?;
         if known { Ok(Self { client, bot }) } else { Err(Problem::not_found()) }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OwnCredential
+where
+    Tokens: FromRef<S>,
+    Known: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let OwnClient(client) = OwnClient::from_request_parts(parts, state).await?;
+        let Path(id) = parts.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
+        let credential: CredentialId = id.parse().map_err(|_| Problem::not_found())?;
+        let known = Known::from_ref(state).had(client, credential).await?;
+        if known { Ok(Self { client, credential }) } else { Err(Problem::not_found()) }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientOfTheDesk
+where
+    Tokens: FromRef<S>,
+    Known: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        OfTheDesk::from_request_parts(parts, state).await?;
+        let Path(named) = parts.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
+        Known::from_ref(state).client(&named).await?.map(Self).ok_or_else(Problem::not_found)
     }
 }

@@ -734,49 +734,50 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn whatever_is_commanded_every_deed_was_asked_for_first(commands in proptest::collection::vec(any_command(), 0..60)) {
-            let (mut bot, mut told) = (Bot::default(), Vec::new());
-            for command in commands {
-                for event in bot.decide(command).unwrap_or_default() {
-                    bot.remember(event.clone());
-                    told.push(event);
-                }
-            }
-            let mut replayed = Bot::default();
-            told.iter().cloned().for_each(|event| replayed.remember(event));
-            prop_assert_eq!(&replayed, &bot);
-            // Between any two askings to deploy the bot failed to start or stopped.
-            let mut wanted = false;
-            for event in &told {
-                match event {
-                    BotEvent::BotDeployRequested { .. } => {
-                        prop_assert!(!wanted);
-                        wanted = true;
-                    }
-                    BotEvent::BotDeployed { .. }
-                    | BotEvent::BotStopRequested { .. }
-                    | BotEvent::BotDeployStarted { .. } => prop_assert!(wanted),
-                    BotEvent::BotDeployFailed { .. } | BotEvent::BotStopped { .. } => {
-                        prop_assert!(wanted);
-                        wanted = false;
-                    }
-                    BotEvent::BotCreated { .. }
-                    | BotEvent::BotConfigChanged { .. }
-                    | BotEvent::BotStopFailed { .. }
-                    | BotEvent::BotStateReported { .. }
-                    | BotEvent::BotSeenAlive { .. }
-                    | BotEvent::BotSilent { .. }
-                    | BotEvent::BotConfigApplied { .. }
-                    | BotEvent::BotConfigNotApplied { .. }
-                    | BotEvent::BotArchived { .. }
-                    | BotEvent::BotGapOpened { .. }
-                    | BotEvent::BotGapHealed { .. }
-                    | BotEvent::BotLimitNeared { .. }
-                    | BotEvent::BotLimitBroken { .. }
-                    | BotEvent::BotLogged { .. } => {}
-                }
-            }
-        }
-    }
+           #[test]
+           fn whatever_is_commanded_every_deed_was_asked_for_first(commands in proptest::collection::vec(any_command(), 0..60)) {
+               let (mut bot, mut told) = (Bot::default(), Vec::new());
+               for command in commands {
+                   for event in bot.decide(command).unwrap_or_default() {
+                       bot.remember(event.clone());
+                       told.push(event);
+                   }
+               }
+               let mut replayed = Bot::default();
+               told.iter().cloned().for_each(|event| replayed.remember(event));
+               prop_assert_eq!(&replayed, &bot);
+               // Between any two askings to deploy the bot failed to start or stopped.
+               let mut wanted = false;
+               for event in &told {
+                   match event {
+                       BotEvent::BotDeployRequested { .. } => {
+                           prop_assert!(!wanted);
+                           wanted = true;
+                       }
+                       BotEvent::BotDeployed { .. }
+                       | BotEvent::BotStopRequested { .. }
+                       | BotEvent::BotDeployStarted { .. } => prop_assert!(wanted),
+                       BotEvent::BotDeployFailed { .. } | BotEvent::BotStopped { .. } => {
+                           prop_assert!(wanted);
+                           wanted = false;
+                       }
+                       BotEvent::BotCreated { .. }
+                       | BotEvent::BotConfigChanged { .. }
+                       | BotEvent::BotStopFailed { .. }
+                       | BotEvent::BotStateReported { .. }
+                       | BotEvent::BotSeenAlive { .. }
+                       | BotEvent::BotSilent { .. }
+                       | BotEvent::BotConfigApplied { .. }
+                       | BotEvent::BotConfigNotApplied { .. }
+                       | BotEvent::BotArchived { .. }
+                       | BotEvent::BotGapOpened { .. }
+                       | BotEvent::BotGapHealed { .. }
+                       | BotEvent::BotLimitNeared { .. }
+                       | BotEvent::BotLimitBroken { .. }
+                       | BotEvent::BotLogged { .. }
+    | BotEvent::BotFiguresReported { .. } => {}
+                   }
+               }
+           }
+       }
 }

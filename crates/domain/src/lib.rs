@@ -2,7 +2,10 @@
 
 pub mod bot;
 pub mod client;
+pub mod credential;
 pub mod ledger;
+pub mod risk;
+pub mod self_match;
 
 /// Puts a pure decision behind cqrs-es: what is decided is written to the sink, which applies it.
 macro_rules! aggregate {

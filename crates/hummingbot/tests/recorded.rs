@@ -90,9 +90,13 @@ async fn play(hummingbot: &Hummingbot, recorded: &Recording) -> Option<Came> {
 }
 
 async fn add_credential(hummingbot: &Hummingbot, account: &str, connector: &str, sent: &Value) -> Result<(), Fault> {
-    let names = connector.parse::<Exchange>().unwrap().credential_fields(Market::Spot);
-    let field =
-        |name: &&str| Field { name: (*name).to_owned(), required: true, secret: true, allowed_values: Vec::new() };
+    let names = connector.parse::<Exchange>().unwrap().fields(Market::Spot);
+    let field = |field: &events::fields::Field| Field {
+        name: field.name.to_owned(),
+        required: true,
+        secret: true,
+        allowed_values: Vec::new(),
+    };
     let map = ConfigMap { connector: connector.parse().unwrap(), fields: names.iter().map(field).collect() };
     let fields: BTreeMap<String, SecretString> = sent
         .as_object()
@@ -313,10 +317,10 @@ async fn the_credential_fields_are_those_of_the_six_exchanges() {
             let answer = recorded.answer();
             let server = Server::start(move |_| answer.clone()).await;
             let map = server.client().config_map(&ConnectorName::of(exchange, market)).await.unwrap();
-            let required = map.fields.iter().filter(|field| field.required).map(|field| field.name.as_str());
-            let mut known = exchange.credential_fields(market).to_vec();
+            let live: Vec<_> = map.fields.iter().map(|field| (field.name.as_str(), field.required)).collect();
+            let mut known: Vec<_> = exchange.fields(market).iter().map(|field| (field.name, field.required)).collect();
             known.sort_unstable();
-            assert_eq!(required.collect::<Vec<_>>(), known, "{exchange} {market}");
+            assert_eq!(live, known, "{exchange} {market}");
             assert!(map.fields.iter().filter(|field| field.required).all(|field| field.secret));
         }
     }

@@ -9,11 +9,14 @@ use std::time::Duration;
 use domain::bot::{Bot, Deed, Started};
 use events::{BotId, Time, bot::BotConfig};
 use hummingbot::{Added, BotName, ControllerDeployment, Fault};
+use projections::versions;
+use store::read;
 use tracing::{info, warn};
 
 use crate::{
     config::{deployable, in_hummingbots_words, name},
     mandate::{HandError, Mandate, Outcome},
+    risk,
     switchboard::{asked_name, new_name},
 };
 
@@ -37,13 +40,27 @@ pub(crate) async fn deploy(
         }
     }
     let config = bot.config().cloned().unwrap_or_default();
-    match prepare(mandate, id, &config).await? {
+    let prepared = match beside_others(mandate, id, &config).await? {
+        Ok(()) => prepare(mandate, id, &config).await?,
+        Err(reason) => Err(reason),
+    };
+    match prepared {
         Ok(()) => ask(mandate, id, &config, started.map(|started| started.name)).await,
         Err(reason) => {
             mandate.did(id, Deed::DeployFailed { reason }).await?;
             Ok(Outcome::Done)
         }
     }
+}
+
+/// Whether the bot would trade with its owner's others: asked again now, because two that are asked for at once do not see
+/// each other when they are.
+async fn beside_others(mandate: &Mandate, id: BotId, config: &BotConfig) -> Result<Result<(), String>, HandError> {
+    let mut tx = mandate.means.query.begin().await?;
+    read::for_client(&mut tx, mandate.client).await?;
+    versions::use_live(&mut tx).await?;
+    let may_start = risk::may_start(&mut tx, mandate.client, id, config).await?;
+    Ok(may_start.map_err(|refusal| refusal.to_string()))
 }
 
 /// The account, the exchange's key and the config, all of which may be there already; or why it cannot be.

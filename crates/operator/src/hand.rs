@@ -5,8 +5,14 @@ use std::{
     time::Duration,
 };
 
-use domain::bot::{Bot, Sight};
-use events::{BotId, Event, Recorded, Time, bot::Venue};
+use domain::{
+    bot::{Bot, Sight},
+    credential::Credential,
+};
+use events::{
+    BotId, CredentialId, Event, Recorded, Time,
+    bot::{Limits, Venue},
+};
 use hummingbot::{
     BotName,
     mqtt::{Heard, Message},
@@ -23,11 +29,13 @@ use tracing::{debug, warn};
 use crate::{
     carry_out::carry_out,
     collect::Told,
+    connect,
     evidence::{self, Evidence},
     facts::Owner,
     mandate::{HandError, Mandate, Outcome},
     observe::{self, Looks, Seen},
     reconcile,
+    risk::{self, WatchError},
 };
 
 const TICK: Duration = Duration::from_millis(250);
@@ -35,25 +43,34 @@ const TICK: Duration = Duration::from_millis(250);
 const MESSAGES_AT_ONCE: usize = 500;
 /// How long is waited after something went wrong.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Balances are looked at every so many looks.
-const BALANCES_EVERY: u64 = 12;
+/// Balances and volumes are looked at every so many looks.
+const ALL_EVERY: u64 = 12;
 
 /// What a hand does beside following and listening; each ends by itself and says what it was.
 enum Ended {
-    Deed(BotId, Result<Outcome, HandError>),
+    Deed(Of, Result<Outcome, HandError>),
     Reconciled(BotId, Time, Result<u64, HandError>),
     Reported(Result<(), HandError>),
     Looked(Looks),
+    Watched(Result<u64, WatchError>),
+}
+
+/// What a deed is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Of {
+    Credential(CredentialId),
+    Bot(BotId),
 }
 
 struct Hand {
     mandate: Mandate,
     bots: BTreeMap<BotId, Bot>,
+    credentials: BTreeMap<CredentialId, Credential>,
     evidence: HashMap<BotId, Evidence>,
     work: JoinSet<Ended>,
-    /// Bots that a deed is under way for, and when the others' next is due.
-    busy: BTreeSet<BotId>,
-    due: HashMap<BotId, Instant>,
+    /// What a deed is under way for, and when the others' next is due.
+    busy: BTreeSet<Of>,
+    due: HashMap<Of, Instant>,
     /// Bots that are being asked for their history, when the others are, and up to when all of it is recorded.
     asking: BTreeSet<BotId>,
     ask_at: HashMap<BotId, Instant>,
@@ -64,6 +81,7 @@ struct Hand {
     looks: u64,
     look_at: Instant,
     report_at: Instant,
+    watching: bool,
 }
 
 /// Acts for one client until told to stop or overtaken.
@@ -81,8 +99,10 @@ pub(crate) async fn act(mandate: Mandate, heard: mpsc::Receiver<Heard>, wakes: W
 async fn serve(mandate: Mandate, mut heard: mpsc::Receiver<Heard>, wakes: Wakes) -> Result<(), HandError> {
     let head = read::head(&mandate.means.db, mandate.client).await?;
     let mut hand = Hand::new(mandate.clone());
-    for event in mandate.means.streams.all_of_kind(mandate.client, "bot", head).await? {
-        hand.follow(event);
+    for kind in ["bot", "credential"] {
+        for event in mandate.means.streams.all_of_kind(mandate.client, kind, head).await? {
+            hand.follow(event);
+        }
     }
     let mut follower = Follower::new(mandate.means.db.clone(), wakes, mandate.client, head);
     let mut tick = tokio::time::interval(TICK);
@@ -108,6 +128,7 @@ impl Hand {
         Self {
             mandate,
             bots: BTreeMap::new(),
+            credentials: BTreeMap::new(),
             evidence: HashMap::new(),
             work: JoinSet::new(),
             busy: BTreeSet::new(),
@@ -120,53 +141,83 @@ impl Hand {
             looks: 0,
             look_at: now,
             report_at: now,
+            watching: false,
         }
     }
 
+    /// Takes in what the stream tells of bots and credentials; what has an id that is none of ours has nothing to do.
     fn follow(&mut self, event: Recorded) {
-        let Event::Bot(told) = event.event else { return };
-        // A bot whose id is none of ours has nothing to do either.
-        let Ok(id) = event.aggregate.id.parse() else { return };
-        self.bots.entry(id).or_default().remember(told);
-        self.due.remove(&id);
+        let id = &event.aggregate.id;
+        match event.event {
+            Event::Bot(told) => {
+                let Ok(id) = id.parse() else { return };
+                self.bots.entry(id).or_default().remember(told);
+                self.due.remove(&Of::Bot(id));
+            }
+            Event::Credential(told) => {
+                let Ok(id) = id.parse() else { return };
+                self.credentials.entry(id).or_default().remember(told);
+                self.due.remove(&Of::Credential(id));
+            }
+            Event::Client(_)
+            | Event::Account(_)
+            | Event::Ledger(_)
+            | Event::Market(_)
+            | Event::Order(_)
+            | Event::Desk(_) => {}
+        }
     }
 
-    /// Starts what is to be done, one deed a bot at a time.
+    /// Starts what is to be done: one deed a bot at a time, and those of keys before those that need them.
     fn start_deeds(&mut self) {
+        let keys = self.credentials.iter().filter(|(_, credential)| credential.task().is_some());
+        let keys: Vec<Of> = keys.map(|(id, _)| Of::Credential(*id)).collect();
+        let bots = self.bots.iter().filter(|(_, bot)| bot.task().is_some() && keys.is_empty());
+        let all: Vec<Of> = keys.iter().copied().chain(bots.map(|(id, _)| Of::Bot(*id))).collect();
         let now = Instant::now();
-        for (id, bot) in &self.bots {
-            let id = *id;
-            let waits = self.busy.contains(&id) || self.due.get(&id).is_some_and(|due| *due > now);
-            if waits || bot.task().is_none() {
+        for of in all {
+            if self.busy.contains(&of) || self.due.get(&of).is_some_and(|due| *due > now) {
                 continue;
             }
-            self.busy.insert(id);
+            self.busy.insert(of);
             let mandate = self.mandate.clone();
-            self.work.spawn(async move { Ended::Deed(id, carry_out(&mandate, id).await) });
+            self.work.spawn(async move {
+                let outcome = match of {
+                    Of::Credential(id) => connect::carry_out(&mandate, id).await,
+                    Of::Bot(id) => carry_out(&mandate, id).await,
+                };
+                Ended::Deed(of, outcome)
+            });
         }
     }
 
     async fn ended(&mut self, ended: Ended) -> Result<(), HandError> {
         match ended {
-            Ended::Deed(id, outcome) => {
-                self.busy.remove(&id);
+            Ended::Deed(of, outcome) => {
+                self.busy.remove(&of);
                 let pause = match outcome {
                     // The stream tells of it in a moment; until then it looks undone.
                     Ok(Outcome::Done) => PAUSE,
                     Ok(Outcome::Later(pause)) => pause,
                     Err(HandError::Overtaken) => return Err(HandError::Overtaken),
                     Err(fault) => {
-                        warn!(bot.id = %id, error = &fault as &dyn std::error::Error, "what is wanted of bot {id} is not done yet");
+                        warn!(error = &fault as &dyn std::error::Error, "what is wanted of {of:?} is not done yet");
                         PAUSE * 4
                     }
                 };
-                self.due.insert(id, Instant::now() + pause);
+                self.due.insert(of, Instant::now() + pause);
             }
             Ended::Reconciled(id, until, found) => self.reconciled(id, until, found).await?,
             Ended::Reported(told) => unless_passing(told)?,
             Ended::Looked(looks) => {
                 let recorded = self.seen.record(&self.mandate, looks).await;
                 unless_passing(recorded)?;
+            }
+            Ended::Watched(told) => {
+                self.watching = false;
+                if let Err(fault) = told {
+                    warn!(error = &fault as &dyn std::error::Error, "limits could not be watched, trying again");
+                }
             }
         }
         Ok(())
@@ -281,6 +332,7 @@ impl Hand {
         self.ask_histories(&running);
         self.ask_server(running);
         self.look_at_market();
+        self.watch_limits();
         Ok(())
     }
 
@@ -341,21 +393,35 @@ impl Hand {
         self.work.spawn(async move { Ended::Reported(report(&mandate, running).await) });
     }
 
+    /// Holds limits against what was counted, as often as there is time for it: what was told already is told once.
+    fn watch_limits(&mut self) {
+        let limited =
+            |bot: &Bot| bot.is_wanted() && bot.config().is_some_and(|config| config.limits != Limits::default());
+        if self.watching || !self.bots.values().any(limited) {
+            return;
+        }
+        self.watching = true;
+        let mandate = self.mandate.clone();
+        self.work.spawn(async move {
+            let (means, cause) = (&mandate.means, mandate.cause());
+            Ended::Watched(risk::watch(mandate.client, &means.query, &means.streams, &cause, Time::now()).await)
+        });
+    }
+
     fn look_at_market(&mut self) {
-        let venues: BTreeSet<Venue> = self
-            .bots
-            .values()
-            .filter(|bot| bot.instance().is_some())
-            .filter_map(|bot| bot.config()?.venue.clone())
-            .collect();
+        let configs = || self.bots.values().filter(|bot| bot.instance().is_some()).filter_map(Bot::config);
+        let venues: BTreeSet<Venue> = configs().filter_map(|config| config.venue.clone()).collect();
+        let shared = configs().filter(|config| config.limits.participation_cap.is_some());
+        let shared: BTreeSet<Venue> = shared.filter_map(|config| config.venue.clone()).collect();
         if Instant::now() < self.look_at || venues.is_empty() {
             return;
         }
         self.look_at = Instant::now() + self.mandate.means.settings.observe_every;
-        let balances = self.looks.is_multiple_of(BALANCES_EVERY);
+        let all = self.looks.is_multiple_of(ALL_EVERY);
         self.looks += 1;
-        let (mandate, venues) = (self.mandate.clone(), venues.into_iter().collect::<Vec<_>>());
-        self.work.spawn(async move { Ended::Looked(observe::look(&mandate, &venues, balances).await) });
+        let mandate = self.mandate.clone();
+        let (venues, shared): (Vec<_>, Vec<_>) = (venues.into_iter().collect(), shared.into_iter().collect());
+        self.work.spawn(async move { Ended::Looked(observe::look(&mandate, &venues, &shared, all).await) });
     }
 }
 

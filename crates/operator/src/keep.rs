@@ -59,7 +59,7 @@ pub(crate) async fn fills(mandate: &Mandate, _: &Alone<'_>, told: Vec<Fill>) -> 
         let known = before.get(&fill.identity());
         let event = match known {
             // Its identity is another, so there is something new to tell.
-            Some((seq, was)) => correct(*seq, was, fill.clone(), "its order is known now".to_owned())
+            Some((seq, was)) => correct(*seq, was, better(fill, was), "its order is known now".to_owned())
                 .map_err(|refusal| HandError::NotYet(refusal.to_string()))?,
             None => LedgerEvent::FillRecorded(fill.clone()),
         };
@@ -77,6 +77,12 @@ pub(crate) async fn fills(mandate: &Mandate, _: &Alone<'_>, told: Vec<Fill>) -> 
     }
     compare(mandate, again, &mut kept).await?;
     Ok(kept)
+}
+
+/// An archive knows the order, but of a fee only what it was worth: what was charged may be known from before.
+fn better(told: &Fill, was: &Fill) -> Fill {
+    let fees = if told.precision.is_some() { was.fees.clone().or(told.fees.clone()) } else { told.fees.clone() };
+    Fill { fees, ..told.clone() }
 }
 
 /// What is recorded of these fills under provisional identities and not yet under their own, by their own.
@@ -164,9 +170,13 @@ async fn recorded(
     let events = mandate.means.streams.numbered(mandate.client, &numbers).await?;
     let facts = events.into_iter().filter_map(|recorded| match recorded.event {
         Event::Ledger(fact) => Some((recorded.seq, fact)),
-        Event::Client(_) | Event::Bot(_) | Event::Market(_) | Event::Order(_) | Event::Desk(_) | Event::Account(_) => {
-            None
-        }
+        Event::Client(_)
+        | Event::Bot(_)
+        | Event::Credential(_)
+        | Event::Market(_)
+        | Event::Order(_)
+        | Event::Desk(_)
+        | Event::Account(_) => None,
     });
     Ok(facts.collect())
 }

@@ -8,6 +8,7 @@ mod archive;
 mod carry_out;
 mod collect;
 mod config;
+mod connect;
 mod deploy;
 mod evidence;
 mod facts;
@@ -20,6 +21,7 @@ mod operator;
 pub mod quarantine;
 pub mod quotes;
 mod reconcile;
+pub mod risk;
 mod stop;
 mod switchboard;
 

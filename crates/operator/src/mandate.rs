@@ -8,6 +8,7 @@ use hummingbot::{Hummingbot, mqtt::Bots};
 use sqlx::PgPool;
 use store::{Cause, ExecuteError, Fence, ReadError, Streams};
 use tokio::{sync::watch, time::Instant};
+use vault::Vault;
 
 use crate::{keep::Gate, operator::Settings, switchboard::Switchboard};
 
@@ -21,6 +22,7 @@ pub(crate) struct Means {
     pub query: PgPool,
     pub hummingbot: Hummingbot,
     pub bots: Bots,
+    pub vault: Vault,
     pub switchboard: Switchboard,
     pub settings: Settings,
 }
@@ -42,11 +44,11 @@ pub(crate) struct Mandate {
 pub(crate) enum HandError {
     #[error("another process acts for the client by now")]
     Overtaken,
-    #[error("could not record it")]
+    #[error("could not record it: {0}")]
     Record(#[from] store::AppendError),
-    #[error("could not read what was recorded")]
+    #[error("could not read what was recorded: {0}")]
     Read(#[from] ReadError),
-    #[error("could not ask a read model")]
+    #[error("could not ask the database: {0}")]
     Model(#[from] sqlx::Error),
     #[error(transparent)]
     Hummingbot(#[from] hummingbot::Fault),

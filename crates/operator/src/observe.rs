@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use events::{
-    AggregateRef, Asset, Decimal, Exchange, Market, Pair, Price, Time, account::AccountEvent, bot::Venue,
+    AggregateRef, Amount, Asset, Decimal, Exchange, Market, Pair, Price, Time, account::AccountEvent, bot::Venue,
     market::MarketEvent,
 };
 use hummingbot::{ConnectorName, OrderBook};
@@ -30,11 +30,12 @@ pub(crate) struct Seen {
 pub(crate) struct Looks {
     marks: Vec<(Venue, Price)>,
     balances: Vec<(Exchange, Market, Asset, Decimal, Decimal)>,
+    volumes: Vec<(Venue, Time, Amount)>,
 }
 
-/// Looks at the order book of each venue, and at the balances on each of their exchanges if asked to. One that cannot be
-/// seen says nothing.
-pub(crate) async fn look(mandate: &Mandate, venues: &[Venue], balances: bool) -> Looks {
+/// Looks at the order book of each venue; if asked for all, also at the balances on each of their exchanges, and at the
+/// day's volume where a share of it is limited. What cannot be seen says nothing.
+pub(crate) async fn look(mandate: &Mandate, venues: &[Venue], shared: &[Venue], all: bool) -> Looks {
     let mut looks = Looks::default();
     for venue in venues {
         let connector = ConnectorName::of(venue.exchange, venue.market);
@@ -46,8 +47,11 @@ pub(crate) async fn look(mandate: &Mandate, venues: &[Venue], balances: bool) ->
     let mut places: Vec<(Exchange, Market)> = venues.iter().map(|venue| (venue.exchange, venue.market)).collect();
     places.sort();
     places.dedup();
-    for (exchange, market) in places.into_iter().filter(|_| balances) {
+    for (exchange, market) in places.into_iter().filter(|_| all) {
         looks.balances_of(mandate, exchange, market).await;
+    }
+    for venue in shared.iter().filter(|_| all) {
+        looks.volume_of(mandate, venue).await;
     }
     looks
 }
@@ -60,6 +64,22 @@ impl Looks {
                 .balances
                 .extend(told.held.into_iter().map(|of| (exchange, market, of.asset, of.total, of.available))),
             Err(fault) => warn!(error = %fault, "no balances of {connector} now"),
+        }
+    }
+}
+
+impl Looks {
+    /// The volume of the day that has begun, by its hours.
+    async fn volume_of(&mut self, mandate: &Mandate, venue: &Venue) {
+        let connector = ConnectorName::of(venue.exchange, venue.market);
+        let day = Time::now().midnight();
+        match mandate.means.hummingbot.candles(&connector, &venue.pair, "1h", 24).await {
+            Ok(candles) => {
+                let today = candles.iter().filter(|candle| candle.at >= day);
+                let sum = today.map(|candle| candle.volume.0).try_fold(Decimal::ZERO, Decimal::plus);
+                self.volumes.extend(sum.ok().map(|sum| (venue.clone(), day, Amount(sum))));
+            }
+            Err(fault) => warn!(error = %fault, "no volume of {} now", venue.pair),
         }
     }
 }
@@ -89,6 +109,10 @@ impl Seen {
                 let aggregate = AggregateRef::new("account", format!("{exchange}:{market}"));
                 appends.push(append(mandate, aggregate, event.into()));
             }
+        }
+        for (venue, day, amount) in looks.volumes {
+            let aggregate = AggregateRef::new("market", &venue.pair);
+            appends.push(append(mandate, aggregate, MarketEvent::VolumeObserved { venue, day, amount, at }.into()));
         }
         for outcome in mandate.means.streams.committer().append_all(appends).await {
             outcome?;

@@ -16,6 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use vault::Vault;
 
 use crate::{
     hand,
@@ -39,6 +40,7 @@ pub struct Foundation {
     pub db: PgPool,
     /// Connections of login `query`.
     pub query: PgPool,
+    pub vault: Vault,
     pub hummingbot: Hummingbot,
     pub broker: mqtt::Settings,
     pub settings: Settings,
@@ -63,16 +65,19 @@ pub struct Settings {
     pub silence: Duration,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
+impl Settings {
+    /// All of it, from how long Hummingbot may take to carry out a call: 90 s for a real one, which talks to Docker and to
+    /// exchanges.
+    pub fn for_patience(patience: Duration) -> Self {
+        let at_least = |part: Duration, least: u64| part.max(Duration::from_millis(least));
         Self {
-            lease: Duration::from_secs(15),
-            deploy_max: Duration::from_secs(90),
-            reconcile_every: Duration::from_secs(60),
-            grace: Duration::from_secs(5),
-            observe_every: Duration::from_secs(5),
-            report_every: Duration::from_secs(30),
-            silence: Duration::from_secs(35),
+            lease: at_least(patience / 6, 1_500),
+            deploy_max: patience,
+            reconcile_every: at_least(patience * 2 / 3, 1_000),
+            grace: at_least(patience / 18, 200),
+            observe_every: at_least(patience / 18, 500),
+            report_every: at_least(patience / 3, 1_000),
+            silence: at_least(patience * 7 / 18, 2_500),
         }
     }
 }
@@ -109,6 +114,7 @@ impl Operator {
             query: self.on.query,
             hummingbot: self.on.hummingbot,
             bots,
+            vault: self.on.vault,
             switchboard: Switchboard::default(),
             settings: self.on.settings,
         };

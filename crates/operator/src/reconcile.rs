@@ -8,7 +8,7 @@ use events::{
     ledger::{Fill, Side},
 };
 use hummingbot::RoundedTrade;
-use projections::{checkpoints, fills};
+use projections::{checkpoints, fills, versions};
 use store::read;
 use tokio::time::Instant;
 
@@ -74,6 +74,7 @@ async fn known(mandate: &Mandate, bot: BotId, told: &[Fill]) -> Result<BTreeSet<
     let mut tx = mandate.means.query.begin().await?;
     read::for_client(&mut tx, mandate.client).await?;
     reached(&mut tx, mandate.client, head).await?;
+    versions::use_live(&mut tx).await?;
     let trades: Vec<TradeId> = told.iter().map(|fill| fill.trade.clone()).collect();
     let (from, to) = (first.plus_micros(-TIMES_APART_US), last.plus_micros(TIMES_APART_US));
     Ok(fills::known_trades(&mut tx, mandate.client, bot, &trades, from, to).await?)

@@ -4,6 +4,7 @@ mod audit;
 mod client;
 mod demo;
 mod import;
+mod paper_command;
 mod parked;
 mod progress;
 mod rebuild;
@@ -13,11 +14,12 @@ mod settings;
 pub mod stack;
 mod stack_command;
 mod user;
+mod vault_command;
 
 use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use settings::{Platform, Settings};
+use settings::{Needs, Platform, Settings};
 
 /// Event-sourced back office for market making.
 #[derive(Debug, Parser)]
@@ -37,6 +39,8 @@ enum Command {
     Migrate,
     /// Run a private Postgres and NATS for development and tests
     Stack(stack_command::StackCommand),
+    /// A Hummingbot that trades on paper, over the real one's HTTP and MQTT
+    Paper(paper_command::PaperCommand),
     /// Show the whole way: a real tape's fills in, P&L out, a history verified
     Demo(demo::Demo),
     /// The desk's clients
@@ -57,6 +61,9 @@ enum Command {
     Parked(parked::ParkedCommand),
     /// Print the description of the HTTP API, OpenAPI 3.1
     Openapi,
+    /// The keys that clients gave us: whether all open, and under which key of ENCRYPTION_KEY
+    #[command(subcommand)]
+    Vault(vault_command::VaultCommand),
     /// Prove a client's history, or recompute its figures, from an export alone
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -79,12 +86,13 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = cli.settings;
     match cli.command {
         Command::Serve(serve) => {
-            let platform = settings.platform_with(serve.needs_nats())?;
+            let platform = settings.platform_with(serve.needs())?;
             platform.check().await?;
             serve.run(&platform).await
         }
         Command::Migrate => serve::migrate(&settings.platform()?).await.map(|()| ExitCode::SUCCESS),
         Command::Stack(stack) => stack.run(),
+        Command::Paper(paper) => paper.run().await,
         Command::Demo(demo) => demo.run().await,
         Command::Client(client) => client.run(&reached(&settings).await?).await,
         Command::User(user) => user.run(&reached(&settings).await?).await,
@@ -93,6 +101,11 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rebuild(rebuild) => rebuild.run(&reached(&settings).await?).await,
         Command::Parked(parked) => parked.run(&reached(&settings).await?).await,
         Command::Openapi => report::print(&api::openapi()).map(|()| ExitCode::SUCCESS),
+        Command::Vault(vault) => {
+            let platform = settings.platform_with(Needs { vault: true, ..Needs::default() })?;
+            platform.check().await?;
+            vault.run(&platform).await
+        }
         Command::Audit(audit) => audit.run(&settings).await,
     }
 }

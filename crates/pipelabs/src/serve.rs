@@ -11,9 +11,10 @@ use anyhow::{Context, bail};
 use async_nats::ConnectOptions;
 use clap::{Args, ValueEnum};
 use events::{ClientId, Time};
+use operator::Operator;
 use projections::{versions, worker};
 use relay::Relay;
-use store::{CHECKPOINTS_MOVED, Login, Streams, Waker, Wakes};
+use store::{CHECKPOINTS_MOVED, Leases, Login, Streams, Waker, Wakes};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -22,7 +23,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::{report::print, settings::Platform};
+use crate::{
+    report::print,
+    settings::{Needs, Platform},
+};
 
 /// How often moved heads are signed.
 const SIGN_EVERY: Duration = Duration::from_secs(60);
@@ -48,6 +52,8 @@ pub enum Role {
     Projector,
     /// Publishes the streams on NATS
     Relay,
+    /// Carries out through Hummingbot what was decided, and collects what happened
+    Operator,
 }
 
 impl Role {
@@ -64,9 +70,14 @@ impl Serve {
         }
     }
 
-    /// Whether one of its parts speaks with NATS.
-    pub fn needs_nats(&self) -> bool {
-        self.roles().contains(&Role::Relay)
+    /// What its parts need beside a database.
+    pub fn needs(&self) -> Needs {
+        let roles = self.roles();
+        Needs {
+            nats: roles.contains(&Role::Relay),
+            vault: roles.contains(&Role::Api) || roles.contains(&Role::Operator),
+            hummingbot: roles.contains(&Role::Operator),
+        }
     }
 
     pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
@@ -104,6 +115,7 @@ impl Parts {
                 Role::Api => url = Some(api(platform, streams.clone(), place, &stop, &mut running).await?),
                 Role::Projector => projector(platform, &stop, &mut running).await?,
                 Role::Relay => relay(platform, streams.clone(), &stop, &mut running)?,
+                Role::Operator => operate(platform, streams.clone(), &stop, &mut running).await?,
             }
         }
         Ok(Self { url, stop, running })
@@ -128,7 +140,9 @@ async fn api(
         format!("port {} of {} cannot be taken: is another process on it? PORT chooses one", place.port(), place.ip())
     })?;
     let url = format!("http://{}", listener.local_addr()?);
+    let vault = platform.vault(streams.clone()).await?;
     let on = api::Foundation {
+        vault,
         streams,
         query: platform.pool(Login::Query),
         desk: platform.pool(Login::AdminQuery),
@@ -184,6 +198,34 @@ fn relay(
     let (db, settings) = (platform.pool(Login::Relay), relay::Settings { kept_max: platform.nats_kept_max });
     let relay = Relay::new(db, streams, nats, ConnectOptions::new(), settings);
     parts.spawn(relay.run(stop.clone()));
+    Ok(())
+}
+
+/// Starts the desk's hands, whether Hummingbot answers or not.
+async fn operate(
+    platform: &Platform,
+    streams: Streams,
+    stop: &CancellationToken,
+    parts: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let outside = platform.outside.clone().context("HUMMINGBOT_API_URL is missing")?;
+    let vault = platform.vault(streams.clone()).await?;
+    let operator = Operator::new(operator::Foundation {
+        leases: Leases::new(platform.pool(Login::Writer)),
+        db: platform.pool(Login::Operator),
+        query: platform.pool(Login::Query),
+        streams,
+        vault,
+        hummingbot: outside.hummingbot,
+        broker: outside.broker,
+        settings: outside.operator,
+    });
+    let stop = stop.clone();
+    parts.spawn(async move {
+        if let Err(bad) = operator.run(stop).await {
+            error!(error = %bad, "nobody acts for any client");
+        }
+    });
     Ok(())
 }
 

@@ -6,9 +6,12 @@ use anyhow::{Context, ensure};
 use async_nats::ServerAddr;
 use clap::Args;
 use ed25519_dalek::SigningKey;
+use hummingbot::{Hummingbot, Patience, mqtt};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, PgPool, postgres::PgConnectOptions};
 use store::{Login, Streams};
+use url::Url;
+use vault::{KeyRing, Vault};
 
 /// Settings, each from the environment or a flag.
 #[derive(Debug, Args)]
@@ -22,16 +25,42 @@ pub struct Settings {
     /// Ed25519 seed that signs heads, 64 hex digits
     #[arg(long, env = "AUDIT_SIGNING_KEY", hide_env_values = true, global = true)]
     audit_signing_key: Option<SecretString>,
+    /// Fernet keys that clients' secrets are sealed under, newest first, comma separated; for role api and `vault`
+    #[arg(long, env = "ENCRYPTION_KEY", hide_env_values = true, global = true)]
+    encryption_key: Option<SecretString>,
     /// The message server: nats://host:port; for role relay
     #[arg(long, env = "NATS_URL", hide_env_values = true, global = true)]
     nats_url: Option<SecretString>,
     /// Messages that NATS keeps of each client at most; all, if left out
     #[arg(long, env = "NATS_KEPT_MAX", global = true)]
     nats_kept_max: Option<NonZeroU64>,
+    /// The Hummingbot API: http://host:port; for role operator
+    #[arg(long, env = "HUMMINGBOT_API_URL", hide_env_values = true, global = true)]
+    hummingbot_api_url: Option<String>,
+    /// Its one user, who is let into every account
+    #[arg(long, env = "HUMMINGBOT_API_USERNAME", hide_env_values = true, global = true)]
+    hummingbot_api_username: Option<String>,
+    #[arg(long, env = "HUMMINGBOT_API_PASSWORD", hide_env_values = true, global = true)]
+    hummingbot_api_password: Option<SecretString>,
+    /// The broker that its bots speak on: mqtt://user:password@host:port; for role operator
+    #[arg(long, env = "HUMMINGBOT_MQTT_URL", hide_env_values = true, global = true)]
+    hummingbot_mqtt_url: Option<SecretString>,
+    /// How many seconds Hummingbot may take to carry out a call; all other waiting follows from it
+    #[arg(long, env = "HUMMINGBOT_PATIENCE_SECONDS", default_value_t = 90, global = true,
+          value_parser = clap::value_parser!(u64).range(2..=600))]
+    hummingbot_patience_seconds: u64,
     /// Connections to Postgres of one login at most
     #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = CONNECTIONS_MAX, global = true,
           value_parser = clap::value_parser!(u32).range(2..=1_000))]
     database_connections_max: u32,
+}
+
+/// What not every part needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    pub nats: bool,
+    pub vault: bool,
+    pub hummingbot: bool,
 }
 
 /// Everything that is wrong with the settings.
@@ -53,6 +82,10 @@ pub struct Platform {
     pub owner: PgConnectOptions,
     pub secret: SecretString,
     pub signing_key: Option<SigningKey>,
+    /// What clients' secrets are sealed under; absent where no part asked for it.
+    pub keys: Option<KeyRing>,
+    /// Where Hummingbot answers; absent where no part asked for it.
+    pub outside: Option<Outside>,
     /// Where NATS answers; absent where no part asked for it.
     pub nats: Option<ServerAddr>,
     /// Messages that NATS keeps of each client at most.
@@ -60,23 +93,71 @@ pub struct Platform {
     connections_max: u32,
 }
 
+/// Where Hummingbot and the broker of its bots answer, and how long they are waited for.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    pub hummingbot: Hummingbot,
+    pub broker: mqtt::Settings,
+    pub operator: operator::Settings,
+}
+
+/// Messages of bots that may wait in this process.
+const HEARD_MAX: usize = 10_000;
+
+impl Outside {
+    /// What these settings describe. Nothing secret of them is repeated in what is wrong with them.
+    pub fn new(
+        url: &str,
+        user: &str,
+        password: &SecretString,
+        mqtt_url: &SecretString,
+        patience: Duration,
+    ) -> Result<Self, String> {
+        let waits = Patience { deploy: patience * 2 / 3, ..Patience::default() };
+        let hummingbot = Hummingbot::new(url, user, password.clone(), waits)
+            .map_err(|bad| format!("HUMMINGBOT_API_URL will not do: {bad}"))?;
+        let mut broker: Url = mqtt_url
+            .expose_secret()
+            .parse()
+            .map_err(|_| "HUMMINGBOT_MQTT_URL cannot be read: write mqtt://host:port".to_owned())?;
+        if broker.scheme() != "mqtt" {
+            return Err("HUMMINGBOT_MQTT_URL does not begin with mqtt://".to_owned());
+        }
+        let username = Some(broker.username().to_owned()).filter(|name| !name.is_empty());
+        let password = broker.password().map(SecretString::from);
+        // A URL with a host has room for both.
+        let _ = (broker.set_username(""), broker.set_password(None));
+        let broker = mqtt::Settings {
+            url: broker.as_str().trim_end_matches('/').to_owned(),
+            username,
+            password,
+            answer: patience / 6,
+            waiting_max: HEARD_MAX,
+        };
+        Ok(Self { hummingbot, broker, operator: operator::Settings::for_patience(patience) })
+    }
+}
+
 impl Settings {
     /// The platform that the settings describe, or all that is wrong with them.
     pub fn platform(&self) -> Result<Platform, BadSettings> {
-        self.platform_with(false)
+        self.platform_with(Needs::default())
     }
 
-    /// The same, for parts that need NATS or do not.
-    pub fn platform_with(&self, needs_nats: bool) -> Result<Platform, BadSettings> {
+    /// The same, for parts that need more.
+    pub fn platform_with(&self, needs: Needs) -> Result<Platform, BadSettings> {
         let mut problems = Vec::new();
         let owner = self.owner().map_err(|problem| problems.push(problem)).ok();
         let secret = self.secret().map_err(|problem| problems.push(problem)).ok();
         let signing_key = self.signing_key().map_err(|problem| problems.push(problem)).ok();
-        let nats = needs_nats.then(|| self.nats()).transpose().map_err(|problem| problems.push(problem)).ok();
-        match (owner, secret, signing_key, nats) {
-            (Some(owner), Some(secret), Some(signing_key), Some(nats)) => {
+        let keys = needs.vault.then(|| self.keys()).transpose().map_err(|problem| problems.push(problem)).ok();
+        let nats = needs.nats.then(|| self.nats()).transpose().map_err(|problem| problems.push(problem)).ok();
+        let outside = needs.hummingbot.then(|| self.outside()).transpose();
+        let outside = outside.map_err(|told: Vec<String>| problems.extend(told)).ok();
+        match (owner, secret, signing_key, keys, outside, nats) {
+            (Some(owner), Some(secret), Some(signing_key), Some(keys), Some(outside), Some(nats)) => {
                 let (nats_kept_max, connections_max) = (self.nats_kept_max, self.database_connections_max);
-                Ok(Platform { owner, secret, signing_key, nats, nats_kept_max, connections_max })
+                Ok(Platform { owner, secret, signing_key, keys, outside, nats, nats_kept_max, connections_max })
             }
             _ => Err(BadSettings(problems)),
         }
@@ -89,11 +170,42 @@ impl Settings {
         PgConnectOptions::from_str(url.expose_secret()).map_err(|_| format!("DATABASE_URL cannot be read: {hint}"))
     }
 
+    fn keys(&self) -> Result<KeyRing, String> {
+        let hint = "make one with `head -c 32 /dev/urandom | base64 | tr '+/' '-_'`, and keep it: without it nobody reads \
+                    what was sealed under it";
+        let text = self.encryption_key.as_ref().ok_or_else(|| format!("ENCRYPTION_KEY is missing: {hint}"))?;
+        KeyRing::parse(text).map_err(|bad| format!("ENCRYPTION_KEY will not do, {bad}: {hint}"))
+    }
+
     fn nats(&self) -> Result<ServerAddr, String> {
         let hint = "set it to nats://host:port, or run `eval \"$(pipelabs stack env)\"`";
         let url = self.nats_url.as_ref().ok_or_else(|| format!("NATS_URL is missing: {hint}"))?;
         // The url may hold a password: nothing of it is repeated.
         ServerAddr::from_str(url.expose_secret()).map_err(|_| format!("NATS_URL cannot be read: {hint}"))
+    }
+
+    /// Hummingbot, or all that is wrong with its settings.
+    fn outside(&self) -> Result<Outside, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut given = |name: &str, there: bool| {
+            if !there {
+                problems.push(format!("{name} is missing: role operator speaks with the Hummingbot API"));
+            }
+        };
+        given("HUMMINGBOT_API_URL", self.hummingbot_api_url.is_some());
+        given("HUMMINGBOT_API_USERNAME", self.hummingbot_api_username.is_some());
+        given("HUMMINGBOT_API_PASSWORD", self.hummingbot_api_password.is_some());
+        given("HUMMINGBOT_MQTT_URL", self.hummingbot_mqtt_url.is_some());
+        let (Some(url), Some(user), Some(password), Some(mqtt)) = (
+            &self.hummingbot_api_url,
+            &self.hummingbot_api_username,
+            &self.hummingbot_api_password,
+            &self.hummingbot_mqtt_url,
+        ) else {
+            return Err(problems);
+        };
+        Outside::new(url, user, password, mqtt, Duration::from_secs(self.hummingbot_patience_seconds))
+            .map_err(|problem| vec![problem])
     }
 
     fn secret(&self) -> Result<SecretString, String> {
@@ -134,7 +246,16 @@ const CONNECTIONS_MAX: u32 = 16;
 impl Platform {
     /// A platform whose settings come from elsewhere than the environment.
     pub fn new(owner: PgConnectOptions, secret: SecretString, signing_key: Option<SigningKey>) -> Self {
-        Self { owner, secret, signing_key, nats: None, nats_kept_max: None, connections_max: CONNECTIONS_MAX }
+        Self {
+            owner,
+            secret,
+            signing_key,
+            keys: None,
+            outside: None,
+            nats: None,
+            nats_kept_max: None,
+            connections_max: CONNECTIONS_MAX,
+        }
     }
 
     /// Whether the database answers and is migrated: told at once and in words, not after a pool has waited.
@@ -159,6 +280,12 @@ impl Platform {
         login.pool(&self.owner, &self.secret, self.connections_max)
     }
 
+    /// The vault, if the ring opens it.
+    pub async fn vault(&self, streams: Streams) -> anyhow::Result<Vault> {
+        let keys = self.keys.clone().context("ENCRYPTION_KEY is missing")?;
+        Ok(Vault::boot(self.pool(Login::Vault), keys, streams).await?)
+    }
+
     /// The way into the streams.
     pub fn streams(&self) -> Streams {
         Streams::new(self.pool(Login::Writer))
@@ -175,6 +302,12 @@ mod tests {
             database_url: some(database),
             secret_key: some(secret),
             audit_signing_key: some(signing),
+            encryption_key: None,
+            hummingbot_api_url: None,
+            hummingbot_api_username: None,
+            hummingbot_api_password: None,
+            hummingbot_mqtt_url: None,
+            hummingbot_patience_seconds: 90,
             nats_url: None,
             nats_kept_max: None,
             database_connections_max: 4,
@@ -193,14 +326,53 @@ mod tests {
     fn nats_is_asked_for_only_where_a_part_needs_it() {
         let good = "0123456789abcdefghijklmnopqrstuv";
         let mut settings = settings("postgres://u@127.0.0.1/d", good, "");
+        let nats = Needs { nats: true, ..Needs::default() };
         assert!(settings.platform().is_ok_and(|platform| platform.nats.is_none()));
-        let told = settings.platform_with(true).unwrap_err().to_string();
+        let told = settings.platform_with(nats).unwrap_err().to_string();
         assert!(told.contains("NATS_URL is missing"), "{told}");
         settings.nats_url = Some("nats://u:hunter22@[bad".into());
-        let told = settings.platform_with(true).unwrap_err().to_string();
+        let told = settings.platform_with(nats).unwrap_err().to_string();
         assert!(told.contains("NATS_URL cannot be read") && !told.contains("hunter22"), "{told}");
         settings.nats_url = Some("nats://127.0.0.1:4222".into());
-        assert!(settings.platform_with(true).is_ok_and(|platform| platform.nats.is_some()));
+        assert!(settings.platform_with(nats).is_ok_and(|platform| platform.nats.is_some()));
+    }
+
+    #[test]
+    fn a_key_ring_is_asked_for_only_where_a_part_opens_the_vault_and_is_not_repeated() {
+        let mut settings = settings("postgres://u@127.0.0.1/d", "0123456789abcdefghijklmnopqrstuv", "");
+        let vault = Needs { vault: true, ..Needs::default() };
+        let told = settings.platform_with(vault).unwrap_err().to_string();
+        assert!(told.contains("ENCRYPTION_KEY is missing"), "{told}");
+        for bad in ["", "hunter22-hunter22-hunter22-hunter22-hunter22-", "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="]
+        {
+            settings.encryption_key = Some(bad.into());
+            let told = settings.platform_with(vault).unwrap_err().to_string();
+            assert!(told.contains("ENCRYPTION_KEY will not do") && !told.contains("hunter22"), "{told}");
+        }
+        assert!(settings.platform().is_ok_and(|platform| platform.keys.is_none()));
+        settings.encryption_key = Some("Zm9yLXRlc3RzLW9ubHktbm90LWEtcmVhbC1rZXktMDE=".into());
+        assert!(settings.platform_with(vault).is_ok_and(|platform| platform.keys.is_some()));
+    }
+
+    #[test]
+    fn hummingbot_is_asked_for_only_where_a_part_needs_it_and_its_passwords_are_not_repeated() {
+        let good = "0123456789abcdefghijklmnopqrstuv";
+        let mut settings = settings("postgres://u@127.0.0.1/d", good, "");
+        let needs = Needs { hummingbot: true, ..Needs::default() };
+        let told = settings.platform_with(needs).unwrap_err().to_string();
+        for name in ["API_URL", "API_USERNAME", "API_PASSWORD", "MQTT_URL"] {
+            assert!(told.contains(&format!("HUMMINGBOT_{name} is missing")), "{told}");
+        }
+        settings.hummingbot_api_url = Some("http://127.0.0.1:8000".into());
+        settings.hummingbot_api_username = Some("desk".into());
+        settings.hummingbot_api_password = Some("hunter22-not-a-real-one".into());
+        settings.hummingbot_mqtt_url = Some("amqp://desk:hunter22@127.0.0.1:1883".into());
+        let told = settings.platform_with(needs).unwrap_err().to_string();
+        assert!(told.contains("HUMMINGBOT_MQTT_URL") && !told.contains("hunter22"), "{told}");
+        settings.hummingbot_mqtt_url = Some("mqtt://desk:hunter22@127.0.0.1:1883".into());
+        let platform = settings.platform_with(needs).unwrap();
+        assert!(!format!("{platform:?}").contains("hunter22"));
+        assert!(settings.platform().is_ok_and(|platform| platform.outside.is_none()));
     }
 
     #[test]

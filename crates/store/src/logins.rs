@@ -31,6 +31,8 @@ pub enum Login {
     Relay,
     /// The desk's hands: read every stream, keep what came in that belongs to nobody for sure.
     Operator,
+    /// Sealed keys of clients: reads and changes schema `vault`, and nothing else.
+    Vault,
 }
 
 /// How long the writer waits for a stream that another transaction holds, and for one statement. Its committer splits
@@ -53,7 +55,7 @@ const BY_INDEX: [(&str, &str); 2] = [("enable_seqscan", "off"), ("enable_bitmaps
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 impl Login {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Writer,
         Self::Projector,
         Self::Query,
@@ -62,6 +64,7 @@ impl Login {
         Self::Auth,
         Self::Relay,
         Self::Operator,
+        Self::Vault,
     ];
 
     /// The role's name in Postgres. One cluster serves one deployment.
@@ -75,6 +78,7 @@ impl Login {
             Self::Auth => "pipelabs_auth",
             Self::Relay => "pipelabs_relay",
             Self::Operator => "pipelabs_operator",
+            Self::Vault => "pipelabs_vault",
         }
     }
 
@@ -95,7 +99,13 @@ impl Login {
             .before_acquire(|db, kept| Box::pin(answers(db, kept.idle_for)));
         let pool = match self {
             Self::Query | Self::AdminQuery => pool.acquire_timeout(QUESTION_WAIT_MAX),
-            Self::Writer | Self::Projector | Self::Auditor | Self::Auth | Self::Relay | Self::Operator => pool,
+            Self::Writer
+            | Self::Projector
+            | Self::Auditor
+            | Self::Auth
+            | Self::Relay
+            | Self::Operator
+            | Self::Vault => pool,
         };
         pool.connect_lazy_with(self.options(owner, secret))
     }
@@ -116,7 +126,7 @@ impl Login {
             // Each question is planned for what it asks: a plan for any bot of any client would be a bad one for most.
             Self::Query | Self::AdminQuery => options.options([("plan_cache_mode", "force_custom_plan")]),
             Self::Projector | Self::Operator => options.options(BY_INDEX),
-            Self::Auditor | Self::Auth | Self::Relay => options,
+            Self::Auditor | Self::Auth | Self::Relay | Self::Vault => options,
         }
     }
 }

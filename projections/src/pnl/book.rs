@@ -97,7 +97,7 @@ fn settle(cost: &mut Decimal, realized: &mut Decimal, worth: Decimal, gain: Deci
 }
 
 /// What the fill changed in the base asset: on spot a base fee leaves with it (R4).
-fn delta(trade: &Trade) -> Result<Decimal, ArithmeticError> {
+pub(crate) fn delta(trade: &Trade) -> Result<Decimal, ArithmeticError> {
     let amount = match trade.side {
         Side::Buy => trade.amount.0,
         Side::Sell => -trade.amount.0,

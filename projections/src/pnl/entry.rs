@@ -85,23 +85,23 @@ impl Place {
         Self { at, rank: Rank::Rate, seq }
     }
 
-    fn fact(at: Time, seq: u64) -> Self {
+    /// Among what happened at this moment, in the stream's order.
+    pub fn fact(at: Time, seq: u64) -> Self {
         Self { at, rank: Rank::Fact, seq }
     }
 }
 
 impl Entry {
     fn trade(fill: &Fill) -> Self {
+        Self::Trade(Arc::new(Trade::of(fill)))
+    }
+}
+
+impl Trade {
+    /// What counts of this fill.
+    pub fn of(fill: &Fill) -> Self {
         let Fill { side, price, amount, ref fees, liquidity, mid_at_fill, .. } = *fill;
-        Self::Trade(Arc::new(Trade {
-            book: fill.book(),
-            side,
-            price,
-            amount,
-            fees: fees.clone(),
-            liquidity,
-            mid_at_fill,
-        }))
+        Self { book: fill.book(), side, price, amount, fees: fees.clone(), liquidity, mid_at_fill }
     }
 }
 
@@ -113,12 +113,17 @@ impl Change {
             Event::Market(MarketEvent::MarkObserved { pair, price, at, .. }) => {
                 Some(Self::Put(Place::rate(*at, event.seq), Entry::Mark { pair: pair.clone(), price: *price }))
             }
-            Event::Market(MarketEvent::QuoteObserved { .. } | MarketEvent::QuoteMinute { .. })
+            Event::Market(
+                MarketEvent::QuoteObserved { .. }
+                | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::VolumeObserved { .. },
+            )
             | Event::Client(_)
             | Event::Bot(_)
             | Event::Order(_)
             | Event::Desk(_)
-            | Event::Account(_) => None,
+            | Event::Account(_)
+            | Event::Credential(_) => None,
         }
     }
 

@@ -185,6 +185,7 @@ impl Named {
             }
             Event::Client(_)
             | Event::Bot(_)
+            | Event::Credential(_)
             | Event::Ledger(_)
             | Event::Market(_)
             | Event::Order(_)

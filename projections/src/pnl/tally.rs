@@ -351,7 +351,7 @@ fn mid(trade: &Trade, known: Known<'_>) -> Option<Price> {
 }
 
 /// What one unit of the fee's asset is worth in quote: the fill price for the base asset, else by rate (R6).
-fn fee_in_quote(
+pub(crate) fn fee_in_quote(
     asset: &Asset,
     amount: Decimal,
     trade: &Trade,

@@ -82,6 +82,7 @@ fn check(given: Vec<Event>) -> Reconciled {
             | Event::Client(_)
             | Event::Order(_)
             | Event::Account(_)
+            | Event::Credential(_)
             | Event::Desk(_)) => told.of(AggregateRef::new("any", 1), event),
         };
         model.fold(&event).unwrap();

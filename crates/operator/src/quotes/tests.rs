@@ -41,7 +41,9 @@ fn minutes(events: &[MarketEvent]) -> Vec<(u64, u64, u64, u64, Decimal)> {
             unknown_us / 1_000_000,
             *spread_bps_us,
         )),
-        MarketEvent::QuoteObserved { .. } | MarketEvent::MarkObserved { .. } => None,
+        MarketEvent::QuoteObserved { .. } | MarketEvent::MarkObserved { .. } | MarketEvent::VolumeObserved { .. } => {
+            None
+        }
     };
     events.iter().filter_map(of).collect()
 }
@@ -52,7 +54,7 @@ fn changes(events: &[MarketEvent]) -> Vec<(i64, bool, bool, Option<u32>)> {
         MarketEvent::QuoteObserved { bid, ask, band_bps, at: then, .. } => {
             Some(((then.micros() - at(0).micros()) / 1_000_000, bid.is_some(), ask.is_some(), *band_bps))
         }
-        MarketEvent::QuoteMinute { .. } | MarketEvent::MarkObserved { .. } => None,
+        MarketEvent::QuoteMinute { .. } | MarketEvent::MarkObserved { .. } | MarketEvent::VolumeObserved { .. } => None,
     };
     events.iter().filter_map(of).collect()
 }
@@ -155,7 +157,7 @@ fn a_bot_that_changes_all_the_time_keeps_within_its_budget_and_its_minutes_say_w
     assert!(minutes(&told).iter().all(|minute| minute.1 == 20 && minute.2 == 60));
     let left_out = told.iter().map(|event| match event {
         MarketEvent::QuoteMinute { changes_left_out, .. } => changes_left_out.unwrap_or_default(),
-        MarketEvent::QuoteObserved { .. } | MarketEvent::MarkObserved { .. } => 0,
+        MarketEvent::QuoteObserved { .. } | MarketEvent::MarkObserved { .. } | MarketEvent::VolumeObserved { .. } => 0,
     });
     // Every change is either told, left out, or still waiting to be told.
     let all = 2 * 28_800;
@@ -288,7 +290,9 @@ fn exactly(events: &[MarketEvent]) -> Vec<(u64, u64, u64, u64, Decimal)> {
         MarketEvent::QuoteMinute { bid_us, ask_us, two_sided_us, unknown_us, spread_bps_us, .. } => {
             Some((two_sided_us / 1_000, bid_us / 1_000, ask_us / 1_000, unknown_us / 1_000, *spread_bps_us))
         }
-        MarketEvent::QuoteObserved { .. } | MarketEvent::MarkObserved { .. } => None,
+        MarketEvent::QuoteObserved { .. } | MarketEvent::MarkObserved { .. } | MarketEvent::VolumeObserved { .. } => {
+            None
+        }
     };
     events.iter().filter_map(of).collect()
 }

@@ -69,6 +69,7 @@ async fn start(stack: &Stack) -> anyhow::Result<Platform> {
     let secret = value("SECRET_KEY").context("the stack has no secret")?.into();
     let mut platform = Platform::new(owner.database(DATABASE), secret, Some(SigningKey::from_bytes(&seed)));
     platform.nats = Some(nats);
+    platform.keys = Some(value("ENCRYPTION_KEY").context("the stack has no encryption key")?.parse()?);
     serve::migrate(&platform).await?;
     step("a fresh database, migrated");
     Ok(platform)

@@ -143,10 +143,15 @@ impl Parties {
         let Some(last) = events.last().map(|event| event.seq) else { return Ok(None) };
         let marks = events.into_iter().filter_map(|event| match event.event {
             Event::Market(MarketEvent::MarkObserved { pair, price, at, .. }) => Some((pair, price, at)),
-            Event::Market(MarketEvent::QuoteObserved { .. } | MarketEvent::QuoteMinute { .. })
+            Event::Market(
+                MarketEvent::QuoteObserved { .. }
+                | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::VolumeObserved { .. },
+            )
             | Event::Desk(_)
             | Event::Client(_)
             | Event::Account(_)
+            | Event::Credential(_)
             | Event::Bot(_)
             | Event::Ledger(_)
             | Event::Order(_) => None,
@@ -167,6 +172,7 @@ impl Parties {
                 Event::Desk(_)
                 | Event::Client(_)
                 | Event::Bot(_)
+                | Event::Credential(_)
                 | Event::Ledger(_)
                 | Event::Account(_)
                 | Event::Market(_)
