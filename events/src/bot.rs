@@ -117,6 +117,33 @@ pub enum LogLevel {
     Error,
 }
 
+/// What a bot's instance says of its own success, since it was deployed. It is its arithmetic, not ours: shown beside ours
+/// and never booked. All money is in the quote asset of its pair; a figure is absent where it was not told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Figures {
+    /// Sum of price x amount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_quote: Option<Decimal>,
+    /// What came of the trades that it holds to be closed, less their fees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realized_pnl_quote: Option<Decimal>,
+    /// What the open ones would bring now: less their fees for trades under way, before fees for positions that it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrealized_pnl_quote: Option<Decimal>,
+    /// All fees, by its own conversion; absent where it tells them of a part of its volume only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fees_quote: Option<Decimal>,
+    /// The fees of the positions that it holds: the ones that it did not take off its P&L.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_fees_quote: Option<Decimal>,
+    /// How many fills are in its history, up to `fills_until`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fills: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fills_until: Option<Time>,
+}
+
 /// One market of one exchange.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -184,6 +211,8 @@ pub enum BotEvent {
     BotLimitBroken { limit: Limit, measured: Decimal, allowed: Decimal, at: Time },
     /// It warned or complained in its log.
     BotLogged { level: LogLevel, message: String, at: Time },
+    /// What its instance said of its own success; recorded when it changed, at most once in five minutes, and at its end.
+    BotFiguresReported { instance: String, figures: Figures, source: String, at: Time },
 }
 
 impl BotEvent {
@@ -209,7 +238,8 @@ impl BotEvent {
             | Self::BotGapHealed { at, .. }
             | Self::BotLimitNeared { at, .. }
             | Self::BotLimitBroken { at, .. }
-            | Self::BotLogged { at, .. } => *at,
+            | Self::BotLogged { at, .. }
+            | Self::BotFiguresReported { at, .. } => *at,
         }
     }
 }

@@ -109,4 +109,6 @@ pub struct Recorded {
     pub occurred_at: Time,
     /// When it entered the stream.
     pub recorded_at: Time,
+    /// Who caused it; absent: nobody was named.
+    pub actor: Option<Actor>,
 }

@@ -285,6 +285,7 @@ impl EventLine {
             event,
             occurred_at: self.occurred_at,
             recorded_at: self.recorded_at,
+            actor: self.metadata.get("actor").and_then(|actor| actor.as_str()?.parse().ok()),
         })
     }
 }

@@ -1,5 +1,7 @@
 //! What the market was worth, and how a bot stood in it, as far as a client's own figures need it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Amount, BotId, Decimal, Pair, Price, Time, bot::Venue};
@@ -37,6 +39,13 @@ pub enum MarketEvent {
         spread_bps_us: Decimal,
         /// How long nobody could tell, in microseconds.
         unknown_us: u64,
+        /// How long its spread was in each band of the grid, in microseconds, by the band's upper end in bps; what is
+        /// wider than the grid is in none. Absent: nobody measured it, or it was never two-sided.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        band_us: BTreeMap<u32, u64>,
+        /// How many changes of band or sides in this minute no `QuoteObserved` tells of; absent: none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        changes_left_out: Option<u64>,
         /// Begin of the minute.
         at: Time,
     },

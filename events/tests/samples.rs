@@ -9,7 +9,7 @@ use events::{
     Actor, Amount, BotId, ClientId, CommandId, Decimal, Event, EventId, Exchange, Market, Metadata, Price, SealedId,
     Time, UserId, Uuid,
     account::AccountEvent,
-    bot::{BotConfig, BotEvent, BotKind, Limit, Limits, LogLevel, ReportedState, Venue},
+    bot::{BotConfig, BotEvent, BotKind, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
     chain::{BEFORE_FIRST, Content, Hash, canonical, link},
     client::ClientEvent,
     credential::{CredentialEvent, Fingerprint, Misfit, Purpose, Values},
@@ -141,7 +141,24 @@ fn bot_events() -> Vec<BotEvent> {
         BotEvent::BotLimitNeared { limit: Limit::SideImbalanceMax, measured: d("0.65"), allowed: d("0.8"), at: at() },
         BotEvent::BotLimitBroken { limit: Limit::DrawdownLimit, measured: d("501"), allowed: d("500"), at: at() },
         BotEvent::BotLogged { level: LogLevel::Warning, message: "order book is empty".into(), at: at() },
+        BotEvent::BotFiguresReported { instance: instance(), figures: figures(), source: "mqtt".into(), at: at() },
     ]
+}
+
+fn instance() -> String {
+    "b0190-1-20240808-235959".into()
+}
+
+fn figures() -> Figures {
+    Figures {
+        volume_quote: Some(d("22239.977108148672")),
+        realized_pnl_quote: Some(d("-22.17721876717555")),
+        unrealized_pnl_quote: Some(d("8.141094626446314")),
+        fees_quote: None,
+        held_fees_quote: Some(d("0.9997427964025537")),
+        fills: Some(155),
+        fills_until: Some(at()),
+    }
 }
 
 fn ledger_events() -> Vec<LedgerEvent> {
@@ -251,6 +268,8 @@ fn market_events() -> Vec<MarketEvent> {
             two_sided_us: 45_000_000,
             spread_bps_us: d("1125000000"),
             unknown_us: 0,
+            band_us: [].into(),
+            changes_left_out: None,
             at: at(),
         },
         MarketEvent::VolumeObserved { venue: venue(), day: at().midnight(), amount: Amount(d("18250.75")), at: at() },
@@ -282,7 +301,20 @@ fn with_more() -> Vec<(&'static str, Event)> {
         same_side_max: Some(40),
     };
     let config = BotConfig { kind: BotKind::Volume, venue: Some(venue()), limits, ..BotConfig::default() };
+    let measured = MarketEvent::QuoteMinute {
+        bot: bot(),
+        venue: venue(),
+        bid_us: 60_000_000,
+        ask_us: 45_000_000,
+        two_sided_us: 45_000_000,
+        spread_bps_us: d("1125000000"),
+        unknown_us: 0,
+        band_us: [(20, 15_000_000), (50, 30_000_000)].into(),
+        changes_left_out: Some(3),
+        at: at(),
+    };
     vec![
+        ("measured", measured.into()),
         ("provisional", LedgerEvent::FillRecorded(fill).into()),
         ("volume", BotEvent::BotConfigChanged { config, at: at() }.into()),
     ]

@@ -236,7 +236,10 @@ impl Bot {
             BotEvent::BotGapOpened { since, .. } => self.gap_since = Some(*since),
             BotEvent::BotGapHealed { .. } => self.gap_since = None,
             BotEvent::BotLimitBroken { limit, .. } => self.broken_limit = Some(*limit),
-            BotEvent::BotLimitNeared { .. } | BotEvent::BotArchived { .. } | BotEvent::BotLogged { .. } => {}
+            BotEvent::BotLimitNeared { .. }
+            | BotEvent::BotArchived { .. }
+            | BotEvent::BotLogged { .. }
+            | BotEvent::BotFiguresReported { .. } => {}
         }
     }
 
@@ -270,7 +273,8 @@ impl Bot {
             | BotEvent::BotLimitBroken { .. }
             | BotEvent::BotLimitNeared { .. }
             | BotEvent::BotArchived { .. }
-            | BotEvent::BotLogged { .. } => {}
+            | BotEvent::BotLogged { .. }
+            | BotEvent::BotFiguresReported { .. } => {}
         }
     }
 

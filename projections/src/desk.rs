@@ -73,6 +73,12 @@ pub struct Total {
     pub disputes: i64,
     /// Deploys and stops that failed.
     pub failures: i64,
+    /// Bots whose fills may be missing.
+    pub open_gaps: usize,
+    /// Bots that give no sign of life.
+    pub silent: usize,
+    /// Bots that broke a limit since they were deployed last.
+    pub over_limit: usize,
 }
 
 /// The desk as it stands in this transaction's snapshot. For the desk alone.
@@ -105,6 +111,9 @@ impl Total {
             total.fills += line.fills;
             total.disputes += line.disputes;
             total.failures += line.failures;
+            total.open_gaps += line.open_gaps.len();
+            total.silent += line.silent.len();
+            total.over_limit += line.over_limit.len();
             for (asset, volume) in &line.volume {
                 let sum = total.volume.entry(asset.clone()).or_default();
                 *sum = sum.plus(*volume)?;

@@ -6,9 +6,12 @@
 pub mod bots;
 pub mod checkpoints;
 pub mod clients;
+pub mod configs;
 pub mod credentials;
 pub mod desk;
+pub mod doings;
 pub mod fills;
+pub mod logs;
 pub mod only;
 pub mod orders;
 pub mod overview;
@@ -16,8 +19,12 @@ pub mod pnl;
 pub mod portfolio;
 pub mod projection;
 pub mod rates;
+pub mod reconciliation;
 pub mod risk;
 pub mod rows;
+#[cfg(test)]
+mod told;
+pub mod uptime;
 pub mod versions;
 pub mod worker;
 
@@ -44,6 +51,11 @@ pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
         Worker::<clients::Clients>::boxed(db, &counting),
         Worker::<credentials::Credentials>::boxed(db, &counting),
         Worker::<overview::Overview>::boxed(db, &counting),
+        Worker::<configs::Configs>::boxed(db, &counting),
+        Worker::<doings::Doings>::boxed(db, &counting),
+        Worker::<logs::Logs>::boxed(db, &counting),
+        Worker::<uptime::Uptime>::boxed(db, &counting),
+        Worker::<reconciliation::Reconciliations>::boxed(db, &counting),
         Worker::<risk::Risk>::boxed(db, &counting),
     ]
 }

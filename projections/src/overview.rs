@@ -1,6 +1,6 @@
 //! One line a client for the desk: how much it trades, whether its bots do what is wanted, what needs a look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
     Asset, BotId, ClientId, Decimal, Event, Recorded, Time,
@@ -37,6 +37,12 @@ pub struct Line {
     pub disputes: i64,
     /// Deploys and stops that failed.
     pub failures: i64,
+    /// Bots whose fills may be missing.
+    pub open_gaps: BTreeSet<BotId>,
+    /// Bots that give no sign of life.
+    pub silent: BTreeSet<BotId>,
+    /// Bots that broke a limit since they were deployed last.
+    pub over_limit: BTreeSet<BotId>,
     pub last_fill_at: Option<Time>,
     /// When its last event was recorded.
     pub last_event_at: Option<Time>,
@@ -44,7 +50,7 @@ pub struct Line {
 
 impl Projection for Overview {
     const NAME: &'static str = "overview";
-    const FOLD: u32 = 1;
+    const FOLD: u32 = 2;
     const TABLES: &'static str = r#"
         create table overview (
           client_id     uuid   primary key,
@@ -53,6 +59,9 @@ impl Projection for Overview {
           volume        jsonb  not null,
           disputes      bigint not null,
           failures      bigint not null,
+          open_gaps     jsonb  not null,
+          silent        jsonb  not null,
+          over_limit    jsonb  not null,
           last_fill_at  timestamptz,
           last_event_at timestamptz
         );
@@ -124,27 +133,31 @@ impl Line {
     fn bot(&mut self, bot: BotId, told: &BotEvent) {
         match told {
             BotEvent::BotCreated { .. } | BotEvent::BotStopRequested { .. } => drop(self.bots.insert(bot, false)),
-            BotEvent::BotDeployRequested { .. } => drop(self.bots.insert(bot, true)),
+            BotEvent::BotDeployRequested { .. } => {
+                self.bots.insert(bot, true);
+                self.over_limit.remove(&bot);
+            }
             BotEvent::BotDeployFailed { .. } => {
                 self.bots.insert(bot, false);
                 self.failures += 1;
             }
             BotEvent::BotStopFailed { .. } => self.failures += 1,
+            BotEvent::BotGapOpened { .. } => drop(self.open_gaps.insert(bot)),
+            BotEvent::BotGapHealed { .. } => drop(self.open_gaps.remove(&bot)),
+            BotEvent::BotSilent { .. } => drop(self.silent.insert(bot)),
+            BotEvent::BotSeenAlive { .. } => drop(self.silent.remove(&bot)),
+            BotEvent::BotLimitBroken { .. } => drop(self.over_limit.insert(bot)),
             BotEvent::BotConfigChanged { .. }
             | BotEvent::BotDeployed { .. }
             | BotEvent::BotStopped { .. }
             | BotEvent::BotStateReported { .. }
-            | BotEvent::BotSeenAlive { .. }
-            | BotEvent::BotSilent { .. }
             | BotEvent::BotConfigApplied { .. }
             | BotEvent::BotConfigNotApplied { .. }
             | BotEvent::BotDeployStarted { .. }
             | BotEvent::BotArchived { .. }
-            | BotEvent::BotGapOpened { .. }
-            | BotEvent::BotGapHealed { .. }
             | BotEvent::BotLimitNeared { .. }
-            | BotEvent::BotLimitBroken { .. }
-            | BotEvent::BotLogged { .. } => {}
+            | BotEvent::BotLogged { .. }
+            | BotEvent::BotFiguresReported { .. } => {}
         }
     }
 }

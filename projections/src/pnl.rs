@@ -24,7 +24,7 @@ use sqlx::PgConnection;
 
 pub use self::{
     book::Book,
-    grouped::{By, Grouped, Line, Method, grouped},
+    grouped::{By, Grouped, Line, Method, Of, grouped},
     offline::Recomputed,
     report::{Alternatives, ByLots, Group, Matched, Named, Names, QuoteTotals, Report, Totals},
     tables::{Missing, now_of_all, report, tallies},

@@ -48,6 +48,7 @@ impl Story {
             event,
             occurred_at,
             recorded_at: Time::END,
+            actor: None,
         });
         self
     }

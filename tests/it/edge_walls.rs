@@ -82,7 +82,16 @@ async fn nothing_of_another_client_can_be_changed_and_nothing_of_the_desk_seen()
     }
     let named = edge.served.post(&me.token, "/api/bots?client=acme", "k", &json!({"name": "mine"})).await;
     assert_eq!(named.problem(), (422, "invalid".into()));
-    for path in ["/api/admin/overview", "/api/admin/clients", "/api/admin/bots", "/api/admin/clients?client=acme"] {
+    let reconciled = format!("/api/admin/reconciliation/{}", other.bot);
+    for path in [
+        "/api/admin/overview",
+        "/api/admin/clients",
+        "/api/admin/bots",
+        "/api/admin/clients?client=acme",
+        "/api/admin/reconciliation",
+        "/api/admin/quarantine",
+        &reconciled,
+    ] {
         assert_eq!(edge.served.ask(&me.token, path).await.problem(), (403, "forbidden".into()), "{path}");
     }
     let onboard = edge.served.post(&me.token, "/api/admin/clients", "k", &json!({"slug": "mine"})).await;

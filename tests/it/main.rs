@@ -11,6 +11,7 @@ mod edge_commands;
 mod edge_credentials;
 mod edge_figures;
 mod edge_fresh;
+mod edge_hands;
 mod edge_input;
 mod edge_live;
 mod edge_pages;

@@ -11,8 +11,8 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Parts, admin, auth, bots, credentials, events, exchanges, fills, health, live, orders, pnl, portfolio,
-    problem::ProblemBody, risk,
+    Parts, admin, auth, bots, credentials, events, exchanges, fills, health, live, orders, past, pnl, portfolio,
+    problem::ProblemBody, reconciliation, risk, uptime,
 };
 
 #[derive(OpenApi)]
@@ -47,6 +47,8 @@ fn described() -> OpenApiRouter<Parts> {
         auth::routes(),
         portfolio::routes(),
         bots::routes(),
+        past::routes(),
+        uptime::routes(),
         credentials::routes(),
         exchanges::routes(),
         risk::routes(),
@@ -56,6 +58,7 @@ fn described() -> OpenApiRouter<Parts> {
         events::routes(),
         live::routes(),
         admin::routes(),
+        reconciliation::routes(),
         health::routes(),
     ]
     .into_iter()

@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use events::{ClientId, Time};
-use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt, future::BoxFuture};
 use moka::{
     future::Cache,
     ops::compute::{CompResult, Op},
@@ -130,6 +130,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 }
 
 impl Asked {
+    /// A question about all clients cannot wait for a number of one.
+    fn is_of_desk(&self) -> Result<(), Problem> {
+        match self.min_seq {
+            Some(_) => Err(Problem::invalid("min_seq is a number of one client's stream: ask about that client")),
+            None => Ok(()),
+        }
+    }
+
     /// The question that all pages of a list are answers to.
     pub fn without_cursor(&self) -> String {
         let (path, query) = self.question.split_once('?').unwrap_or((&self.question, ""));
@@ -183,25 +191,46 @@ impl Views {
     }
 
     /// What the read models of all clients say to a question of the desk.
-    pub async fn answer_desk<T: Serialize + Send>(
+    pub async fn answer_desk<T: Serialize + Send + 'static>(
         &self,
         asked: Asked,
         models: &'static [&'static str],
         ask: impl for<'a> FnOnce(&'a mut PgConnection) -> Answering<'a, T> + Send,
     ) -> Result<Response, Problem> {
-        if asked.min_seq.is_some() {
-            return Err(Problem::invalid("min_seq is a number of one client's stream: ask about that client"));
-        }
+        self.find_desk(asked, models, |db| ask(db).map_ok(Some).boxed()).await
+    }
+
+    /// The same of something that may not be there: `None` from `ask`.
+    pub async fn find_desk<T: Serialize + Send>(
+        &self,
+        asked: Asked,
+        models: &'static [&'static str],
+        ask: impl for<'a> FnOnce(&'a mut PgConnection) -> Answering<'a, Option<T>> + Send,
+    ) -> Result<Response, Problem> {
+        asked.is_of_desk()?;
         let standing = self.looked_at().await?;
         let make = async {
             let mut tx = self.0.desk.begin_with(SNAPSHOT).await?;
             versions::use_live(&mut tx).await?;
             let seen = Standing::seen(checkpoints::reaches(&mut *tx).await?);
-            Ok((Mark::of_all(&seen, models), ask(&mut tx).await?))
+            Ok((Mark::of_all(&seen, models), ask(&mut tx).await?.ok_or_else(Problem::not_found)?))
         };
         let kept = self.kept((ClientId::DESK, asked.question), &Mark::of_all(&standing, models), make).await?;
         let freshness = kept.of_desk(&standing, models);
         Ok(kept.response(ClientId::DESK, asked.has.as_ref(), &freshness))
+    }
+
+    /// What stands in no read model, for the desk: looked up each time, and so as old as the answer itself.
+    pub async fn answer_now<T: Serialize>(
+        &self,
+        asked: &Asked,
+        ask: impl AsyncFnOnce(&PgPool) -> sqlx::Result<T>,
+    ) -> Result<Response, Problem> {
+        asked.is_of_desk()?;
+        let body = ask(&self.0.desk).await?;
+        let mut response = axum::Json(body).into_response();
+        Freshness { age_s: 0, stale: false, seqs: None }.tell(response.headers_mut());
+        Ok(response)
     }
 
     /// Where everything stands once the read model knows event `min_seq`.

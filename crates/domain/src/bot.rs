@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
     Decimal, Slug, Time,
-    bot::{BotConfig, BotEvent, BotKind, Limit, Limits, LogLevel, ReportedState, Venue},
+    bot::{BotConfig, BotEvent, BotKind, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -82,6 +82,12 @@ pub enum Sight {
     Logged {
         level: LogLevel,
         message: String,
+    },
+    /// What an instance says of its own success; whoever listens to it has judged that it is worth keeping.
+    Figures {
+        instance: String,
+        figures: Figures,
+        source: String,
     },
 }
 
@@ -293,6 +299,9 @@ impl Bot {
                 (!self.neared.contains(&limit)).then_some(BotEvent::BotLimitNeared { limit, measured, allowed, at })
             }
             Sight::Logged { level, message } => Some(BotEvent::BotLogged { level, message, at }),
+            Sight::Figures { instance, figures, source } => {
+                Some(BotEvent::BotFiguresReported { instance, figures, source, at })
+            }
         };
         event.into_iter().collect()
     }
@@ -421,7 +430,7 @@ impl Bot {
             BotEvent::BotGapHealed { .. } => self.gap_since = None,
             BotEvent::BotLimitNeared { limit, .. } => drop(self.neared.insert(limit)),
             BotEvent::BotLimitBroken { limit, .. } => drop(self.broken.insert(limit)),
-            BotEvent::BotLogged { .. } => {}
+            BotEvent::BotLogged { .. } | BotEvent::BotFiguresReported { .. } => {}
         }
     }
 
@@ -742,49 +751,50 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn whatever_is_commanded_every_deed_was_asked_for_first(commands in proptest::collection::vec(any_command(), 0..60)) {
-            let (mut bot, mut told) = (Bot::default(), Vec::new());
-            for command in commands {
-                for event in bot.decide(command).unwrap_or_default() {
-                    bot.remember(event.clone());
-                    told.push(event);
-                }
-            }
-            let mut replayed = Bot::default();
-            told.iter().cloned().for_each(|event| replayed.remember(event));
-            prop_assert_eq!(&replayed, &bot);
-            // Between any two askings to deploy the bot failed to start or stopped.
-            let mut wanted = false;
-            for event in &told {
-                match event {
-                    BotEvent::BotDeployRequested { .. } => {
-                        prop_assert!(!wanted);
-                        wanted = true;
-                    }
-                    BotEvent::BotDeployed { .. }
-                    | BotEvent::BotStopRequested { .. }
-                    | BotEvent::BotDeployStarted { .. } => prop_assert!(wanted),
-                    BotEvent::BotDeployFailed { .. } | BotEvent::BotStopped { .. } => {
-                        prop_assert!(wanted);
-                        wanted = false;
-                    }
-                    BotEvent::BotCreated { .. }
-                    | BotEvent::BotConfigChanged { .. }
-                    | BotEvent::BotStopFailed { .. }
-                    | BotEvent::BotStateReported { .. }
-                    | BotEvent::BotSeenAlive { .. }
-                    | BotEvent::BotSilent { .. }
-                    | BotEvent::BotConfigApplied { .. }
-                    | BotEvent::BotConfigNotApplied { .. }
-                    | BotEvent::BotArchived { .. }
-                    | BotEvent::BotGapOpened { .. }
-                    | BotEvent::BotGapHealed { .. }
-                    | BotEvent::BotLimitNeared { .. }
-                    | BotEvent::BotLimitBroken { .. }
-                    | BotEvent::BotLogged { .. } => {}
-                }
-            }
-        }
-    }
+           #[test]
+           fn whatever_is_commanded_every_deed_was_asked_for_first(commands in proptest::collection::vec(any_command(), 0..60)) {
+               let (mut bot, mut told) = (Bot::default(), Vec::new());
+               for command in commands {
+                   for event in bot.decide(command).unwrap_or_default() {
+                       bot.remember(event.clone());
+                       told.push(event);
+                   }
+               }
+               let mut replayed = Bot::default();
+               told.iter().cloned().for_each(|event| replayed.remember(event));
+               prop_assert_eq!(&replayed, &bot);
+               // Between any two askings to deploy the bot failed to start or stopped.
+               let mut wanted = false;
+               for event in &told {
+                   match event {
+                       BotEvent::BotDeployRequested { .. } => {
+                           prop_assert!(!wanted);
+                           wanted = true;
+                       }
+                       BotEvent::BotDeployed { .. }
+                       | BotEvent::BotStopRequested { .. }
+                       | BotEvent::BotDeployStarted { .. } => prop_assert!(wanted),
+                       BotEvent::BotDeployFailed { .. } | BotEvent::BotStopped { .. } => {
+                           prop_assert!(wanted);
+                           wanted = false;
+                       }
+                       BotEvent::BotCreated { .. }
+                       | BotEvent::BotConfigChanged { .. }
+                       | BotEvent::BotStopFailed { .. }
+                       | BotEvent::BotStateReported { .. }
+                       | BotEvent::BotSeenAlive { .. }
+                       | BotEvent::BotSilent { .. }
+                       | BotEvent::BotConfigApplied { .. }
+                       | BotEvent::BotConfigNotApplied { .. }
+                       | BotEvent::BotArchived { .. }
+                       | BotEvent::BotGapOpened { .. }
+                       | BotEvent::BotGapHealed { .. }
+                       | BotEvent::BotLimitNeared { .. }
+                       | BotEvent::BotLimitBroken { .. }
+                       | BotEvent::BotLogged { .. }
+    | BotEvent::BotFiguresReported { .. } => {}
+                   }
+               }
+           }
+       }
 }

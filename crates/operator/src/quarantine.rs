@@ -21,15 +21,21 @@ pub(crate) struct Stray<'a> {
 }
 
 /// A message that is kept aside, as a person sees it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Kept {
+    /// The client whose instance it names, if it names one of ours; else the desk.
     pub client_id: Uuid,
+    /// The same bytes of the same instance have the same one.
     pub quarantine_id: Uuid,
+    /// Whose it says it is.
     pub instance: String,
+    /// `mqtt`, `history`, `archive`.
     pub source: String,
+    /// Why it belongs to nobody.
     pub reason: String,
     /// The bytes as they came, as text where they are text.
     pub raw: String,
+    /// When it came.
     pub at: Time,
 }
 

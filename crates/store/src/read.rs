@@ -42,6 +42,7 @@ pub(crate) struct Row {
     pub payload: String,
     pub occurred_at: DateTime<Utc>,
     pub recorded_at: DateTime<Utc>,
+    pub actor: Option<String>,
 }
 
 impl Row {
@@ -58,6 +59,7 @@ impl Row {
             event,
             occurred_at: self.occurred_at.into(),
             recorded_at: self.recorded_at.into(),
+            actor: self.actor.and_then(|actor| actor.parse().ok()),
         })
     }
 }
@@ -105,7 +107,7 @@ pub async fn each<E: From<ReadError>>(
         Row,
         r#"
         select client_id, client_seq, aggregate_type, aggregate_id, aggregate_seq, event_id, event_type, event_version,
-               payload::text as "payload!", occurred_at, recorded_at
+               payload::text as "payload!", occurred_at, recorded_at, metadata ->> 'actor' as actor
           from es.events
          where client_id = $1 and client_seq between $2 and $3
          order by client_seq

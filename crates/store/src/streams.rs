@@ -153,7 +153,7 @@ impl Streams {
             select client_id as "client_id!", client_seq as "client_seq!", aggregate_type as "aggregate_type!",
                    aggregate_id as "aggregate_id!", aggregate_seq as "aggregate_seq!", event_id as "event_id!",
                    event_type as "event_type!", event_version as "event_version!", payload::text as "payload!",
-                   occurred_at as "occurred_at!", recorded_at as "recorded_at!"
+                   occurred_at as "occurred_at!", recorded_at as "recorded_at!", metadata ->> 'actor' as actor
               from es.numbered($1, $2)
             "#,
             client.0,
@@ -205,7 +205,7 @@ impl Streams {
             select client_id as "client_id!", client_seq as "client_seq!", aggregate_type as "aggregate_type!",
                    aggregate_id as "aggregate_id!", aggregate_seq as "aggregate_seq!", event_id as "event_id!",
                    event_type as "event_type!", event_version as "event_version!", payload::text as "payload!",
-                   occurred_at as "occurred_at!", recorded_at as "recorded_at!"
+                   occurred_at as "occurred_at!", recorded_at as "recorded_at!", metadata ->> 'actor' as actor
               from es.history($1, $2, $3, $4)
             "#,
             client.0,
@@ -249,7 +249,7 @@ impl Streams {
             select client_id as "client_id!", client_seq as "client_seq!", aggregate_type as "aggregate_type!",
                    aggregate_id as "aggregate_id!", aggregate_seq as "aggregate_seq!", event_id as "event_id!",
                    event_type as "event_type!", event_version as "event_version!", payload::text as "payload!",
-                   occurred_at as "occurred_at!", recorded_at as "recorded_at!"
+                   occurred_at as "occurred_at!", recorded_at as "recorded_at!", metadata ->> 'actor' as actor
               from es.of_kind($1, $2, $3, $4)
             "#,
             client.0,

@@ -54,7 +54,8 @@ impl Bot {
             | BotEvent::BotGapHealed { .. }
             | BotEvent::BotLimitNeared { .. }
             | BotEvent::BotLimitBroken { .. }
-            | BotEvent::BotLogged { .. } => return false,
+            | BotEvent::BotLogged { .. }
+            | BotEvent::BotFiguresReported { .. } => return false,
         }
         true
     }

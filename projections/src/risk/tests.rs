@@ -97,6 +97,7 @@ fn recorded(seq: u64, event: Event) -> Recorded {
         id: EventId(Uuid::from_u128(u128::from(seq))),
         occurred_at: event.at(),
         recorded_at: Time::END,
+        actor: None,
         event,
     }
 }

@@ -1,0 +1,174 @@
+//! One deployment of a bot, as facts arrive: what is ours, and what Hummingbot told last.
+
+use events::{
+    BotId, ClientId, Time,
+    bot::{BotEvent, Figures},
+    decimal::ArithmeticError,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Difference, Ours, Reconciled, differences};
+use crate::rates::Rates;
+
+/// What happened so shortly before Hummingbot told its figures may not be in them yet.
+const NEAR_US: i64 = 5_000_000;
+/// Fills between two counts whose times are remembered.
+const UNCOUNTED_MAX: usize = 5_000;
+
+/// One deployment of a bot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Deployment {
+    pub client_id: Uuid,
+    pub bot_id: BotId,
+    /// The event that began it.
+    pub seq: u64,
+    pub started_at: Time,
+    /// Its name with Hummingbot; null while it was only asked for.
+    pub instance: Option<String>,
+    pub ended_at: Option<Time>,
+    pub gap_open: bool,
+    pub ours: Ours,
+    /// The newest fills, as far as they lie close together.
+    pub near: Vec<Near>,
+    /// When the fills happened that Hummingbot's last count may not know.
+    pub uncounted: Vec<Time>,
+    pub report: Option<Report>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Near {
+    pub at: Time,
+    pub of: Ours,
+}
+
+/// What Hummingbot told last, and what we knew of the time until then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Report {
+    pub seq: u64,
+    pub at: Time,
+    pub source: String,
+    pub figures: Figures,
+    pub ours: Ours,
+    /// Fills up to the moment up to which Hummingbot counted its own; null: too many came since.
+    pub fills: Option<i64>,
+    pub near: Vec<Ours>,
+    pub marks: Rates,
+}
+
+impl Deployment {
+    pub fn begun(client: ClientId, bot_id: BotId, seq: u64, started_at: Time, gap_open: bool) -> Self {
+        Self {
+            client_id: client.0,
+            bot_id,
+            seq,
+            started_at,
+            instance: None,
+            ended_at: None,
+            gap_open,
+            ours: Ours::default(),
+            near: Vec::new(),
+            uncounted: Vec::new(),
+            report: None,
+        }
+    }
+
+    /// Whether these are its figures.
+    pub fn tells(&self, told: &BotEvent) -> bool {
+        matches!(told, BotEvent::BotFiguresReported { instance, .. } if self.instance.as_ref() == Some(instance))
+    }
+
+    /// Adds a fill, or takes it away.
+    pub fn add(&mut self, of: &Ours, at: Time) -> Result<(), ArithmeticError> {
+        self.ours.add(of)?;
+        self.near.push(Near { at, of: of.clone() });
+        let newest = self.near.iter().map(|near| near.at).max();
+        self.near.retain(|near| Some(near.at.plus_micros(NEAR_US)) >= newest);
+        if of.fills > 0 && self.uncounted.len() <= UNCOUNTED_MAX {
+            self.uncounted.push(at);
+        } else if let Some(place) = self.uncounted.iter().position(|counted| *counted == at).filter(|_| of.fills < 0) {
+            self.uncounted.remove(place);
+        }
+        match &mut self.report {
+            // It was before Hummingbot counted, and reached us after.
+            Some(report) if at <= report.at => report.add(of, at),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether it says something of the deployment.
+    pub fn hear(&mut self, seq: u64, told: &BotEvent, marks: &Rates) -> bool {
+        match told {
+            BotEvent::BotDeployStarted { .. } => {}
+            BotEvent::BotDeployed { instance, .. } => self.instance = Some(instance.clone()),
+            BotEvent::BotStopped { at } | BotEvent::BotDeployFailed { at, .. } => self.ended_at = Some(*at),
+            BotEvent::BotGapOpened { .. } => self.gap_open = true,
+            BotEvent::BotGapHealed { .. } => self.gap_open = false,
+            BotEvent::BotFiguresReported { figures, source, at, .. } => {
+                let near = self.near.iter().filter(|near| near.at.plus_micros(NEAR_US) > *at);
+                let fills = self.counted(figures.fills_until);
+                self.report = Some(Report {
+                    seq,
+                    at: *at,
+                    source: source.clone(),
+                    figures: figures.clone(),
+                    ours: self.ours.clone(),
+                    fills,
+                    near: near.map(|near| near.of.clone()).collect(),
+                    marks: self.ours.marks_needed(marks),
+                });
+                if let Some(until) = figures.fills_until {
+                    self.uncounted.retain(|at| *at > until);
+                }
+            }
+            BotEvent::BotCreated { .. }
+            | BotEvent::BotConfigChanged { .. }
+            | BotEvent::BotConfigApplied { .. }
+            | BotEvent::BotConfigNotApplied { .. }
+            | BotEvent::BotDeployRequested { .. }
+            | BotEvent::BotStopRequested { .. }
+            | BotEvent::BotStopFailed { .. }
+            | BotEvent::BotStateReported { .. }
+            | BotEvent::BotSeenAlive { .. }
+            | BotEvent::BotSilent { .. }
+            | BotEvent::BotArchived { .. }
+            | BotEvent::BotLimitNeared { .. }
+            | BotEvent::BotLimitBroken { .. }
+            | BotEvent::BotLogged { .. } => return false,
+        }
+        true
+    }
+
+    /// How many of our fills happened up to a moment.
+    fn counted(&self, until: Option<Time>) -> Option<i64> {
+        let since = self.uncounted.iter().filter(|at| Some(**at) > until).count();
+        (since <= UNCOUNTED_MAX).then(|| self.ours.fills - i64::try_from(since).unwrap_or(i64::MAX))
+    }
+
+    /// Both sides, compared.
+    pub fn reconciled(self) -> Result<Reconciled, ArithmeticError> {
+        let differences = differences::of(&self)?;
+        Ok(Reconciled {
+            client_id: self.client_id,
+            bot_id: self.bot_id,
+            instance: self.instance,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            reported_at: self.report.as_ref().map(|report| report.at),
+            reported: self.report.map(|report| report.figures),
+            ours: self.ours,
+            has_unexplained: differences.iter().any(Difference::is_unexplained),
+            differences,
+            gap_open: self.gap_open,
+        })
+    }
+}
+
+impl Report {
+    fn add(&mut self, of: &Ours, at: Time) -> Result<(), ArithmeticError> {
+        if self.figures.fills_until.is_some_and(|until| at <= until) {
+            self.fills = self.fills.map(|fills| fills + of.fills);
+        }
+        self.ours.add(of)
+    }
+}
