@@ -29,13 +29,13 @@ use tracing::{debug, warn};
 use crate::{
     carry_out::carry_out,
     collect::Told,
-    connect,
-    evidence::{self, Evidence},
+    connect, evidence,
     facts::Owner,
     mandate::{HandError, Mandate, Outcome},
     observe::{self, Looks, Seen},
     reconcile,
     risk::{self, WatchError},
+    sights::Sights,
 };
 
 const TICK: Duration = Duration::from_millis(250);
@@ -49,7 +49,7 @@ const ALL_EVERY: u64 = 12;
 /// What a hand does beside following and listening; each ends by itself and says what it was.
 enum Ended {
     Deed(Of, Result<Outcome, HandError>),
-    Reconciled(BotId, Time, Result<u64, HandError>),
+    Reconciled(BotId, Time, Result<Compared, HandError>),
     Reported(Result<(), HandError>),
     Looked(Looks),
     Watched(Result<u64, WatchError>),
@@ -66,7 +66,7 @@ struct Hand {
     mandate: Mandate,
     bots: BTreeMap<BotId, Bot>,
     credentials: BTreeMap<CredentialId, Credential>,
-    evidence: HashMap<BotId, Evidence>,
+    sights: Sights,
     work: JoinSet<Ended>,
     /// What a deed is under way for, and when the others' next is due.
     busy: BTreeSet<Of>,
@@ -129,7 +129,7 @@ impl Hand {
             mandate,
             bots: BTreeMap::new(),
             credentials: BTreeMap::new(),
-            evidence: HashMap::new(),
+            sights: Sights::default(),
             work: JoinSet::new(),
             busy: BTreeSet::new(),
             due: HashMap::new(),
@@ -246,7 +246,7 @@ impl Hand {
             return Ok(());
         }
         self.know_speakers(&messages).await?;
-        self.note_life(&messages).await?;
+        self.note_sights(&messages).await?;
         loop {
             match Told::by(&self.mandate, &self.bots, &messages).keep(&self.mandate).await {
                 Ok(()) => return Ok(()),
@@ -274,19 +274,17 @@ impl Hand {
         Ok(())
     }
 
-    async fn note_life(&mut self, messages: &[Message]) -> Result<(), HandError> {
+    async fn note_sights(&mut self, messages: &[Message]) -> Result<(), HandError> {
         let account = self.mandate.account();
-        let mut alive: BTreeMap<BotId, Time> = BTreeMap::new();
-        for message in messages {
-            if let Some(owner) = crate::collect::speaker(&self.bots, &account, message) {
-                alive.insert(owner.bot, message.received);
-            }
-        }
-        for (id, at) in alive {
-            let evidence = self.evidence.entry(id).or_insert_with(|| Evidence::since(at));
-            if let Some(sight) = evidence.heard(at) {
-                unless_passing(self.mandate.saw(id, sight).await)?;
-            }
+        let known = |message| Some((crate::collect::speaker(&self.bots, &account, message)?, message));
+        let said: Vec<(Owner, &Message)> = messages.iter().filter_map(known).collect();
+        let seen = self.sights.hear(&said);
+        self.tell(seen).await
+    }
+
+    async fn tell(&self, seen: Vec<(BotId, Sight)>) -> Result<(), HandError> {
+        for (id, sight) in seen {
+            unless_passing(self.mandate.saw(id, sight).await)?;
         }
         Ok(())
     }
@@ -295,13 +293,15 @@ impl Hand {
     async fn connection(&mut self, what: Heard) -> Result<(), HandError> {
         let running: Vec<BotId> = self.listening_to().map(|(id, _)| id).collect();
         match what {
-            Heard::Connected { .. } => {
+            Heard::Connected { at, .. } => {
                 self.hears = true;
+                self.sights.hears(at);
                 self.ask_at.clear();
             }
             Heard::Lost { since, why, .. } => {
                 self.hears = false;
                 let since = since.unwrap_or_else(Time::now);
+                self.sights.deaf(since);
                 for id in running {
                     let reason = format!("the broker of the bots is away: {why}");
                     unless_passing(self.mandate.saw(id, Sight::Gap { since, reason }).await)?;
@@ -320,15 +320,12 @@ impl Hand {
     /// What is looked at again and again: silence, histories, the server's opinion, the market.
     async fn look_around(&mut self) -> Result<(), HandError> {
         let running: Vec<(BotId, BotName)> = self.listening_to().collect();
-        self.evidence.retain(|id, _| running.iter().any(|(running, _)| running == id));
-        for (id, _) in &running {
-            let evidence = self.evidence.entry(*id).or_insert_with(|| Evidence::since(Time::now()));
-            if !self.hears {
-                evidence.deaf();
-            } else if let Some(sight) = evidence.silent(self.mandate.means.settings.silence) {
-                unless_passing(self.mandate.saw(*id, sight).await)?;
-            }
-        }
+        let settings = &self.mandate.means.settings;
+        let (silence, told_to) = (settings.silence, Time::now().plus_micros(-micros(settings.grace)));
+        let seen = self.sights.look(&running, self.hears, silence);
+        self.tell(seen).await?;
+        let quoted = self.sights.record_quotes(&self.mandate, told_to).await;
+        unless_passing(quoted)?;
         self.ask_histories(&running);
         self.ask_server(running);
         self.look_at_market();
@@ -344,25 +341,37 @@ impl Hand {
             let owner = Owner::of(*id, &owner, instance.as_str(), self.mandate.account());
             let (Some(owner), false) = (owner, waits) else { continue };
             self.asking.insert(*id);
-            let since = self.since(*id);
+            let (since, started) = (self.since(*id), self.started(*id));
             let (mandate, id, instance) = (self.mandate.clone(), *id, instance.clone());
             self.work.spawn(async move {
                 let until = Time::now().plus_micros(-micros(mandate.means.settings.grace));
-                Ended::Reconciled(id, until, ask_history(&mandate, &owner, &instance, since, until).await)
+                let question = History { owner, instance, started, since, until };
+                Ended::Reconciled(id, until, question.ask(&mandate).await)
             });
         }
     }
 
     /// From when on a bot's fills may be missing: since all of them were asked for last, or since it was asked for.
     fn since(&self, id: BotId) -> Time {
-        let started = self.bots[&id].started().map_or_else(Time::now, |started| started.at);
-        self.complete_to.get(&id).copied().unwrap_or(started)
+        self.complete_to.get(&id).copied().unwrap_or_else(|| self.started(id))
     }
 
-    async fn reconciled(&mut self, id: BotId, until: Time, found: Result<u64, HandError>) -> Result<(), HandError> {
+    fn started(&self, id: BotId) -> Time {
+        self.bots[&id].started().map_or_else(Time::now, |started| started.at)
+    }
+
+    async fn reconciled(
+        &mut self,
+        id: BotId,
+        until: Time,
+        found: Result<Compared, HandError>,
+    ) -> Result<(), HandError> {
         self.asking.remove(&id);
         match found {
-            Ok(fills) => {
+            Ok(Compared { instance, new: fills, remembered }) => {
+                if let Some(remembered) = remembered {
+                    self.sights.remembers(id, &instance, remembered, until);
+                }
                 self.ask_at.insert(id, Instant::now() + self.mandate.means.settings.reconcile_every);
                 let since = self.since(id);
                 let is_open = self.mandate.bot(id).await?.gap_since().is_some();
@@ -425,16 +434,33 @@ impl Hand {
     }
 }
 
-async fn ask_history(
-    mandate: &Mandate,
-    owner: &Owner,
-    instance: &BotName,
+/// A question to a bot about its fills.
+struct History {
+    owner: Owner,
+    instance: BotName,
+    started: Time,
     since: Time,
     until: Time,
-) -> Result<u64, HandError> {
-    let mut trades = mandate.means.bots.history(instance, reconcile::reaching_back_to(since)).await?;
-    trades.retain(|trade| trade.at <= until);
-    reconcile::with(mandate, &mandate.gate, owner, instance.as_str(), trades, "history").await
+}
+
+/// What a bot's own memory came to, held against what is recorded.
+struct Compared {
+    instance: BotName,
+    new: u64,
+    /// How many fills it remembers of its whole life; absent where only a part of it was asked for.
+    remembered: Option<u64>,
+}
+
+impl History {
+    async fn ask(self, mandate: &Mandate) -> Result<Compared, HandError> {
+        let Self { owner, instance, started, since, until } = self;
+        let back = reconcile::reaching_back_to(since);
+        let mut trades = mandate.means.bots.history(&instance, back).await?;
+        trades.retain(|trade| trade.at <= until);
+        let remembered = (reconcile::reaching_back_to(started) == back).then_some(trades.len() as u64);
+        let new = reconcile::with(mandate, &mandate.gate, &owner, instance.as_str(), trades, "history").await?;
+        Ok(Compared { instance, new, remembered })
+    }
 }
 
 async fn report(mandate: &Mandate, running: Vec<(BotId, BotName)>) -> Result<(), HandError> {

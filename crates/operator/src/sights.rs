@@ -1,0 +1,135 @@
+//! What is seen of running bots beside their fills: signs of life, their own figures, their own quotes.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use domain::bot::Sight;
+use events::{AggregateRef, BotId, Time, market::MarketEvent};
+use hummingbot::{
+    BotName,
+    mqtt::{Message, Said},
+};
+use store::{Append, Draft, Expected};
+
+use crate::{
+    evidence::Evidence,
+    facts::Owner,
+    figures::OwnFigures,
+    mandate::{HandError, Mandate},
+    quotes::Quotes,
+};
+
+/// Of one client's bots, in this process: who acts next sees everything anew.
+#[derive(Debug, Default)]
+pub(crate) struct Sights {
+    evidence: HashMap<BotId, Evidence>,
+    figures: OwnFigures,
+    quotes: BTreeMap<BotId, Quotes>,
+    /// Those whose quotes came to their end, and when: the minute of it is still to be told.
+    ending: BTreeMap<BotId, (Quotes, Time)>,
+    /// What could not be recorded yet.
+    untold: Vec<MarketEvent>,
+}
+
+/// How long after its end the last minute of quotes is told for certain.
+const LAST_MINUTE_US: i64 = 61_000_000;
+
+impl Sights {
+    /// What messages show, each with the bot that said it; what of it is worth recording.
+    pub fn hear(&mut self, messages: &[(Owner, &Message)]) -> Vec<(BotId, Sight)> {
+        let mut seen = Vec::new();
+        for (owner, message) in messages {
+            let (bot, at) = (owner.bot, message.received);
+            let evidence = self.evidence.entry(bot).or_insert_with(|| Evidence::since(at));
+            seen.extend(evidence.heard(at).map(|sight| (bot, sight)));
+            match &message.said {
+                Said::Performance(told) => {
+                    let worth = self.figures.hear(bot, message.bot.as_str(), told, at);
+                    seen.extend(worth.map(|sight| (bot, sight)));
+                }
+                Said::Event(event) => self.quote(owner, event),
+                Said::Heartbeat { .. }
+                | Said::Log(_)
+                | Said::Notify { .. }
+                | Said::Status(_)
+                | Said::Unreadable { .. } => {}
+            }
+        }
+        seen
+    }
+
+    fn quote(&mut self, owner: &Owner, event: &hummingbot::mqtt::BotEvent) {
+        // What is told of another market is kept aside elsewhere.
+        let Ok(Some(order)) = owner.order(&event.happened, event.at) else { return };
+        let begin = || Quotes::new(owner.bot, owner.venue.clone(), event.at);
+        self.quotes.entry(owner.bot).or_insert_with(begin).order(&order);
+    }
+
+    /// How many fills an instance remembers.
+    pub fn remembers(&mut self, bot: BotId, instance: &BotName, fills: u64, until: Time) {
+        self.figures.fills(bot, instance.as_str(), fills, until);
+    }
+
+    /// The broker went: nothing is known of quotes from then on.
+    pub fn deaf(&mut self, since: Time) {
+        self.quotes.values_mut().for_each(|quotes| quotes.deaf(since));
+    }
+
+    /// It is back.
+    pub fn hears(&mut self, at: Time) {
+        self.quotes.values_mut().for_each(|quotes| quotes.hears(at));
+    }
+
+    /// Looks at who is silent among those that run, while they can be heard at all; and lets go of those that run no longer.
+    pub fn look(&mut self, running: &[(BotId, BotName)], hears: bool, silence: Duration) -> Vec<(BotId, Sight)> {
+        let now = Time::now();
+        let runs = |id: &BotId| running.iter().any(|(running, _)| running == id);
+        let ended: Vec<BotId> = self.evidence.keys().filter(|id| !runs(id)).copied().collect();
+        let mut seen = Vec::new();
+        for id in ended {
+            self.evidence.remove(&id);
+            seen.extend(self.figures.end(id, now).map(|sight| (id, sight)));
+            if let Some(mut quotes) = self.quotes.remove(&id) {
+                quotes.stopped(now);
+                self.ending.insert(id, (quotes, now));
+            }
+        }
+        for (id, _) in running {
+            let evidence = self.evidence.entry(*id).or_insert_with(|| Evidence::since(now));
+            if hears {
+                seen.extend(evidence.silent(silence).map(|sight| (*id, sight)));
+            } else {
+                evidence.deaf();
+            }
+        }
+        seen
+    }
+
+    /// Records how bots quoted up to a moment.
+    pub async fn record_quotes(&mut self, mandate: &Mandate, until: Time) -> Result<(), HandError> {
+        let ending = self.ending.values_mut().map(|(quotes, _)| quotes);
+        self.untold.extend(self.quotes.values_mut().chain(ending).flat_map(|quotes| quotes.until(until)));
+        self.ending.retain(|_, (_, end)| end.plus_micros(LAST_MINUTE_US) > until);
+        let appends = self.untold.iter().filter_map(|event| append(mandate, event.clone())).collect();
+        for outcome in mandate.means.streams.committer().append_all(appends).await {
+            match outcome {
+                Ok(_) => {}
+                Err(store::AppendError::Stale { .. }) => return Err(HandError::Overtaken),
+                Err(cause) => return Err(cause.into()),
+            }
+        }
+        self.untold.clear();
+        Ok(())
+    }
+}
+
+fn append(mandate: &Mandate, event: MarketEvent) -> Option<Append> {
+    let (MarketEvent::QuoteObserved { venue, .. } | MarketEvent::QuoteMinute { venue, .. }) = &event else {
+        return None;
+    };
+    let aggregate = AggregateRef::new("market", &venue.pair);
+    let events = vec![Draft { event: event.into(), key: None }];
+    Some(Append { client: mandate.client, aggregate, expected: Expected::Any, events, cause: mandate.cause() })
+}
