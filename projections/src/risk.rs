@@ -1,7 +1,7 @@
 //! How far every bot has gone, of what it may not pass: the counters that the limits are held against.
 //!
 //! One row a book. Days are those of the events, late facts count where they happened, and nothing starts anew with a
-//! process: see [`past`] for what a correction does, and [`counters`] for what begins again with a deployment.
+//! process: see `past` for what a correction does, and `counters` for what begins again with a deployment.
 
 mod bot;
 mod counters;
