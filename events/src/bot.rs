@@ -16,10 +16,13 @@ pub struct BotConfig {
     /// The Hummingbot controller, e.g. `pmm_simple`; absent for a bot known only from its history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller: Option<String>,
+    /// The Hummingbot script that runs in place of a controller, e.g. `v2_twap`; absent where a controller does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
     /// Where it trades; absent for a bot known only from its history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub venue: Option<Venue>,
-    /// The controller's own settings, by their Hummingbot names.
+    /// The controller's or script's own settings, by their Hummingbot names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, String>,
     /// What it is for.

@@ -301,6 +301,7 @@ fn with_more() -> Vec<(&'static str, Event)> {
         same_side_max: Some(40),
     };
     let config = BotConfig { kind: BotKind::Volume, venue: Some(venue()), limits, ..BotConfig::default() };
+    let script = BotConfig { script: Some("v2_twap".into()), venue: Some(venue()), ..BotConfig::default() };
     let measured = MarketEvent::QuoteMinute {
         bot: bot(),
         venue: venue(),
@@ -317,6 +318,7 @@ fn with_more() -> Vec<(&'static str, Event)> {
         ("measured", measured.into()),
         ("provisional", LedgerEvent::FillRecorded(fill).into()),
         ("volume", BotEvent::BotConfigChanged { config, at: at() }.into()),
+        ("script", BotEvent::BotConfigChanged { config: script, at: at() }.into()),
     ]
 }
 

@@ -46,6 +46,30 @@ async fn a_bot_is_deployed_fills_is_changed_and_stopped_and_its_ledger_is_the_tr
     assert_eq!(exact, fills, "what the bot told itself is exact");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_trades_towards_a_volume_runs_within_its_caps_and_its_ledger_is_the_truth() {
+    let settings = Settings { prints_per_second: 20, archive_ms: 300, stop_ms: 100, ..Settings::default() };
+    let desk = Desk::open(settings).await;
+    let client = desk.onboard("acme").await;
+    desk.connect(&client, "okx", "acme").await;
+    let limits = json!({"participation_cap": "0.9", "loss_budget": "100", "position_limit": "5"});
+    let venue = json!({"exchange": "okx", "market": "spot", "pair": "ETH-USDT"});
+    let parameters = json!({"max_order_amount": "0.01", "order_interval": "1"});
+    let config = |limits: &serde_json::Value| json!({"kind": "volume", "script": "v2_twap", "venue": venue, "parameters": parameters, "limits": limits});
+    let uncapped = json!({"name": "uncapped", "config": config(&json!({}))});
+    let refused = desk.served.post(&client.token, "/api/bots", "c0", &uncapped).await;
+    assert!(refused.status == 422 && refused.text().contains("participation cap"), "{}", refused.text());
+    let body = json!({"name": "volume", "config": config(&limits)});
+    let created = desk.served.post(&client.token, "/api/bots", "c1", &body).await.json();
+    let bot = created["bot_id"].as_str().unwrap().to_owned();
+    desk.want(&client, &bot, "deploy", "d1").await;
+    let instance = desk.running(&client, &bot).await["instance"].as_str().unwrap().to_owned();
+    desk.has_true_fills(&client, 3).await;
+    desk.want(&client, &bot, "stop", "s1").await;
+    desk.archived(&client, &instance).await;
+    assert!(agrees(&desk, &client, &BTreeMap::from([(instance, bot)])).await >= 3);
+}
+
 /// Whether it is a step of a deed, which whoever comes next goes on from.
 fn is_step(event: &Event) -> bool {
     if let Event::Bot(told) = event {

@@ -170,12 +170,14 @@ impl From<BotRefusal> for Problem {
             | BotRefusal::NotAskedToDeploy
             | BotRefusal::NotAskedToStop
             | BotRefusal::MovedWhileRunning
+            | BotRefusal::ScriptRuns
             | BotRefusal::SameConfig => Self::new(Code::Conflict, refusal.to_string()),
             BotRefusal::ControllerName(_)
             | BotRefusal::ParameterName(_)
             | BotRefusal::ParameterValue(_)
             | BotRefusal::Reason
             | BotRefusal::NoCap(_)
+            | BotRefusal::BothControllerAndScript
             | BotRefusal::Limit { .. }
             | BotRefusal::TooManyParameters(_) => Self::invalid(refusal.to_string()),
         }

@@ -119,6 +119,8 @@ pub struct Started {
 pub struct ConfigChange {
     /// The Hummingbot controller, e.g. `pmm_simple`.
     pub controller: Option<String>,
+    /// The Hummingbot script that runs in place of a controller.
+    pub script: Option<String>,
     /// Where it trades.
     pub venue: Option<Venue>,
     /// The controller's own settings; null takes one away.
@@ -132,7 +134,11 @@ pub struct ConfigChange {
 impl ConfigChange {
     fn of(self, config: &BotConfig) -> BotConfig {
         let mut changed = config.clone();
-        changed.controller = self.controller.or(changed.controller);
+        // One takes the other's place: a bot runs a controller or a script.
+        match (self.controller, self.script) {
+            (None, None) => {}
+            (controller, script) => (changed.controller, changed.script) = (controller, script),
+        }
         changed.venue = self.venue.or(changed.venue);
         changed.kind = self.kind.unwrap_or(changed.kind);
         changed.limits = self.limits.unwrap_or(changed.limits);
@@ -157,7 +163,7 @@ pub enum BotRefusal {
     AlreadyWanted,
     #[error("the bot is neither asked for nor running")]
     NotWanted,
-    #[error("the bot has no controller to deploy: give its config one")]
+    #[error("the bot has no controller and no script to deploy: give its config one")]
     NoController,
     #[error("nobody asked for this deployment")]
     NotAskedToDeploy,
@@ -165,8 +171,12 @@ pub enum BotRefusal {
     NotAskedToStop,
     #[error("the config is the one it has")]
     SameConfig,
-    #[error("a controller is called 1 to 64 characters of a-z, 0-9 and _, this one {0:?}")]
+    #[error("a controller or script is called 1 to 64 characters of a-z, 0-9 and _, this one {0:?}")]
     ControllerName(String),
+    #[error("a bot runs a controller or a script, not both")]
+    BothControllerAndScript,
+    #[error("a running script takes no other config: stop the bot first")]
+    ScriptRuns,
     #[error("a parameter is called 1 to 64 characters of a-z, A-Z, 0-9, _ and ., this one {0:?}")]
     ParameterName(String),
     #[error("the value of parameter {0} is longer than {VALUE_MAX} characters, or holds one that cannot be read")]
@@ -368,7 +378,7 @@ impl Bot {
 
     fn deploy(&self, config: &BotConfig, at: Time) -> Result<BotEvent, BotRefusal> {
         self.is(Phase::Idle, BotRefusal::AlreadyWanted)?;
-        match config.controller {
+        match config.controller.as_ref().or(config.script.as_ref()) {
             Some(_) => Ok(BotEvent::BotDeployRequested { at }),
             None => Err(BotRefusal::NoController),
         }
@@ -446,9 +456,13 @@ impl Bot {
 
     fn change_config(&self, config: &BotConfig, change: ConfigChange, at: Time) -> Result<BotEvent, BotRefusal> {
         let changed = possible(change.of(config))?;
-        let moved = changed.controller != config.controller || changed.venue != config.venue;
+        let runs = |config: &BotConfig| (config.controller.clone(), config.script.clone(), config.venue.clone());
+        let moved = runs(&changed) != runs(config);
         if changed == *config {
             return Err(BotRefusal::SameConfig);
+        }
+        if config.script.is_some() && self.phase != Phase::Idle {
+            return Err(BotRefusal::ScriptRuns);
         }
         // Its fills would be taken for those of a market where it no longer trades.
         if moved && self.phase != Phase::Idle {
@@ -462,8 +476,12 @@ impl Bot {
 fn possible(config: BotConfig) -> Result<BotConfig, BotRefusal> {
     let short = |name: &str| (1..=NAME_MAX).contains(&name.len());
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if let Some(name) = config.controller.as_ref().filter(|name| !short(name) || !name.chars().all(word)) {
+    let names = config.controller.iter().chain(&config.script);
+    if let Some(name) = names.into_iter().find(|name| !short(name) || !name.chars().all(word)) {
         return Err(BotRefusal::ControllerName(start_of(name)));
+    }
+    if config.controller.is_some() && config.script.is_some() {
+        return Err(BotRefusal::BothControllerAndScript);
     }
     for (name, value) in &config.parameters {
         if !short(name) || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c)) {
@@ -681,6 +699,19 @@ mod tests {
         then(stop, Some(Task::Stop { instance: Some(instance()), started: started() }));
         then(BotEvent::BotStopped { at: AT }, Some(Task::Archive { instance: instance() }));
         then(BotEvent::BotArchived { instance: instance(), at: AT }, None);
+    }
+
+    #[test]
+    fn a_bot_runs_a_controller_or_a_script_and_a_running_script_keeps_its_config() {
+        let script = |name: &str| ConfigChange { script: Some(name.into()), ..ConfigChange::default() };
+        let config = BotConfig { controller: None, script: Some("v2_twap".into()), ..config() };
+        let runs_script = BotEvent::BotConfigChanged { config, at: AT };
+        check([created()], change(script("v2_twap")), Ok(vec![runs_script.clone()]));
+        check([created()], change(script("../x")), Err(BotRefusal::ControllerName("../x".into())));
+        let both = ConfigChange { controller: Some("pmm_simple".into()), ..script("v2_twap") };
+        check([created()], change(both), Err(BotRefusal::BothControllerAndScript));
+        let running = [created(), runs_script, asked_for(), deployed()];
+        check(running, change(set("interval", "5")), Err(BotRefusal::ScriptRuns));
     }
 
     #[test]

@@ -19,21 +19,42 @@ pub(crate) fn name(client: ClientId, bot: BotId) -> ConfigName {
     format!("{}_{}", client.0.simple(), bot.0.simple()).parse().expect("hex digits and _ make a config's name")
 }
 
-/// What a config must have before Hummingbot can be asked for anything, or why it will not do.
-pub(crate) fn deployable(config: &BotConfig) -> Result<(&str, &Venue), String> {
-    let controller = config.controller.as_deref().ok_or("its config names no controller")?;
-    let venue = config.venue.as_ref().ok_or("its config names no venue: give it an exchange, a market and a pair")?;
-    Ok((controller, venue))
+/// What an instance runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program<'a> {
+    Controller(&'a str),
+    Script(&'a str),
 }
 
-/// The config as the controller reads it. A parameter that reads as JSON is taken for it: `[0.001,0.002]`, `30`, `true`;
+/// What a config must have before Hummingbot can be asked for anything, or why it will not do.
+pub(crate) fn deployable(config: &BotConfig) -> Result<(Program<'_>, &Venue), String> {
+    let program = match (&config.controller, &config.script) {
+        (Some(controller), _) => Program::Controller(controller),
+        (None, Some(script)) => Program::Script(script),
+        (None, None) => return Err("its config names no controller and no script".to_owned()),
+    };
+    let venue = config.venue.as_ref().ok_or("its config names no venue: give it an exchange, a market and a pair")?;
+    Ok((program, venue))
+}
+
+/// The config as the controller or script reads it. A parameter that reads as JSON is taken for it: `[0.001,0.002]`, `30`, `true`;
 /// every other is a text. Numbers keep their digits.
-pub(crate) fn in_hummingbots_words(name: &ConfigName, controller: &str, venue: &Venue, config: &BotConfig) -> Config {
+pub(crate) fn in_hummingbots_words(
+    name: &ConfigName,
+    program: Program<'_>,
+    venue: &Venue,
+    config: &BotConfig,
+) -> Config {
     let told = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));
     let mut words: Config = config.parameters.iter().map(|(name, value)| (name.clone(), told(value))).collect();
-    words.entry("controller_type").or_insert_with(|| json!(CONTROLLER_TYPE));
-    words.insert("id".into(), json!(name));
-    words.insert("controller_name".into(), json!(controller));
+    match program {
+        Program::Controller(controller) => {
+            words.entry("controller_type").or_insert_with(|| json!(CONTROLLER_TYPE));
+            words.insert("id".into(), json!(name));
+            words.insert("controller_name".into(), json!(controller));
+        }
+        Program::Script(script) => drop(words.insert("script_file_name".into(), json!(format!("{script}.py")))),
+    }
     words.insert("connector_name".into(), json!(ConnectorName::of(venue.exchange, venue.market)));
     words.insert("trading_pair".into(), json!(venue.pair));
     words
@@ -49,9 +70,9 @@ pub(crate) async fn apply(
 ) -> Result<Outcome, HandError> {
     let told = bot.config().ok_or_else(|| HandError::NotYet("the bot has no config".into()))?;
     let deed = match (deployable(told), instance.parse::<BotName>()) {
-        (Ok((controller, venue)), Ok(instance)) => {
+        (Ok((program, venue)), Ok(instance)) => {
             let name = name(mandate.client, id);
-            let words = in_hummingbots_words(&name, controller, venue, told);
+            let words = in_hummingbots_words(&name, program, venue, told);
             hand_over(mandate, &instance, &name, &words, config).await?
         }
         (Err(reason), _) => Deed::ConfigNotApplied { config, reason },

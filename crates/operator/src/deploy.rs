@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use domain::bot::{Bot, Deed, Started};
 use events::{BotId, Time, bot::BotConfig};
-use hummingbot::{Added, BotName, ControllerDeployment, Fault};
+use hummingbot::{Added, BotName, ControllerDeployment, Fault, ScriptDeployment};
 use projections::versions;
 use store::read;
 use tracing::{info, warn};
 
 use crate::{
-    config::{deployable, in_hummingbots_words, name},
+    config::{Program, deployable, in_hummingbots_words, name},
     mandate::{HandError, Mandate, Outcome},
     risk,
     switchboard::{asked_name, new_name},
@@ -66,7 +66,7 @@ async fn beside_others(mandate: &Mandate, id: BotId, config: &BotConfig) -> Resu
 /// The account, the exchange's key and the config, all of which may be there already; or why it cannot be.
 async fn prepare(mandate: &Mandate, id: BotId, config: &BotConfig) -> Result<Result<(), String>, HandError> {
     let (hummingbot, account) = (&mandate.means.hummingbot, mandate.account());
-    let (controller, venue) = match deployable(config) {
+    let (program, venue) = match deployable(config) {
         Ok(known) => known,
         Err(reason) => return Ok(Err(reason)),
     };
@@ -78,10 +78,15 @@ async fn prepare(mandate: &Mandate, id: BotId, config: &BotConfig) -> Result<Res
         return Ok(Err(format!("the client has no working key for {connector}: add one, and deploy again")));
     }
     let config_name = name(mandate.client, id);
-    let words = in_hummingbots_words(&config_name, controller, venue, config);
+    let words = in_hummingbots_words(&config_name, program, venue, config);
     let taken = async {
-        hummingbot.validate_controller_config(&words).await?;
-        hummingbot.put_controller_config(&config_name, &words).await
+        match program {
+            Program::Controller(_) => {
+                hummingbot.validate_controller_config(&words).await?;
+                hummingbot.put_controller_config(&config_name, &words).await
+            }
+            Program::Script(_) => hummingbot.put_script_config(&config_name, &words).await,
+        }
     };
     refused_in_words(taken.await)
 }
@@ -92,22 +97,13 @@ async fn ask(mandate: &Mandate, id: BotId, config: &BotConfig, asked: Option<Str
     let name_asked = asked.unwrap_or_else(|| new_name(mandate.client, id));
     let instance: BotName =
         name_asked.parse().map_err(|bad: hummingbot::BadName| HandError::NotYet(bad.to_string()))?;
-    let deployment = ControllerDeployment {
-        instance,
-        account: mandate.account(),
-        controllers: vec![name(mandate.client, id)],
-        // Its own breaker is a second one; ours is the first, and says why.
-        global_drawdown_max: config.limits.drawdown_limit,
-        controller_drawdown_max: None,
-        image: None,
-    };
     mandate.did(id, Deed::StartDeploying { name: name_asked }).await?;
     // The note is written only if the bot is still wanted; what was refused by the store never gets here.
     if !mandate.bot(id).await?.is_wanted() {
         return Ok(Outcome::Done);
     }
     mandate.holds()?;
-    match mandate.means.hummingbot.deploy_controllers(&deployment).await {
+    match send(mandate, id, instance, config).await {
         Ok(instance) => deployed(mandate, id, instance).await,
         Err(fault) if fault.may_have_happened() => {
             warn!(bot.id = %id, error = %fault, "nobody knows whether bot {id} was deployed: looking for it");
@@ -119,6 +115,26 @@ async fn ask(mandate: &Mandate, id: BotId, config: &BotConfig, asked: Option<Str
         }
         Err(fault) => Err(fault.into()),
     }
+}
+
+/// The call itself.
+async fn send(mandate: &Mandate, id: BotId, instance: BotName, config: &BotConfig) -> Result<BotName, Fault> {
+    let (hummingbot, account, config_name) = (&mandate.means.hummingbot, mandate.account(), name(mandate.client, id));
+    if let Some(script) = &config.script {
+        let script = script.parse().ok();
+        let config = Some(config_name);
+        return hummingbot.deploy_script(&ScriptDeployment { instance, account, script, config, image: None }).await;
+    }
+    let deployment = ControllerDeployment {
+        instance,
+        account,
+        controllers: vec![config_name],
+        // Its own breaker is a second one; ours is the first, and says why.
+        global_drawdown_max: config.limits.drawdown_limit,
+        controller_drawdown_max: None,
+        image: None,
+    };
+    hummingbot.deploy_controllers(&deployment).await
 }
 
 async fn deployed(mandate: &Mandate, id: BotId, instance: BotName) -> Result<Outcome, HandError> {
