@@ -4,6 +4,7 @@ pub mod bot;
 pub mod client;
 pub mod credential;
 pub mod ledger;
+pub mod manual;
 
 /// Puts a pure decision behind cqrs-es: what is decided is written to the sink, which applies it.
 macro_rules! aggregate {

@@ -144,6 +144,7 @@ impl Parties {
         let marks = events.into_iter().filter_map(|event| match event.event {
             Event::Market(MarketEvent::MarkObserved { pair, price, at, .. }) => Some((pair, price, at)),
             Event::Market(MarketEvent::QuoteObserved { .. } | MarketEvent::QuoteMinute { .. })
+            | Event::Manual(_)
             | Event::Desk(_)
             | Event::Client(_)
             | Event::Account(_)
@@ -166,6 +167,7 @@ impl Parties {
             clients.extend(events.iter().filter_map(|event| match &event.event {
                 Event::Desk(DeskEvent::ClientRegistered { client, .. }) => Some(*client),
                 Event::Desk(_)
+                | Event::Manual(_)
                 | Event::Client(_)
                 | Event::Bot(_)
                 | Event::Credential(_)
