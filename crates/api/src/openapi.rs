@@ -11,7 +11,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Parts, admin, auth, bots, credentials, events, exchanges, fills, health, live, orders, pnl, portfolio,
+    Parts, admin, auth, bots, credentials, events, exchanges, fills, health, live, manual, orders, pnl, portfolio,
     problem::ProblemBody,
 };
 
@@ -50,6 +50,7 @@ fn described() -> OpenApiRouter<Parts> {
         credentials::routes(),
         exchanges::routes(),
         orders::routes(),
+        manual::routes(),
         fills::routes(),
         pnl::routes(),
         events::routes(),

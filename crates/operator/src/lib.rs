@@ -15,6 +15,7 @@ mod facts;
 mod hand;
 mod keep;
 mod mandate;
+mod manual;
 mod observe;
 mod operator;
 pub mod quarantine;
