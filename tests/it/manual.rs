@@ -119,10 +119,9 @@ impl Desk {
     }
 
     async fn refused(&self, client: &Client, id: ManualId) -> String {
-        match self.comes(client, id, &["ManualOrderRefused", "ManualOrderSubmitted"]).await {
-            ManualOrderEvent::ManualOrderRefused { reason, .. } => reason,
-            other => panic!("{other:?}"),
-        }
+        let told = self.comes(client, id, &["ManualOrderRefused", "ManualOrderSubmitted"]).await;
+        let ManualOrderEvent::ManualOrderRefused { reason, .. } = told else { panic!("{told:?}") };
+        reason
     }
 
     async fn print(&self, price: &str) {
@@ -145,10 +144,11 @@ impl Desk {
 
     async fn fills(&self, client: &Client) -> Vec<Fill> {
         let all = self.events(client.id).await.into_iter();
-        all.filter_map(|(_, event)| match event {
-            Event::Ledger(LedgerEvent::FillRecorded(fill)) => Some(fill),
-            _ => None,
-        })
+        all.filter_map(
+            |(_, event)| {
+                if let Event::Ledger(LedgerEvent::FillRecorded(fill)) = event { Some(fill) } else { None }
+            },
+        )
         .collect()
     }
 }
@@ -236,10 +236,12 @@ async fn whoever_dies_on_the_way_no_wish_becomes_two_orders() {
     let (mut submitted, mut unknown) = (Vec::new(), 0);
     for id in &wishes {
         let names = ["ManualOrderSubmitted", "ManualOrderUnknown", "ManualOrderRefused"];
-        match desk.comes(&client, *id, &names).await {
-            ManualOrderEvent::ManualOrderSubmitted { order, .. } => submitted.push(order.to_string()),
-            ManualOrderEvent::ManualOrderUnknown { .. } => unknown += 1,
-            other => panic!("{other:?}"),
+        let told = desk.comes(&client, *id, &names).await;
+        assert_ne!(told.name(), "ManualOrderRefused", "{told:?}");
+        if let ManualOrderEvent::ManualOrderSubmitted { order, .. } = told {
+            submitted.push(order.to_string());
+        } else {
+            unknown += 1;
         }
     }
     submitted.sort();

@@ -233,10 +233,8 @@ impl ManualOrder {
             ManualDeed::Ended { ended, filled } => {
                 self.is(Phase::Submitted, ManualRefusal::NotSubmitted)?;
                 let end = ManualOrderEvent::ManualOrderEnded { ended, filled, at };
-                Ok(match (self.cancelling, ended) {
-                    (true, HowEnded::Cancelled) => vec![ManualOrderEvent::ManualCancelDone { at }, end],
-                    _ => self.over(end),
-                })
+                let as_wanted = self.cancelling && ended == HowEnded::Cancelled;
+                Ok(if as_wanted { vec![ManualOrderEvent::ManualCancelDone { at }, end] } else { self.over(end) })
             }
         }
     }
