@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Time, account::AccountEvent, bot::BotEvent, client::ClientEvent, credential::CredentialEvent, desk::DeskEvent,
-    ledger::LedgerEvent, market::MarketEvent, order::OrderEvent,
+    ledger::LedgerEvent, manual::ManualOrderEvent, market::MarketEvent, order::OrderEvent,
 };
 
 /// The one version of every event so far. A changed meaning gets a new variant, a new field is optional; what cannot
@@ -21,6 +21,7 @@ pub enum Event {
     Ledger(LedgerEvent),
     Market(MarketEvent),
     Order(OrderEvent),
+    Manual(ManualOrderEvent),
     Desk(DeskEvent),
     Account(AccountEvent),
 }
@@ -55,6 +56,7 @@ impl Event {
             "ledger" => typed(event_type, payload).map(Self::Ledger),
             "market" => typed(event_type, payload).map(Self::Market),
             "orders" => typed(event_type, payload).map(Self::Order),
+            "manual" => typed(event_type, payload).map(Self::Manual),
             "desk" => typed(event_type, payload).map(Self::Desk),
             "account" => typed(event_type, payload).map(Self::Account),
             _ => Err(Unreadable::Aggregate(aggregate_type.to_owned())),
@@ -74,6 +76,7 @@ impl Event {
             Self::Ledger(_) => "ledger",
             Self::Market(_) => "market",
             Self::Order(_) => "orders",
+            Self::Manual(_) => "manual",
             Self::Desk(_) => "desk",
             Self::Account(_) => "account",
         }
@@ -88,6 +91,7 @@ impl Event {
             Self::Ledger(event) => event.name(),
             Self::Market(event) => event.name(),
             Self::Order(event) => event.name(),
+            Self::Manual(event) => event.name(),
             Self::Desk(event) => event.name(),
             Self::Account(event) => event.name(),
         }
@@ -107,6 +111,7 @@ impl Event {
             Self::Ledger(event) => event.at(),
             Self::Market(event) => event.at(),
             Self::Order(event) => event.at(),
+            Self::Manual(event) => event.at(),
             Self::Desk(event) => event.at(),
             Self::Account(event) => event.at(),
         }
@@ -126,6 +131,7 @@ impl Serialize for Event {
             Self::Ledger(event) => event.serialize(serializer),
             Self::Market(event) => event.serialize(serializer),
             Self::Order(event) => event.serialize(serializer),
+            Self::Manual(event) => event.serialize(serializer),
             Self::Desk(event) => event.serialize(serializer),
             Self::Account(event) => event.serialize(serializer),
         }
@@ -176,6 +182,9 @@ words!(LedgerEvent in Ledger: FillRecorded, FillCorrected, FillVoided, FillDispu
     TransferRecorded, FeeRateSupplied);
 words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute, VolumeObserved);
 words!(OrderEvent in Order: OrderPlaced, OrderCancelled, OrderFilled, OrderRejected, OrderExpired);
+words!(ManualOrderEvent in Manual: ManualOrderRequested, ManualOrderStarted, ManualOrderSubmitted, ManualOrderRefused,
+    ManualOrderUnknown, ManualCancelRequested, ManualCancelDone, ManualCancelFailed, ManualFillsMissing,
+    ManualFillsExplained, ManualOrderEnded);
 words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged, Quarantined,
     KeyRotationBegun, KeyRotationDone, VaultChecked);
 words!(AccountEvent in Account: BalanceObserved);

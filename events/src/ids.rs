@@ -78,10 +78,22 @@ id!(
     SealedId
 );
 
+id!(
+    /// A wish for an order by hand, and whatever came of it.
+    ManualId
+);
+
 impl BotId {
     /// The one bot of this name that a client can have: whoever creates it twice names the same one.
     pub fn named(client: ClientId, name: &Slug) -> Self {
         Self(Uuid::new_v5(&client.0, name.as_str().as_bytes()))
+    }
+}
+
+impl ManualId {
+    /// The one order that a client can wish for in a bot's book under a key: whoever sends the wish twice names the same.
+    pub fn of(client: ClientId, bot: BotId, key: &str) -> Self {
+        Self(Uuid::new_v5(&client.0, format!("manual/{bot}/{key}").as_bytes()))
     }
 }
 

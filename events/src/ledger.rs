@@ -105,7 +105,7 @@ pub struct Fill {
     /// Middle of best bid and ask when it happened, if the source told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mid_at_fill: Option<Price>,
-    /// Where we know it from: `import`, `mqtt`, `history`, `archive`.
+    /// Where we know it from: `import`, `mqtt`, `history`, `archive`, `api`.
     pub source: String,
     /// How far the source cut its numbers; absent: they are exact.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -15,6 +15,7 @@ use events::{
     credential::{CredentialEvent, Fingerprint, Misfit, Purpose, Values},
     desk::{DeskEvent, Role},
     ledger::{BookKey, Fee, FeeKind, Fill, LedgerEvent, Liquidity, Precision, Side},
+    manual::{HowEnded, ManualOrderEvent, RestingType},
     market::MarketEvent,
     order::OrderEvent,
 };
@@ -159,6 +160,31 @@ fn figures() -> Figures {
         fills: Some(155),
         fills_until: Some(at()),
     }
+}
+
+fn manual_events() -> Vec<ManualOrderEvent> {
+    let reason = || "the connection broke".to_owned();
+    vec![
+        ManualOrderEvent::ManualOrderRequested {
+            bot: bot(),
+            venue: venue(),
+            side: Side::Sell,
+            order_type: RestingType::LimitMaker,
+            price: Price(d("64250.1")),
+            amount: Amount(d("0.25")),
+            at: at(),
+        },
+        ManualOrderEvent::ManualOrderStarted { at: at() },
+        ManualOrderEvent::ManualOrderSubmitted { order: "HBOTSBT623".parse().unwrap(), at: at() },
+        ManualOrderEvent::ManualOrderRefused { reason: reason(), at: at() },
+        ManualOrderEvent::ManualOrderUnknown { reason: reason(), at: at() },
+        ManualOrderEvent::ManualCancelRequested { at: at() },
+        ManualOrderEvent::ManualCancelDone { at: at() },
+        ManualOrderEvent::ManualCancelFailed { reason: "it was filled before".into(), at: at() },
+        ManualOrderEvent::ManualFillsMissing { filled: d("0.1"), reason: reason(), at: at() },
+        ManualOrderEvent::ManualFillsExplained { filled: d("0.25"), at: at() },
+        ManualOrderEvent::ManualOrderEnded { ended: HowEnded::Vanished, filled: d("0.1"), at: at() },
+    ]
 }
 
 fn ledger_events() -> Vec<LedgerEvent> {
@@ -330,6 +356,7 @@ fn one_of_each() -> Vec<Event> {
     events.extend(credential_events().into_iter().map(Event::from));
     events.extend(ledger_events().into_iter().map(Event::from));
     events.extend(order_events().into_iter().map(Event::from));
+    events.extend(manual_events().into_iter().map(Event::from));
     events.extend(desk_events().into_iter().map(Event::from));
     events
 }
@@ -382,6 +409,7 @@ fn no_event_is_forgotten() {
         ("ledger", LedgerEvent::NAMES),
         ("market", MarketEvent::NAMES),
         ("orders", OrderEvent::NAMES),
+        ("manual", ManualOrderEvent::NAMES),
         ("desk", DeskEvent::NAMES),
         ("account", AccountEvent::NAMES),
     ] {

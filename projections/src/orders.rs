@@ -144,6 +144,7 @@ impl Projection for Orders {
             | Event::Market(_)
             | Event::Account(_)
             | Event::Credential(_)
+            | Event::Manual(_)
             | Event::Desk(_) => Ok(()),
         };
         counted.map_err(|cause| unfoldable(cause.to_string()))
@@ -287,4 +288,33 @@ pub async fn page(
     .fetch_all(db)
     .await?;
     Ok(found.iter().map(|row| rows::read(row)).collect())
+}
+
+/// One order of a client by the exchange's own id.
+pub async fn one(
+    db: &mut PgConnection,
+    client: ClientId,
+    venue: &Venue,
+    order: &OrderId,
+) -> sqlx::Result<Option<Order>> {
+    let found = sqlx::query_scalar!(
+        r#"
+        select (to_jsonb(o) || jsonb_build_object(
+                 'base_asset', split_part(o.pair, '-', 1), 'quote_asset', split_part(o.pair, '-', 2)))::text as "row!"
+          from orders o
+         where o.client_id = $1
+           and o.exchange  = $2
+           and o.market    = $3
+           and o.pair      = $4
+           and o.order_id  = $5
+        "#,
+        client.0,
+        venue.exchange.name(),
+        venue.market.to_string(),
+        venue.pair.as_str(),
+        order.as_str()
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(found.map(|row| rows::read(&row)))
 }

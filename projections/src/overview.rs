@@ -89,6 +89,7 @@ impl Projection for Overview {
             | Event::Account(_)
             | Event::Credential(_)
             | Event::Order(_)
+            | Event::Manual(_)
             | Event::Desk(_) => Ok(()),
         };
         counted.map_err(|cause| ProjectError::Unfoldable { seq: event.seq, reason: cause.to_string() })

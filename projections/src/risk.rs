@@ -195,7 +195,12 @@ impl Projection for Risk {
                     *seq = event.seq;
                 })
             }
-            Event::Client(_) | Event::Credential(_) | Event::Order(_) | Event::Desk(_) | Event::Account(_) => {}
+            Event::Client(_)
+            | Event::Credential(_)
+            | Event::Manual(_)
+            | Event::Order(_)
+            | Event::Desk(_)
+            | Event::Account(_) => {}
         }
         self.past.take(event).map_err(inexact(event.seq))
     }

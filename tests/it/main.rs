@@ -26,6 +26,7 @@ mod import;
 mod kill;
 mod leases;
 mod login;
+mod manual;
 mod migrations;
 mod oracle;
 mod people;

@@ -4,8 +4,8 @@
 use std::fmt;
 
 use cqrs_es::Aggregate;
-use domain::{bot::Bot, client::Client, credential::Credential};
-use events::{AggregateRef, BotId, ClientId, CredentialId, Slug};
+use domain::{bot::Bot, client::Client, credential::Credential, manual::ManualOrder};
+use events::{AggregateRef, BotId, ClientId, CredentialId, Event, ManualId, Slug, manual::ManualOrderEvent};
 use moka::future::Cache;
 use store::{ReadError, Streams};
 
@@ -58,6 +58,29 @@ impl Known {
     /// Whether a client has, or had, this credential.
     pub async fn had(&self, client: ClientId, credential: CredentialId) -> Result<bool, ReadError> {
         self.streams.knows(client, &AggregateRef::new(Credential::TYPE, credential)).await
+    }
+
+    /// The order by hand in a bot's book that is called this: what the wish was answered with, or the order's own id.
+    pub async fn by_hand(&self, client: ClientId, bot: BotId, named: &str) -> Result<Option<ManualId>, ReadError> {
+        let id = match named.parse() {
+            Ok(id) => id,
+            Err(_) => match self.submitted_as(client, named).await? {
+                Some(id) => id,
+                None => return Ok(None),
+            },
+        };
+        let (order, _) = self.streams.load::<ManualOrder>(client, &id.to_string()).await?;
+        Ok(order.wanted().filter(|wanted| wanted.bot == bot).map(|_| id))
+    }
+
+    /// Orders by hand are few: all of them are looked through.
+    async fn submitted_as(&self, client: ClientId, named: &str) -> Result<Option<ManualId>, ReadError> {
+        let events = self.streams.all_of_kind(client, ManualOrder::TYPE, u64::MAX).await?;
+        let told = events.into_iter().find(|recorded| {
+            let submitted = |event: &Event| matches!(event, Event::Manual(ManualOrderEvent::ManualOrderSubmitted { order, .. }) if order.as_str() == named);
+            submitted(&recorded.event)
+        });
+        Ok(told.and_then(|recorded| recorded.aggregate.id.parse().ok()))
     }
 
     /// Whether a client has this bot.

@@ -20,6 +20,7 @@ mod json;
 mod known;
 mod leaving;
 mod live;
+mod manual;
 mod onboarding;
 mod openapi;
 mod orders;

@@ -11,8 +11,8 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Parts, admin, auth, bots, credentials, events, exchanges, fills, health, live, orders, past, pnl, portfolio,
-    problem::ProblemBody, reconciliation, risk, uptime,
+    Parts, admin, auth, bots, credentials, events, exchanges, fills, health, live, manual, orders, past, pnl,
+    portfolio, problem::ProblemBody, reconciliation, risk, uptime,
 };
 
 #[derive(OpenApi)]
@@ -53,6 +53,7 @@ fn described() -> OpenApiRouter<Parts> {
         exchanges::routes(),
         risk::routes(),
         orders::routes(),
+        manual::routes(),
         fills::routes(),
         pnl::routes(),
         events::routes(),

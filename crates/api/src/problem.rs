@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{bot::BotRefusal, client::ClientRefusal, credential::CredentialRefusal};
+use domain::{bot::BotRefusal, client::ClientRefusal, credential::CredentialRefusal, manual::ManualRefusal};
 use events::fields::FieldsRefusal;
 use projections::projection::ProjectError;
 use serde::Serialize;
@@ -209,6 +209,25 @@ impl From<CredentialRefusal> for Problem {
             | CredentialRefusal::Revoked
             | CredentialRefusal::NotAskedToRevoke => Self::new(Code::Conflict, refusal.to_string()),
             CredentialRefusal::Reason => Self::invalid(refusal.to_string()),
+        }
+    }
+}
+
+impl From<ManualRefusal> for Problem {
+    fn from(refusal: ManualRefusal) -> Self {
+        match refusal {
+            ManualRefusal::NotRequested => Self::not_found(),
+            ManualRefusal::AlreadyRequested
+            | ManualRefusal::NoVenue
+            | ManualRefusal::NotWaiting
+            | ManualRefusal::NotStarted
+            | ManualRefusal::NotSubmitted
+            | ManualRefusal::Over
+            | ManualRefusal::AlreadyCancelling
+            | ManualRefusal::NotAskedToCancel => Self::new(Code::Conflict, refusal.to_string()),
+            ManualRefusal::Market | ManualRefusal::NoPrice | ManualRefusal::Number { .. } => {
+                Self::invalid(refusal.to_string())
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRef, FromRequestParts, Path},
     http::{header, request::Parts},
 };
-use events::{BotId, ClientId, CredentialId, Slug, Time};
+use events::{BotId, ClientId, CredentialId, ManualId, Slug, Time};
 use serde::Deserialize;
 
 use crate::{
@@ -42,6 +42,13 @@ pub struct OwnBot {
 pub struct OwnCredential {
     pub client: ClientId,
     pub credential: CredentialId,
+}
+
+/// An order by hand in a book of that client.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnManual {
+    pub client: ClientId,
+    pub manual: ManualId,
 }
 
 /// A client as the desk speaks of it: the path names it by slug or id.
@@ -143,6 +150,22 @@ where
         let credential: CredentialId = id.parse().map_err(|_| Problem::not_found())?;
         let known = Known::from_ref(state).had(client, credential).await?;
         if known { Ok(Self { client, credential }) } else { Err(Problem::not_found()) }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OwnManual
+where
+    Tokens: FromRef<S>,
+    Known: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let OwnClient(client) = OwnClient::from_request_parts(parts, state).await?;
+        let Path((bot, order)) = parts.extract::<Path<(String, String)>>().await.map_err(|_| Problem::not_found())?;
+        let bot: BotId = bot.parse().map_err(|_| Problem::not_found())?;
+        let manual = Known::from_ref(state).by_hand(client, bot, &order).await?.ok_or_else(Problem::not_found)?;
+        Ok(Self { client, manual })
     }
 }
 

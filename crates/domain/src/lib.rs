@@ -4,6 +4,7 @@ pub mod bot;
 pub mod client;
 pub mod credential;
 pub mod ledger;
+pub mod manual;
 pub mod risk;
 pub mod self_match;
 

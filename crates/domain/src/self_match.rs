@@ -64,10 +64,8 @@ impl fmt::Display for AtPrice {
 /// Every resting order that this one would meet, the first it meets first. `resting` are the owner's on the same venue.
 pub fn crossing<'a>(intent: &Intent, resting: impl IntoIterator<Item = &'a Resting>) -> Vec<&'a Resting> {
     let meets = |resting: &&Resting| match (intent.side, intent.price) {
-        (side, _) if side == resting.side => false,
-        (_, None) => true,
-        (Side::Buy, Some(price)) => resting.price <= price,
-        (Side::Sell, Some(price)) => resting.price >= price,
+        (side, None) => side != resting.side,
+        (side, Some(price)) => meets(side, price, resting.side, resting.price),
     };
     let mut met: Vec<&Resting> = resting.into_iter().filter(meets).collect();
     met.sort_by(|left, right| match intent.side {
@@ -82,6 +80,15 @@ pub fn allowed<'a>(intent: &Intent, resting: impl IntoIterator<Item = &'a Restin
     match crossing(intent, resting).first() {
         Some(meets) => Err(SelfMatch { intent: *intent, meets: Box::new((*meets).clone()) }),
         None => Ok(()),
+    }
+}
+
+/// Whether an order would meet one of the same owner that rests on the other side.
+pub fn meets(side: Side, price: Price, resting: Side, at: Price) -> bool {
+    match (side, resting) {
+        (Side::Buy, Side::Sell) => at <= price,
+        (Side::Sell, Side::Buy) => at >= price,
+        (Side::Buy, Side::Buy) | (Side::Sell, Side::Sell) => false,
     }
 }
 

@@ -2,6 +2,7 @@
 //! 48 that they were open and empty.
 
 use events::{AccountName, Amount, Decimal, OrderId, Pair, Price, Time, ledger::Side};
+use futures::FutureExt;
 use serde::Deserialize;
 
 use crate::{
@@ -76,11 +77,12 @@ impl Hummingbot {
         window: Window,
     ) -> Result<Vec<Order>, Fault> {
         let doing = format!("read the orders of account {account} on {connector}");
-        let fetch = async |window, _| {
+        let doing = doing.as_str();
+        let fetch = |window, _| {
             let question = Question::of(account, connector).within(window);
-            self.page::<Order>(&["trading", "orders", "search"], account, &question, &doing).await
+            async move { self.page::<Order>(&["trading", "orders", "search"], account, &question, doing).await }.boxed()
         };
-        windows::all(&doing, window, PAGE_MAX, false, fetch).await
+        windows::all(doing, window, PAGE_MAX, false, fetch).await
     }
 
     /// The orders of an account that the API process holds open.

@@ -2,6 +2,7 @@
 //! 10 ms of its order's acceptance is lost: measured, 192 of 320 were kept. So this is evidence, not the whole.
 
 use events::{AccountName, Amount, Asset, OrderId, Pair, Price, Time, TradeId, ledger::Side};
+use futures::FutureExt;
 use serde::Deserialize;
 
 use crate::{
@@ -57,11 +58,12 @@ impl Hummingbot {
         window: Window,
     ) -> Result<Vec<Trade>, Fault> {
         let doing = format!("read the trades of account {account} on {connector}");
-        let fetch = async |window, part| {
+        let doing = doing.as_str();
+        let fetch = |window, part| {
             let question = Question::of(account, connector).within(window).part(part);
-            self.page::<Trade>(&["trading", "trades"], account, &question, &doing).await
+            async move { self.page::<Trade>(&["trading", "trades"], account, &question, doing).await }.boxed()
         };
-        windows::all(&doing, window, PAGE_MAX, true, fetch).await
+        windows::all(doing, window, PAGE_MAX, true, fetch).await
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt::Display};
 
 use events::Time;
+use futures::future::BoxFuture;
 
 use crate::{Fault, Why};
 
@@ -50,16 +51,17 @@ impl Window {
     }
 }
 
-/// Every row of the window, oldest first. `fetch` brings one page of at most `most` rows of a window.
+/// Every row of the window, oldest first. `fetch` brings one page of at most `most` rows of a window; it is boxed so that
+/// what waits for it can move between threads, which the compiler cannot see of an async closure that borrows.
 ///
 /// A row that the server puts outside the window which it was asked for shows that it does not look at the time at all:
 /// halving would then never end, and is given up.
-pub(crate) async fn all<R: Row>(
+pub(crate) async fn all<'f, R: Row>(
     doing: impl Display,
     window: Window,
     most: usize,
     splits_sides: bool,
-    fetch: impl AsyncFn(Window, Part) -> Result<Vec<R>, Fault>,
+    fetch: impl Fn(Window, Part) -> BoxFuture<'f, Result<Vec<R>, Fault>>,
 ) -> Result<Vec<R>, Fault> {
     let mut rows = BTreeMap::new();
     let mut open = vec![(window, Part::All)];
@@ -90,6 +92,7 @@ fn narrower(window: Window, part: Part, splits_sides: bool) -> Option<[(Window, 
 
 #[cfg(test)]
 mod tests {
+    use futures::{FutureExt, future::ready};
     use proptest::prelude::*;
 
     use super::*;
@@ -123,7 +126,7 @@ mod tests {
 
     async fn fetched(all: &[Mark], most: usize) -> Result<Vec<Mark>, Fault> {
         let window = Window::new(Time::from_micros(0).unwrap(), Time::from_micros(10_000_000).unwrap());
-        super::all("read", window, most, true, async |window, part| Ok(page(all, window, part, most))).await
+        super::all("read", window, most, true, |window, part| ready(Ok(page(all, window, part, most))).boxed()).await
     }
 
     fn now<T>(future: impl Future<Output = T>) -> T {
@@ -173,7 +176,7 @@ mod tests {
     fn a_server_that_does_not_look_at_the_time_is_found_out() {
         let window = Window::new(Time::from_micros(0).unwrap(), Time::from_micros(10_000_000).unwrap());
         let rows: Vec<Mark> = (0..5).map(|id| Mark { us: 20_000_000, id, buy: true }).collect();
-        let fault = now(all("read", window, 5, true, async |_, _| Ok(rows.clone()))).unwrap_err();
+        let fault = now(all("read", window, 5, true, |_, _| ready(Ok(rows.clone())).boxed())).unwrap_err();
         assert!(matches!(fault.why, Why::TooMany { .. }), "{fault}");
     }
 }

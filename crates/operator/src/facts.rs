@@ -5,10 +5,11 @@ use events::{
     AccountName, BotId, Decimal, OrderId,
     bot::Venue,
     ledger::{Fee, FeeKind, Fill, Liquidity, Precision},
+    manual::RestingType,
     order::OrderEvent,
 };
 use hummingbot::{
-    ConnectorName, OrderType, RoundedFees, RoundedTrade, TradeFee,
+    ConnectorName, OrderType, RoundedFees, RoundedTrade, Trade, TradeFee,
     mqtt::{self, Happened},
 };
 use sha2::{Digest, Sha256};
@@ -88,6 +89,34 @@ impl Owner {
         })
     }
 
+    /// A fill of an order that the API placed for this bot's book.
+    pub fn api_fill(&self, told: &Trade, order_type: RestingType) -> Result<Fill, String> {
+        self.trades(&told.pair)?;
+        let trade = told.exchange_trade().ok_or("it does not say which trade of the exchange it is")?;
+        Ok(Fill {
+            bot: self.bot,
+            account: self.account.clone(),
+            exchange: self.venue.exchange,
+            market: self.venue.market,
+            pair: told.pair.clone(),
+            side: told.side,
+            price: told.price,
+            amount: told.amount,
+            fees: told
+                .fee
+                .as_ref()
+                .map(|paid| vec![Fee { asset: paid.asset.clone(), amount: paid.amount, kind: FeeKind::Fee }]),
+            liquidity: liquidity(Some(in_hummingbots_words(order_type))),
+            order: Some(told.order.clone()),
+            trade,
+            at: told.at,
+            mid_at_fill: None,
+            source: "api".to_owned(),
+            precision: None,
+            raw_hash: None,
+        })
+    }
+
     fn trades(&self, pair: &events::Pair) -> Result<(), String> {
         if *pair == self.venue.pair { Ok(()) } else { Err(format!("the bot does not trade {pair}")) }
     }
@@ -136,6 +165,14 @@ fn fees(told: &TradeFee, price: Decimal, amount: Decimal, pair: &events::Pair) -
     let of = if asset.as_str() == pair.base() { amount } else { price.times(amount).ok()? };
     let is_known = !told.share.is_zero() && (asset.as_str() == pair.base() || asset.as_str() == pair.quote());
     is_known.then(|| told.share.times(of).ok().map(|amount| vec![Fee { asset, amount, kind: FeeKind::Fee }])).flatten()
+}
+
+/// How Hummingbot calls it.
+pub(crate) fn in_hummingbots_words(order_type: RestingType) -> OrderType {
+    match order_type {
+        RestingType::Limit => OrderType::Limit,
+        RestingType::LimitMaker => OrderType::LimitMaker,
+    }
 }
 
 fn liquidity(told: Option<OrderType>) -> Liquidity {

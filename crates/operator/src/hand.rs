@@ -8,9 +8,10 @@ use std::{
 use domain::{
     bot::{Bot, Sight},
     credential::Credential,
+    manual::{ManualOrder, ManualTask},
 };
 use events::{
-    BotId, CredentialId, Event, Recorded, Time,
+    BotId, CredentialId, Event, ManualId, Recorded, Time,
     bot::{Limits, Venue},
 };
 use hummingbot::{
@@ -32,6 +33,7 @@ use crate::{
     connect, evidence,
     facts::Owner,
     mandate::{HandError, Mandate, Outcome},
+    manual,
     observe::{self, Looks, Seen},
     reconcile,
     risk::{self, WatchError},
@@ -53,6 +55,7 @@ enum Ended {
     Reported(Result<(), HandError>),
     Looked(Looks),
     Watched(Result<u64, WatchError>),
+    Followed(manual::Memory, Result<(), HandError>),
 }
 
 /// What a deed is for.
@@ -60,6 +63,7 @@ enum Ended {
 enum Of {
     Credential(CredentialId),
     Bot(BotId),
+    Manual(ManualId),
 }
 
 struct Hand {
@@ -67,6 +71,10 @@ struct Hand {
     bots: BTreeMap<BotId, Bot>,
     credentials: BTreeMap<CredentialId, Credential>,
     sights: Sights,
+    manual: BTreeMap<ManualId, ManualOrder>,
+    /// Absent while manual orders are looked at.
+    watch: Option<manual::Memory>,
+    watch_at: Instant,
     work: JoinSet<Ended>,
     /// What a deed is under way for, and when the others' next is due.
     busy: BTreeSet<Of>,
@@ -99,7 +107,7 @@ pub(crate) async fn act(mandate: Mandate, heard: mpsc::Receiver<Heard>, wakes: W
 async fn serve(mandate: Mandate, mut heard: mpsc::Receiver<Heard>, wakes: Wakes) -> Result<(), HandError> {
     let head = read::head(&mandate.means.db, mandate.client).await?;
     let mut hand = Hand::new(mandate.clone());
-    for kind in ["bot", "credential"] {
+    for kind in ["bot", "credential", "manual"] {
         for event in mandate.means.streams.all_of_kind(mandate.client, kind, head).await? {
             hand.follow(event);
         }
@@ -130,6 +138,9 @@ impl Hand {
             bots: BTreeMap::new(),
             credentials: BTreeMap::new(),
             sights: Sights::default(),
+            manual: BTreeMap::new(),
+            watch: Some(manual::Memory::default()),
+            watch_at: now,
             work: JoinSet::new(),
             busy: BTreeSet::new(),
             due: HashMap::new(),
@@ -159,6 +170,11 @@ impl Hand {
                 self.credentials.entry(id).or_default().remember(told);
                 self.due.remove(&Of::Credential(id));
             }
+            Event::Manual(told) => {
+                let Ok(id) = id.parse() else { return };
+                self.manual.entry(id).or_default().remember(told);
+                self.due.remove(&Of::Manual(id));
+            }
             Event::Client(_)
             | Event::Account(_)
             | Event::Ledger(_)
@@ -173,7 +189,8 @@ impl Hand {
         let keys = self.credentials.iter().filter(|(_, credential)| credential.task().is_some());
         let keys: Vec<Of> = keys.map(|(id, _)| Of::Credential(*id)).collect();
         let bots = self.bots.iter().filter(|(_, bot)| bot.task().is_some() && keys.is_empty());
-        let all: Vec<Of> = keys.iter().copied().chain(bots.map(|(id, _)| Of::Bot(*id))).collect();
+        let by_hand = self.manual.keys().filter(|id| self.is_next(**id) && keys.is_empty()).map(|id| Of::Manual(*id));
+        let all: Vec<Of> = keys.iter().copied().chain(bots.map(|(id, _)| Of::Bot(*id))).chain(by_hand).collect();
         let now = Instant::now();
         for of in all {
             if self.busy.contains(&of) || self.due.get(&of).is_some_and(|due| *due > now) {
@@ -185,9 +202,22 @@ impl Hand {
                 let outcome = match of {
                     Of::Credential(id) => connect::carry_out(&mandate, id).await,
                     Of::Bot(id) => carry_out(&mandate, id).await,
+                    Of::Manual(id) => manual::carry_out(&mandate, id).await,
                 };
                 Ended::Deed(of, outcome)
             });
+        }
+    }
+
+    /// Whether something is to be done for a manual order now: one that is to be placed waits for those before it.
+    fn is_next(&self, id: ManualId) -> bool {
+        let order = &self.manual[&id];
+        match order.task() {
+            Some(ManualTask::Place) => {
+                !self.manual.iter().any(|(other, before)| *other != id && before.goes_before(order))
+            }
+            Some(ManualTask::Find { .. } | ManualTask::Cancel { .. }) => true,
+            None => false,
         }
     }
 
@@ -209,6 +239,10 @@ impl Hand {
             }
             Ended::Reconciled(id, until, found) => self.reconciled(id, until, found).await?,
             Ended::Reported(told) => unless_passing(told)?,
+            Ended::Followed(memory, told) => {
+                self.watch = Some(memory);
+                unless_passing(told)?;
+            }
             Ended::Looked(looks) => {
                 let recorded = self.seen.record(&self.mandate, looks).await;
                 unless_passing(recorded)?;
@@ -330,6 +364,7 @@ impl Hand {
         self.ask_server(running);
         self.look_at_market();
         self.watch_limits();
+        self.watch_manual();
         Ok(())
     }
 
@@ -379,7 +414,11 @@ impl Hand {
                     let reason = format!("{fills} fills did not reach us at once");
                     unless_passing(self.mandate.saw(id, Sight::Gap { since, reason }).await)?;
                 }
-                if fills > 0 || is_open {
+                // A bot's own memory knows nothing of what was placed by hand for it.
+                let lacks = |order: &ManualOrder| {
+                    order.missing().is_some() && order.wanted().is_some_and(|wanted| wanted.bot == id)
+                };
+                if (fills > 0 || is_open) && !self.manual.values().any(lacks) {
                     unless_passing(self.mandate.saw(id, Sight::GapHealed { until, fills }).await)?;
                 }
                 self.complete_to.insert(id, until);
@@ -414,6 +453,20 @@ impl Hand {
         self.work.spawn(async move {
             let (means, cause) = (&mandate.means, mandate.cause());
             Ended::Watched(risk::watch(mandate.client, &means.query, &means.streams, &cause, Time::now()).await)
+        });
+    }
+
+    fn watch_manual(&mut self) {
+        let needed = self.manual.values().any(|order| order.is_open() || order.missing().is_some());
+        if !needed || Instant::now() < self.watch_at {
+            return;
+        }
+        let Some(mut memory) = self.watch.take() else { return };
+        self.watch_at = Instant::now() + self.mandate.means.settings.observe_every;
+        let (mandate, all) = (self.mandate.clone(), self.manual.clone());
+        self.work.spawn(async move {
+            let told = manual::look(&mandate, &all, &mut memory).await;
+            Ended::Followed(memory, told)
         });
     }
 

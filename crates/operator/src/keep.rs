@@ -175,6 +175,7 @@ async fn recorded(
         | Event::Credential(_)
         | Event::Market(_)
         | Event::Order(_)
+        | Event::Manual(_)
         | Event::Desk(_)
         | Event::Account(_) => None,
     });

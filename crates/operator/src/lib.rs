@@ -16,6 +16,7 @@ mod figures;
 mod hand;
 mod keep;
 mod mandate;
+mod manual;
 mod observe;
 mod operator;
 pub mod quarantine;

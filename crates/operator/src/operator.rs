@@ -53,6 +53,10 @@ pub struct Settings {
     pub lease: Duration,
     /// How long after its note a call to deploy can still have an effect.
     pub deploy_max: Duration,
+    /// How old a wish for a manual order may be when it is sent: what somebody wants now is not done much later.
+    pub send_within: Duration,
+    /// How long after a manual order's end its fills may still come in; what is missing then is lost.
+    pub fills_within: Duration,
     /// How often each bot's own memory is compared with what is recorded.
     pub reconcile_every: Duration,
     /// How old a fill must be before another source than the bot's own message is believed.
@@ -73,6 +77,8 @@ impl Settings {
         Self {
             lease: at_least(patience / 6, 1_500),
             deploy_max: patience,
+            send_within: at_least(patience, 20_000),
+            fills_within: at_least(patience / 3, 1_500),
             reconcile_every: at_least(patience * 2 / 3, 1_000),
             grace: at_least(patience / 18, 200),
             observe_every: at_least(patience / 18, 500),

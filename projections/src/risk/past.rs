@@ -109,6 +109,7 @@ impl Told {
             | Event::Order(_)
             | Event::Desk(_)
             | Event::Credential(_)
+            | Event::Manual(_)
             | Event::Account(_) => Change::of(event).map(|change| match change {
                 Change::Put(place, entry) => Self::Put(place, Fact::Money(entry)),
                 Change::Remove(place) => Self::Remove(place),
@@ -347,6 +348,7 @@ impl State {
             | Event::Order(_)
             | Event::Desk(_)
             | Event::Credential(_)
+            | Event::Manual(_)
             | Event::Account(_) => Ok(()),
         }
     }

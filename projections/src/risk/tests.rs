@@ -87,7 +87,8 @@ fn recorded(seq: u64, event: Event) -> Recorded {
         | Event::Order(_)
         | Event::Desk(_)
         | Event::Account(_)
-        | Event::Credential(_) => AggregateRef::ledger(ClientId::DESK),
+        | Event::Credential(_)
+        | Event::Manual(_) => AggregateRef::ledger(ClientId::DESK),
     };
     Recorded {
         client: ClientId::DESK,

@@ -21,8 +21,8 @@ struct Filter {
     pairs: Option<Vec<String>>,
     types: Option<Vec<String>>,
     status: Option<String>,
-    start_s: Option<i64>,
-    end_s: Option<i64>,
+    start_ms: Option<i64>,
+    end_ms: Option<i64>,
     cursor: Option<String>,
     limit: usize,
 }
@@ -37,8 +37,8 @@ impl Filter {
             pairs: form.texts("trading_pairs").or_else(|| pair.map(|pair| vec![pair])),
             types: form.texts("trade_types"),
             status: form.text_if("status"),
-            start_s: form.whole("start_time"),
-            end_s: form.whole("end_time"),
+            start_ms: form.whole("start_time"),
+            end_ms: form.whole("end_time"),
             cursor: form.text_if("cursor"),
             limit: form.limit(),
         };
@@ -59,8 +59,8 @@ impl Filter {
     }
 
     fn time(&self, at: Time) -> bool {
-        let seconds = at.millis() / 1_000;
-        self.start_s.is_none_or(|start| seconds >= start) && self.end_s.is_none_or(|end| seconds <= end)
+        let ms = at.millis();
+        self.start_ms.is_none_or(|start| ms >= start) && self.end_ms.is_none_or(|end| ms <= end)
     }
 
     /// A page of rows that come newest first. The real server looks at no more than twice the limit, and the last page of

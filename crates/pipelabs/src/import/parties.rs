@@ -148,6 +148,7 @@ impl Parties {
                 | MarketEvent::QuoteMinute { .. }
                 | MarketEvent::VolumeObserved { .. },
             )
+            | Event::Manual(_)
             | Event::Desk(_)
             | Event::Client(_)
             | Event::Account(_)
@@ -170,6 +171,7 @@ impl Parties {
             clients.extend(events.iter().filter_map(|event| match &event.event {
                 Event::Desk(DeskEvent::ClientRegistered { client, .. }) => Some(*client),
                 Event::Desk(_)
+                | Event::Manual(_)
                 | Event::Client(_)
                 | Event::Bot(_)
                 | Event::Credential(_)
