@@ -210,7 +210,7 @@ async fn everything_in(database: &Database) -> String {
 async fn a_secret_that_went_in_is_nowhere_to_be_found() {
     let mut edge = Edge::new("projector").await;
     let log = tempfile::NamedTempFile::new().unwrap();
-    let mut command = edge.database.command(&["serve", "--port", "0"]);
+    let mut command = edge.database.command(&["serve", "--roles", "api,projector,relay", "--port", "0"]);
     command.env("RUST_LOG", "debug").stderr(Stdio::from(log.reopen().unwrap()));
     let relaying = Served::of(command);
     drop(std::mem::replace(&mut edge.served, relaying));

@@ -18,7 +18,12 @@ use crate::desk::{Client, Desk, agrees, events_of, ledger};
 async fn a_bot_is_deployed_fills_is_changed_and_stopped_and_its_ledger_is_the_truth() {
     let settings =
         Settings { prints_per_second: 40, archive_ms: 500, stop_ms: 100, heartbeat_ms: 1_000, ..Settings::default() };
-    let desk = Desk::open(settings).await;
+    let (database, outside) = (Database::new().await, Outside::start(settings).await);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = outside.serve(&database, "api,projector,operator");
+    command.env("RUST_LOG", "debug").stderr(log.reopen().unwrap());
+    let served = Served::of(command);
+    let desk = Desk { database, outside, served };
     let client = desk.onboard("acme").await;
     desk.connect(&client, "binance", "acme").await;
     let bot = desk.maker(&client, "maker", "binance", "BTC-USDT").await;
@@ -44,6 +49,13 @@ async fn a_bot_is_deployed_fills_is_changed_and_stopped_and_its_ledger_is_the_tr
     assert!(fills >= 5);
     let exact = ledger(&desk.database, client.id).await.values().filter(|fill| fill.precision.is_none()).count();
     assert_eq!(exact, fills, "what the bot told itself is exact");
+    // The key went through the vault and the operator to Hummingbot, and nowhere else.
+    let (log, stream) =
+        (std::fs::read_to_string(log.path()).unwrap(), format!("{:?}", events_of(&desk.database, client.id).await));
+    assert!(log.contains("add-credential") || log.contains("es.take_lease"), "the log is not talkative enough");
+    for secret in ["fake-acme-binance_api_key", "fake-acme-binance_api_secret", Outside::password()] {
+        assert!(!log.contains(secret) && !stream.contains(secret), "{secret} shows");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -230,7 +230,7 @@ async fn a_nats_that_is_away_from_the_start_delays_its_subscribers_and_nobody_el
     let streams = database.streams();
     let (client, bot) = client_with_bot(&streams, "acme").await;
     fills(&streams, client, bot, 0..50).await;
-    let mut serving = database.start(&["serve"]);
+    let mut serving = database.start(&["serve", "--roles", "api,projector,relay", "--port", "0"]);
     let db = database.pool(Login::Projector);
     until("the projector works", || async {
         projections::checkpoints::reach(&db, "pnl", client).await.unwrap().reached == 52

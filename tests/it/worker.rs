@@ -313,7 +313,7 @@ async fn tables_that_another_build_fills_are_left_to_it_until_a_rebuild_takes_ov
     let reached = || projections::checkpoints::reach(&db, "pnl", client);
     assert!(catch_up(&mut *model(&db, "pnl"), |_| {}).await.unwrap().is_empty());
     assert_eq!(reached().await.unwrap().reached, 0, "it was folded into another build's tables");
-    let serving = database.run(&["serve"]);
+    let serving = database.run(&["serve", "--roles", "projector"]);
     let said = String::from_utf8(serving.stderr).unwrap();
     assert!(!serving.status.success() && said.contains("run `pipelabs rebuild` for each of pnl"), "{said}");
     let rebuilt = database.succeed(&["rebuild", "pnl"]);
