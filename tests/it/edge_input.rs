@@ -2,7 +2,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use events::{BotId, CredentialId, Exchange, Market, Time};
+use events::{BotId, CredentialId, Exchange, ManualId, Market, Time};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tests::{Answer, Served, token, token_made_at};
@@ -11,7 +11,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{edge::Edge, facts::credential};
+use crate::{
+    edge::Edge,
+    facts::{credential, order_by_hand},
+};
 
 /// A route as its description tells it.
 struct Route {
@@ -76,7 +79,10 @@ impl Route {
     fn of_acme(&self, edge: &Edge) -> String {
         match self.path.contains("/credentials/") {
             true => self.of(CredentialId::of(edge.acme.client, Exchange::Okx, Market::Spot)),
-            false => self.of(edge.acme.bot),
+            false => {
+                let order = ManualId::of(edge.acme.client, edge.acme.bot, "by-hand");
+                self.of(edge.acme.bot).replace("{order}", &order.to_string())
+            }
         }
     }
 
@@ -210,6 +216,7 @@ fn bodies() -> Vec<Body> {
 async fn a_body_that_cannot_be_meant_is_refused_in_words_and_changes_nothing() {
     let edge = Edge::new("api").await;
     credential(&edge.streams, edge.acme.client).await;
+    order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     for route in routes(&edge.served).await.iter().filter(|route| route.takes_a_body()) {
         for (what, body, expected) in bodies() {
@@ -241,6 +248,7 @@ async fn a_body_that_cannot_be_meant_is_refused_in_words_and_changes_nothing() {
 async fn a_question_that_cannot_be_meant_is_refused_in_words() {
     let edge = Edge::new("api,projector").await;
     credential(&edge.streams, edge.acme.client).await;
+    order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     let routes = routes(&edge.served).await;
     for route in routes.iter().filter(|route| !route.is_of_health() && !route.takes_a_body()) {
@@ -315,6 +323,7 @@ async fn a_question_that_cannot_be_meant_is_refused_in_words() {
 async fn other_methods_paths_ids_and_headers_are_refused_in_words() {
     let edge = Edge::new("api").await;
     credential(&edge.streams, edge.acme.client).await;
+    order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     let routes = routes(&edge.served).await;
     for path in routes.iter().map(|route| &route.path) {

@@ -4,10 +4,12 @@ use domain::{
     bot::{Bot, BotCommand},
     client::{Client, ClientCommand},
     credential::{Credential, CredentialCommand},
+    manual::{AskedType, ManualCommand, ManualOrder},
 };
 use events::{
-    AggregateRef, Amount, Asset, BotId, ClientId, CredentialId, Decimal, Exchange, Market, Price, SealedId, Time, Uuid,
-    bot::BotConfig,
+    AggregateRef, Amount, Asset, BotId, ClientId, CredentialId, Decimal, Exchange, ManualId, Market, Price, SealedId,
+    Time, Uuid,
+    bot::{BotConfig, Venue},
     credential::{Fingerprint, Values},
     ledger::{Fee, FeeKind, Fill, LedgerEvent, Liquidity, Side},
     market::MarketEvent,
@@ -50,6 +52,17 @@ pub async fn credential(streams: &Streams, client: ClientId) -> CredentialId {
     let values = Values { sealed: SealedId::new(), fingerprint: Fingerprint::of([0; 8]), last_four: None };
     let store = CredentialCommand::Store { exchange, market, values, at: at(0) };
     streams.execute::<Credential>(client, &id.to_string(), store, None, &Cause::system("test")).await.unwrap();
+    id
+}
+
+/// An order that a client wishes for by hand, in a bot's book.
+pub async fn order_by_hand(streams: &Streams, client: ClientId, bot: BotId) -> ManualId {
+    let id = ManualId::of(client, bot, "by-hand");
+    let venue = Venue { exchange: Exchange::Kucoin, market: Market::Spot, pair: "SOL-USDT".parse().unwrap() };
+    let (side, order_type) = (Side::Buy, AskedType::LimitMaker);
+    let (price, amount) = (Price(d("150")), Amount(d("1")));
+    let request = ManualCommand::Request { bot, venue, side, order_type, price, amount, at: at(0) };
+    streams.execute::<ManualOrder>(client, &id.to_string(), request, None, &Cause::system("test")).await.unwrap();
     id
 }
 
