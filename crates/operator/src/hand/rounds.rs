@@ -1,0 +1,212 @@
+//! A hand's rounds: what is looked at again and again, whether anybody speaks or not. Silence, the bots' own memories, the
+//! server's opinion, the market, limits, orders by hand.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use domain::{
+    bot::{Bot, Sight},
+    manual::ManualOrder,
+};
+use events::{
+    BotId, Time,
+    bot::{Limits, Venue},
+};
+use hummingbot::BotName;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{Ended, Hand, PAUSE, unless_passing};
+use crate::{
+    evidence,
+    facts::Owner,
+    mandate::{HandError, Mandate},
+    manual, observe, reconcile, risk,
+};
+
+/// Balances and volumes are looked at every so many looks.
+const ALL_EVERY: u64 = 12;
+
+impl Hand {
+    /// The bots that run, and their instances.
+    pub(super) fn listening_to(&self) -> impl Iterator<Item = (BotId, BotName)> {
+        self.bots.iter().filter_map(|(id, bot)| Some((*id, bot.instance()?.parse().ok()?)))
+    }
+
+    /// What is looked at again and again: silence, histories, the server's opinion, the market.
+    pub(super) async fn look_around(&mut self) -> Result<(), HandError> {
+        let running: Vec<(BotId, BotName)> = self.listening_to().collect();
+        let settings = &self.mandate.means.settings;
+        let (silence, told_to) = (settings.silence, Time::now().plus_micros(-micros(settings.grace)));
+        let seen = self.sights.look(&running, self.hears, silence);
+        self.tell(seen).await?;
+        let quoted = self.sights.record_quotes(&self.mandate, told_to).await;
+        unless_passing(quoted)?;
+        self.ask_histories(&running);
+        self.ask_server(running);
+        self.look_at_market();
+        self.watch_limits();
+        self.watch_manual();
+        Ok(())
+    }
+
+    fn ask_histories(&mut self, running: &[(BotId, BotName)]) {
+        let now = Instant::now();
+        for (id, instance) in running {
+            let waits = !self.hears || self.asking.contains(id) || self.ask_at.get(id).is_some_and(|due| *due > now);
+            let owner = self.bots[id].clone();
+            let owner = Owner::of(*id, &owner, instance.as_str(), self.mandate.account());
+            let (Some(owner), false) = (owner, waits) else { continue };
+            self.asking.insert(*id);
+            let (since, started) = (self.since(*id), self.started(*id));
+            let (mandate, id, instance) = (self.mandate.clone(), *id, instance.clone());
+            self.work.spawn(async move {
+                let until = Time::now().plus_micros(-micros(mandate.means.settings.grace));
+                let question = History { owner, instance, started, since, until };
+                Ended::Reconciled(id, until, question.ask(&mandate).await)
+            });
+        }
+    }
+
+    /// From when on a bot's fills may be missing: since all of them were asked for last, or since it was asked for.
+    fn since(&self, id: BotId) -> Time {
+        self.complete_to.get(&id).copied().unwrap_or_else(|| self.started(id))
+    }
+
+    fn started(&self, id: BotId) -> Time {
+        self.bots[&id].started().map_or_else(Time::now, |started| started.at)
+    }
+
+    pub(super) async fn reconciled(
+        &mut self,
+        id: BotId,
+        until: Time,
+        found: Result<Compared, HandError>,
+    ) -> Result<(), HandError> {
+        self.asking.remove(&id);
+        match found {
+            Ok(Compared { instance, new: fills, remembered }) => {
+                if let Some(remembered) = remembered {
+                    self.sights.remembers(id, &instance, remembered, until);
+                }
+                self.ask_at.insert(id, Instant::now() + self.mandate.means.settings.reconcile_every);
+                let since = self.since(id);
+                let is_open = self.mandate.bot(id).await?.gap_since().is_some();
+                if fills > 0 && !is_open {
+                    let reason = format!("{fills} fills did not reach us at once");
+                    unless_passing(self.mandate.saw(id, Sight::Gap { since, reason }).await)?;
+                }
+                // A bot's own memory knows nothing of what was placed by hand for it.
+                let lacks = |order: &ManualOrder| {
+                    order.missing().is_some() && order.wanted().is_some_and(|wanted| wanted.bot == id)
+                };
+                if (fills > 0 || is_open) && !self.manual.values().any(lacks) {
+                    unless_passing(self.mandate.saw(id, Sight::GapHealed { until, fills }).await)?;
+                }
+                self.complete_to.insert(id, until);
+            }
+            Err(HandError::Overtaken) => return Err(HandError::Overtaken),
+            Err(fault) => {
+                warn!(bot.id = %id, error = &fault as &dyn std::error::Error, "the history of bot {id} could not be compared, trying again");
+                self.ask_at.insert(id, Instant::now() + PAUSE * 4);
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_server(&mut self, running: Vec<(BotId, BotName)>) {
+        if Instant::now() < self.report_at {
+            return;
+        }
+        self.report_at = Instant::now() + self.mandate.means.settings.report_every;
+        let mandate = self.mandate.clone();
+        self.work.spawn(async move { Ended::Reported(report(&mandate, running).await) });
+    }
+
+    /// Holds limits against what was counted, as often as there is time for it: what was told already is told once.
+    fn watch_limits(&mut self) {
+        let limited =
+            |bot: &Bot| bot.is_wanted() && bot.config().is_some_and(|config| config.limits != Limits::default());
+        if self.watching || !self.bots.values().any(limited) {
+            return;
+        }
+        self.watching = true;
+        let mandate = self.mandate.clone();
+        self.work.spawn(async move {
+            let (means, cause) = (&mandate.means, mandate.cause());
+            Ended::Watched(risk::watch(mandate.client, &means.query, &means.streams, &cause, Time::now()).await)
+        });
+    }
+
+    fn watch_manual(&mut self) {
+        let needed = self.manual.values().any(|order| order.is_open() || order.missing().is_some());
+        if !needed || Instant::now() < self.watch_at {
+            return;
+        }
+        let Some(mut memory) = self.watch.take() else { return };
+        self.watch_at = Instant::now() + self.mandate.means.settings.observe_every;
+        let (mandate, all) = (self.mandate.clone(), self.manual.clone());
+        self.work.spawn(async move {
+            let told = manual::look(&mandate, &all, &mut memory).await;
+            Ended::Followed(memory, told)
+        });
+    }
+
+    fn look_at_market(&mut self) {
+        let configs = || self.bots.values().filter(|bot| bot.instance().is_some()).filter_map(Bot::config);
+        let venues: BTreeSet<Venue> = configs().filter_map(|config| config.venue.clone()).collect();
+        let shared = configs().filter(|config| config.limits.participation_cap.is_some());
+        let shared: BTreeSet<Venue> = shared.filter_map(|config| config.venue.clone()).collect();
+        if Instant::now() < self.look_at || venues.is_empty() {
+            return;
+        }
+        self.look_at = Instant::now() + self.mandate.means.settings.observe_every;
+        let all = self.looks.is_multiple_of(ALL_EVERY);
+        self.looks += 1;
+        let mandate = self.mandate.clone();
+        let (venues, shared): (Vec<_>, Vec<_>) = (venues.into_iter().collect(), shared.into_iter().collect());
+        self.work.spawn(async move { Ended::Looked(observe::look(&mandate, &venues, &shared, all).await) });
+    }
+}
+
+/// A question to a bot about its fills.
+struct History {
+    owner: Owner,
+    instance: BotName,
+    started: Time,
+    since: Time,
+    until: Time,
+}
+
+/// What a bot's own memory came to, held against what is recorded.
+pub(super) struct Compared {
+    instance: BotName,
+    new: u64,
+    /// How many fills it remembers of its whole life; absent where only a part of it was asked for.
+    remembered: Option<u64>,
+}
+
+impl History {
+    async fn ask(self, mandate: &Mandate) -> Result<Compared, HandError> {
+        let Self { owner, instance, started, since, until } = self;
+        let back = reconcile::reaching_back_to(since);
+        let mut trades = mandate.means.bots.history(&instance, back).await?;
+        trades.retain(|trade| trade.at <= until);
+        let remembered = (reconcile::reaching_back_to(started) == back).then_some(trades.len() as u64);
+        let new = reconcile::with(mandate, &mandate.gate, &owner, instance.as_str(), trades, "history").await?;
+        Ok(Compared { instance, new, remembered })
+    }
+}
+
+async fn report(mandate: &Mandate, running: Vec<(BotId, BotName)>) -> Result<(), HandError> {
+    for (id, instance) in running {
+        let status = mandate.means.hummingbot.bot_status(&instance).await;
+        if let Some(state) = evidence::reported(&status) {
+            mandate.saw(id, Sight::Reported(state)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
