@@ -58,9 +58,9 @@ pub async fn credential(streams: &Streams, client: ClientId) -> CredentialId {
 /// An order that a client wishes for by hand, in a bot's book.
 pub async fn order_by_hand(streams: &Streams, client: ClientId, bot: BotId) -> ManualId {
     let id = ManualId::of(client, bot, "by-hand");
-    let venue = Venue { exchange: Exchange::Kucoin, market: Market::Spot, pair: "SOL-USDT".parse().unwrap() };
+    let venue = Some(Venue { exchange: Exchange::Kucoin, market: Market::Spot, pair: "SOL-USDT".parse().unwrap() });
     let (side, order_type) = (Side::Buy, AskedType::LimitMaker);
-    let (price, amount) = (Price(d("150")), Amount(d("1")));
+    let (price, amount) = (Some(Price(d("150"))), Amount(d("1")));
     let request = ManualCommand::Request { bot, venue, side, order_type, price, amount, at: at(0) };
     streams.execute::<ManualOrder>(client, &id.to_string(), request, None, &Cause::system("test")).await.unwrap();
     id
