@@ -2,9 +2,9 @@
 
 use domain::bot::Bot;
 use events::{
-    AccountName, BotId, Decimal, OrderId,
+    AccountName, Amount, BotId, Decimal, OrderId, Price, TradeId,
     bot::Venue,
-    ledger::{Fee, FeeKind, Fill, Liquidity, Precision},
+    ledger::{Fee, FeeKind, Fill, Liquidity, Precision, Side},
     manual::RestingType,
     order::OrderEvent,
 };
@@ -36,23 +36,12 @@ impl Owner {
     pub fn fill(&self, told: &mqtt::Fill, at: events::Time, raw: &[u8]) -> Result<Fill, String> {
         self.trades(&told.pair)?;
         Ok(Fill {
-            bot: self.bot,
-            account: self.account.clone(),
-            exchange: self.venue.exchange,
-            market: self.venue.market,
-            pair: told.pair.clone(),
-            side: told.side,
-            price: told.price,
-            amount: told.amount,
             fees: fees(&told.fee, told.price.0, told.amount.0, &told.pair),
             liquidity: liquidity(told.order_type),
             order: Some(told.order.clone()),
-            trade: told.trade.clone(),
-            at,
-            mid_at_fill: None,
             source: "mqtt".to_owned(),
-            precision: None,
             raw_hash: Some(hex::encode(Sha256::digest(raw))),
+            ..self.bare(told.trade.clone(), told.side, told.price, told.amount, at)
         })
     }
 
@@ -63,14 +52,6 @@ impl Owner {
         }
         self.trades(&told.pair)?;
         Ok(Fill {
-            bot: self.bot,
-            account: self.account.clone(),
-            exchange: self.venue.exchange,
-            market: self.venue.market,
-            pair: told.pair.clone(),
-            side: told.side,
-            price: told.price,
-            amount: told.amount,
             fees: match &told.fees {
                 RoundedFees::Charged(fee) => fees(fee, told.price.0, told.amount.0, &told.pair),
                 RoundedFees::InQuote(paid) => {
@@ -78,14 +59,10 @@ impl Owner {
                 }
                 RoundedFees::Untold => None,
             },
-            liquidity: Liquidity::Unknown,
             order: told.order.clone(),
-            trade: told.trade.clone(),
-            at: told.at,
-            mid_at_fill: None,
             source: source.to_owned(),
             precision: Some(Precision::SixPlaces),
-            raw_hash: None,
+            ..self.bare(told.trade.clone(), told.side, told.price, told.amount, told.at)
         })
     }
 
@@ -94,27 +71,38 @@ impl Owner {
         self.trades(&told.pair)?;
         let trade = told.exchange_trade().ok_or("it does not say which trade of the exchange it is")?;
         Ok(Fill {
-            bot: self.bot,
-            account: self.account.clone(),
-            exchange: self.venue.exchange,
-            market: self.venue.market,
-            pair: told.pair.clone(),
-            side: told.side,
-            price: told.price,
-            amount: told.amount,
             fees: told
                 .fee
                 .as_ref()
                 .map(|paid| vec![Fee { asset: paid.asset.clone(), amount: paid.amount, kind: FeeKind::Fee }]),
             liquidity: liquidity(Some(in_hummingbots_words(order_type))),
             order: Some(told.order.clone()),
-            trade,
-            at: told.at,
-            mid_at_fill: None,
             source: "api".to_owned(),
+            ..self.bare(trade, told.side, told.price, told.amount, told.at)
+        })
+    }
+
+    /// A fill of this bot on its pair, with nothing known of it but the trade itself.
+    fn bare(&self, trade: TradeId, side: Side, price: Price, amount: Amount, at: events::Time) -> Fill {
+        Fill {
+            bot: self.bot,
+            account: self.account.clone(),
+            exchange: self.venue.exchange,
+            market: self.venue.market,
+            pair: self.venue.pair.clone(),
+            side,
+            price,
+            amount,
+            fees: None,
+            liquidity: Liquidity::Unknown,
+            order: None,
+            trade,
+            at,
+            mid_at_fill: None,
+            source: String::new(),
             precision: None,
             raw_hash: None,
-        })
+        }
     }
 
     fn trades(&self, pair: &events::Pair) -> Result<(), String> {
