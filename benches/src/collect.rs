@@ -98,7 +98,8 @@ async fn running(outside: &Outside) -> usize {
 }
 
 async fn fills(outside: &Outside) -> u64 {
-    outside.truth().await["fills"].as_array().map_or(0, Vec::len) as u64
+    let counts = outside.control(Method::GET, "/paper/counts", None).await;
+    counts["fills"].as_u64().expect("it counts fills")
 }
 
 /// Nothing prints any more.

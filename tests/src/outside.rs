@@ -7,7 +7,7 @@ use paper::{Paper, Settings};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::Database;
+use crate::{Database, served::caller};
 
 const USER: &str = "desk";
 const PASSWORD: &str = "only-for-tests";
@@ -22,7 +22,7 @@ impl Outside {
     pub async fn start(settings: Settings) -> Self {
         let settings = Settings { username: USER.to_owned(), password: PASSWORD.into(), ..settings };
         let paper = Paper::start(settings).await.expect("the paper server starts");
-        Self { paper, http: reqwest::Client::new() }
+        Self { paper, http: caller() }
     }
 
     /// A process of the platform that is to speak with it.

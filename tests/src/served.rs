@@ -59,7 +59,7 @@ impl Served {
         BufReader::new(said).read_line(&mut line).expect("it says when it is ready");
         assert!(line.starts_with("ready"), "it did not start: {line:?}");
         let url = line.trim().strip_prefix("ready: ").unwrap_or_default().to_owned();
-        Self { url, process, http: reqwest::Client::new() }
+        Self { url, process, http: caller() }
     }
 
     /// The process.
@@ -125,6 +125,11 @@ impl Served {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Asks over a new connection each time: one that was kept may be closed by the other side in the very moment it is used again.
+pub(crate) fn caller() -> reqwest::Client {
+    reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("it needs nothing that could be missing")
 }
 
 impl Drop for Served {

@@ -30,12 +30,14 @@ pub struct RoundedTrade {
     pub at: Time,
 }
 
-/// How far back a history reaches.
+/// How far back a history reaches, by the bot's own clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
     Beginning,
-    DaysAgo(u16),
+    Ago(Duration),
 }
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// The bot's own answer, over HTTP and MQTT alike.
 #[derive(Deserialize)]
@@ -86,8 +88,9 @@ impl Hummingbot {
         }
         let call = self.get(&["bot-orchestration", bot.as_str(), "history"], format!("read the history of bot {bot}"));
         let doing = call.doing();
-        let call =
-            call.query("days", since.days()).query("timeout", self.patience.history.as_secs().saturating_sub(5).max(1));
+        let call = call
+            .query("days", since.whole_days())
+            .query("timeout", self.patience.history.as_secs().saturating_sub(5).max(1));
         let told: Told = alone(call.patience(self.patience.history).answer()).await?;
         trades(told.response.data.data).map_err(|why| Fault { doing, why })
     }
@@ -117,11 +120,19 @@ pub(crate) fn trades(data: serde_json::Value) -> Result<Vec<RoundedTrade>, crate
 }
 
 impl Since {
-    /// In Hummingbot's words: zero is all.
-    pub(crate) fn days(self) -> u16 {
+    /// In the bots' words: days and parts of a day, of which zero is all.
+    pub(crate) fn days(self) -> f64 {
+        match self {
+            Self::Beginning => 0.0,
+            Self::Ago(back) => back.max(Duration::from_secs(1)).div_duration_f64(DAY),
+        }
+    }
+
+    /// In the server's words, which knows no parts of a day.
+    fn whole_days(self) -> u16 {
         match self {
             Self::Beginning => 0,
-            Self::DaysAgo(days) => days.max(1),
+            Self::Ago(back) => u16::try_from(back.as_secs() / DAY.as_secs() + 1).unwrap_or(u16::MAX),
         }
     }
 }

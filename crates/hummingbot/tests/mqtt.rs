@@ -121,15 +121,21 @@ async fn two_calls_answered_in_swapped_order_get_their_own_answers() {
         for _ in 0..2 {
             let publish = peer.heard.recv().await.unwrap();
             let request: serde_json::Value = serde_json::from_slice(&publish.payload).unwrap();
-            requests.push((publish.topic, request["header"]["reply_to"].as_str().unwrap().to_owned()));
+            let reply_to = request["header"]["reply_to"].as_str().unwrap().to_owned();
+            requests.push((publish.topic, reply_to, request["data"]["days"].clone()));
         }
-        assert!(requests.iter().all(|(_, reply_to)| !reply_to.contains('.')));
-        for (topic, reply_to) in requests.iter().rev() {
+        assert!(requests.iter().all(|(_, reply_to, _)| !reply_to.contains('.')));
+        let days = |of: &str| requests.iter().find(|(topic, ..)| topic.contains(of)).unwrap().2.to_string();
+        assert_eq!((days("mm-a"), days("mm-b")), ("0.0".to_owned(), "0.25".to_owned()));
+        for (topic, reply_to, _) in requests.iter().rev() {
             peer.say(reply_to, history(topic.split('/').nth(1).unwrap())).await;
         }
     };
-    let (of_a, of_b, ()) =
-        tokio::join!(bots.history(&a, Since::Beginning), bots.history(&b, Since::DaysAgo(2)), answering);
+    let (of_a, of_b, ()) = tokio::join!(
+        bots.history(&a, Since::Beginning),
+        bots.history(&b, Since::Ago(Duration::from_hours(6))),
+        answering
+    );
     let (of_a, of_b) = (of_a.unwrap(), of_b.unwrap());
     assert_eq!((of_a[0].trade.as_str(), of_b[0].trade.as_str()), ("mm-a", "mm-b"));
     assert_eq!(of_a[0].amount.to_string(), "7000001");

@@ -10,8 +10,9 @@ use domain::{
     credential::Credential,
     manual::{ManualOrder, ManualTask},
 };
-use events::{BotId, CredentialId, Event, ManualId, Recorded, Time};
+use events::{BotId, CredentialId, Event, ManualId, Recorded, Time, bot::BotEvent};
 use hummingbot::mqtt::Heard;
+use memories::Memories;
 use rounds::Compared;
 use store::{Follower, Wakes, read};
 use tokio::{
@@ -33,6 +34,7 @@ use crate::{
 };
 
 mod ears;
+mod memories;
 mod rounds;
 
 const TICK: Duration = Duration::from_millis(250);
@@ -42,7 +44,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// What a hand does beside following and listening; each ends by itself and says what it was.
 enum Ended {
     Deed(Of, Result<Outcome, HandError>),
-    Reconciled(BotId, Time, Result<Compared, HandError>),
+    Reconciled(BotId, Result<Compared, HandError>),
     Reported(Result<(), HandError>),
     Looked(Looks),
     Watched(Result<u64, WatchError>),
@@ -70,10 +72,10 @@ struct Hand {
     /// What a deed is under way for, and when the others' next is due.
     busy: BTreeSet<Of>,
     due: HashMap<Of, Instant>,
-    /// Bots that are being asked for their history, when the others are, and up to when all of it is recorded.
+    /// Bots that are being asked for their history, and when the others are.
     asking: BTreeSet<BotId>,
     ask_at: HashMap<BotId, Instant>,
-    complete_to: HashMap<BotId, Time>,
+    memories: Memories,
     /// Whether the broker is there; unknown before it was told.
     hears: bool,
     seen: Seen,
@@ -125,6 +127,7 @@ impl Hand {
     fn new(mandate: Mandate) -> Self {
         let now = Instant::now();
         Self {
+            memories: Memories::asked_every(mandate.means.settings.reconcile_every),
             mandate,
             bots: BTreeMap::new(),
             credentials: BTreeMap::new(),
@@ -137,7 +140,6 @@ impl Hand {
             due: HashMap::new(),
             asking: BTreeSet::new(),
             ask_at: HashMap::new(),
-            complete_to: HashMap::new(),
             hears: true,
             seen: Seen::default(),
             looks: 0,
@@ -153,6 +155,9 @@ impl Hand {
         match event.event {
             Event::Bot(told) => {
                 let Ok(id) = id.parse() else { return };
+                if let BotEvent::BotFiguresReported { instance, figures, .. } = &told {
+                    self.memories.recorded(id, instance, figures);
+                }
                 self.bots.entry(id).or_default().remember(told);
                 self.due.remove(&Of::Bot(id));
             }
@@ -228,7 +233,7 @@ impl Hand {
                 };
                 self.due.insert(of, Instant::now() + pause);
             }
-            Ended::Reconciled(id, until, found) => self.reconciled(id, until, found).await?,
+            Ended::Reconciled(id, found) => self.reconciled(id, found).await?,
             Ended::Reported(told) => unless_passing(told)?,
             Ended::Followed(memory, told) => {
                 self.watch = Some(memory);

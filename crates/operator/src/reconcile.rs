@@ -97,10 +97,3 @@ async fn reached(tx: &mut sqlx::PgConnection, client: ClientId, head: u64) -> Re
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
-
-/// The whole stretch that a gap since `since` is asked for again.
-pub(crate) fn reaching_back_to(since: Time) -> hummingbot::Since {
-    const DAY_US: i64 = 86_400_000_000;
-    let days = (Time::now().micros() - since.micros()).max(0) / DAY_US + 1;
-    hummingbot::Since::DaysAgo(u16::try_from(days).unwrap_or(u16::MAX))
-}

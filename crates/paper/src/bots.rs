@@ -230,7 +230,7 @@ async fn history(
     Query(query): Query<Vec<(String, String)>>,
 ) -> Answer {
     let mut form = Form::query(query);
-    form.whole("days");
+    let days = form.whole("days").unwrap_or_default();
     form.done()?;
     let failed = |message: String| json!({"status": "success", "response": {"success": false, "message": message}});
     // The reply topic is the millisecond of the call: a second call of the same one hears the first one's answer.
@@ -244,7 +244,7 @@ async fn history(
     tokio::time::sleep(ROUND_TRIP).await;
     let mut world = worlds.lock();
     world.history_calls.remove(&millisecond);
-    match world.command(&answering, "history", &json!({})) {
+    match world.command(&answering, "history", &json!({"days": days})) {
         Some(data) => {
             let data = words::reply(&data, world.now);
             ok(&json!({"status": "success", "response": {"success": true, "data": data}}))

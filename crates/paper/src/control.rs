@@ -27,6 +27,7 @@ const SLICE_MS: u32 = 100;
 pub(crate) fn routes() -> Router<Worlds> {
     Router::new()
         .route("/paper/truth", get(told))
+        .route("/paper/counts", get(counts))
         .route("/paper/now", get(now))
         .route("/paper/faults", get(faults).post(set_faults))
         .route("/paper/step", post(step))
@@ -53,6 +54,12 @@ async fn done(worlds: &Worlds) -> Answer {
 
 async fn told(State(worlds): State<Worlds>) -> Answer {
     ok(&truth::told(&worlds.lock().exchanges))
+}
+
+/// How much the truth holds, for whoever cannot read all of it again and again.
+async fn counts(State(worlds): State<Worlds>) -> Answer {
+    let world = worlds.lock();
+    ok(&json!({"fills": world.exchanges.truth.fills.len(), "orders": world.exchanges.orders.len()}))
 }
 
 async fn now(State(worlds): State<Worlds>) -> Answer {

@@ -11,6 +11,7 @@
 //! | call | body | does |
 //! | --- | --- | --- |
 //! | `GET /paper/truth` | - | fills, orders, balances and funding, decimals exact |
+//! | `GET /paper/counts` | - | how many fills and orders that are |
 //! | `GET /paper/now` | - | the paper clock |
 //! | `GET`, `POST /paper/faults` | any fields of [`Faults`] | shows them; sets those that are sent |
 //! | `POST /paper/step` | `{"ms": 1000}` | lets time pass, where the pace is stepped |
@@ -21,7 +22,7 @@
 //! | `POST /paper/kill-bot` | `{"bot"}` | the bot dies without a word, its orders stay |
 //! | `POST /paper/broker/stop`, `start`, `restart` | - | everybody is put out; what is said meanwhile is lost |
 //!
-//! All but the truth and the faults answer `{"now_ms"}`, when what they caused has happened and what the bots said of it
+//! All but the truth, its counts and the faults answer `{"now_ms"}`, when what they caused has happened and what the bots said of it
 //! has reached the broker. They need the same user and password as the API, and no fault ever meets them.
 
 mod accounts;

@@ -26,7 +26,7 @@ struct Outcome {
 
 #[derive(Serialize)]
 struct History {
-    days: u16,
+    days: f64,
     verbose: bool,
     precision: Option<u32>,
     async_backend: bool,

@@ -15,7 +15,11 @@ use hummingbot::BotName;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Ended, Hand, PAUSE, unless_passing};
+use super::{
+    Ended, Hand, PAUSE,
+    memories::{Memory, Question},
+    unless_passing,
+};
 use crate::{
     evidence,
     facts::Owner,
@@ -57,39 +61,27 @@ impl Hand {
             let owner = Owner::of(*id, &owner, instance.as_str(), self.mandate.account());
             let (Some(owner), false) = (owner, waits) else { continue };
             self.asking.insert(*id);
-            let (since, started) = (self.since(*id), self.started(*id));
+            let asked = self.memories.question(*id, instance.as_str(), self.started(*id), Time::now());
             let (mandate, id, instance) = (self.mandate.clone(), *id, instance.clone());
             self.work.spawn(async move {
-                let until = Time::now().plus_micros(-micros(mandate.means.settings.grace));
-                let question = History { owner, instance, started, since, until };
-                Ended::Reconciled(id, until, question.ask(&mandate).await)
+                let history = History { owner, instance, asked };
+                Ended::Reconciled(id, history.ask(&mandate).await)
             });
         }
-    }
-
-    /// From when on a bot's fills may be missing: since all of them were asked for last, or since it was asked for.
-    fn since(&self, id: BotId) -> Time {
-        self.complete_to.get(&id).copied().unwrap_or_else(|| self.started(id))
     }
 
     fn started(&self, id: BotId) -> Time {
         self.bots[&id].started().map_or_else(Time::now, |started| started.at)
     }
 
-    pub(super) async fn reconciled(
-        &mut self,
-        id: BotId,
-        until: Time,
-        found: Result<Compared, HandError>,
-    ) -> Result<(), HandError> {
+    pub(super) async fn reconciled(&mut self, id: BotId, found: Result<Compared, HandError>) -> Result<(), HandError> {
         self.asking.remove(&id);
         match found {
-            Ok(Compared { instance, new: fills, remembered }) => {
-                if let Some(remembered) = remembered {
+            Ok(Compared { instance, since, until, new: fills, memory }) => {
+                if let Some(remembered) = memory.fills {
                     self.sights.remembers(id, &instance, remembered, until);
                 }
                 self.ask_at.insert(id, Instant::now() + self.mandate.means.settings.reconcile_every);
-                let since = self.since(id);
                 let is_open = self.mandate.bot(id).await?.gap_since().is_some();
                 if fills > 0 && !is_open {
                     let reason = format!("{fills} fills did not reach us at once");
@@ -102,11 +94,12 @@ impl Hand {
                 if (fills > 0 || is_open) && !self.manual.values().any(lacks) {
                     unless_passing(self.mandate.saw(id, Sight::GapHealed { until, fills }).await)?;
                 }
-                self.complete_to.insert(id, until);
+                self.memories.learn(id, memory);
             }
             Err(HandError::Overtaken) => return Err(HandError::Overtaken),
             Err(fault) => {
                 warn!(bot.id = %id, error = &fault as &dyn std::error::Error, "the history of bot {id} could not be compared, trying again");
+                self.memories.unanswered(id);
                 self.ask_at.insert(id, Instant::now() + PAUSE * 4);
             }
         }
@@ -172,28 +165,29 @@ impl Hand {
 struct History {
     owner: Owner,
     instance: BotName,
-    started: Time,
-    since: Time,
-    until: Time,
+    asked: Question,
 }
 
 /// What a bot's own memory came to, held against what is recorded.
 pub(super) struct Compared {
     instance: BotName,
+    /// From when on fills may have been missing, and up to when none is now.
+    since: Time,
+    until: Time,
     new: u64,
-    /// How many fills it remembers of its whole life; absent where only a part of it was asked for.
-    remembered: Option<u64>,
+    memory: Memory,
 }
 
 impl History {
     async fn ask(self, mandate: &Mandate) -> Result<Compared, HandError> {
-        let Self { owner, instance, started, since, until } = self;
-        let back = reconcile::reaching_back_to(since);
-        let mut trades = mandate.means.bots.history(&instance, back).await?;
+        let Self { owner, instance, asked } = self;
+        let (now, since) = (Time::now(), asked.since);
+        let until = now.plus_micros(-micros(mandate.means.settings.grace));
+        let mut trades = mandate.means.bots.history(&instance, asked.back(now)).await?;
         trades.retain(|trade| trade.at <= until);
-        let remembered = (reconcile::reaching_back_to(started) == back).then_some(trades.len() as u64);
+        let memory = asked.answered(&trades, until);
         let new = reconcile::with(mandate, &mandate.gate, &owner, instance.as_str(), trades, "history").await?;
-        Ok(Compared { instance, new, remembered })
+        Ok(Compared { instance, since, until, new, memory })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the running bots do in the world: tick, order, see fills, tell of them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use events::Time;
 use serde_json::{Value, json};
@@ -18,6 +18,9 @@ use crate::{
     truth::FillNo,
 };
 
+const DAY: Duration = Duration::from_hours(24);
+/// Further back than that is everything.
+const DAYS_MAX: f64 = 10_000.0;
 const SECOND_US: i64 = 1_000_000;
 /// From an order's placing until the bot says so: fills may be told before.
 const TOLD_US: i64 = 30_000;
@@ -275,16 +278,19 @@ impl World {
         self.mark_stopped(name);
     }
 
-    /// Every trade in the bot's database, as the history call sorts it.
-    pub(crate) fn history(&self, name: &str) -> Value {
+    /// The trades in the bot's database since so many days, or all of them for zero, as the history call sorts them.
+    fn history(&self, name: &str, days: &Value) -> Value {
         let Some(bot) = self.bots.get(name) else { return json!({"status": 404, "msg": "", "trades": []}) };
-        let mut seen = bot.fills.clone();
+        let since = back(days).map(|back| self.now.plus_micros(-i64::try_from(back.as_micros()).unwrap_or(i64::MAX)));
+        // A bot ticks after what it saw before, so its fills stand by their ticks.
+        let from = since.map_or(0, |since| bot.fills.partition_point(|seen| seen.ticked < since));
+        let mut seen: Vec<&Seen> = bot.fills[from..].iter().collect();
         seen.sort_by(|left, right| left.ticked.cmp(&right.ticked).then(right.fill.cmp(&left.fill)));
         let trade = |seen: &Seen| {
             let fill = &self.exchanges.truth.fills[seen.fill];
             words::history_trade(&self.exchanges.orders[fill.order], fill, seen.ticked)
         };
-        json!({"status": 200, "msg": "", "trades": seen.iter().map(trade).collect::<Vec<_>>()})
+        json!({"status": 200, "msg": "", "trades": seen.into_iter().map(trade).collect::<Vec<_>>()})
     }
 
     /// A command over MQTT; absent where nobody is there to answer.
@@ -293,7 +299,7 @@ impl World {
         let fine = json!({"status": 200, "msg": ""});
         match (command, life) {
             (_, Life::Crashed) => None,
-            ("history", Life::Running | Life::Stopped) => Some(self.history(name)),
+            ("history", Life::Running | Life::Stopped) => Some(self.history(name, &data["days"])),
             ("start", Life::Running) => Some(json!({"status": 400, "msg": "The bot is already running"})),
             ("start", Life::Stopped) => {
                 self.begin(name);
@@ -323,6 +329,12 @@ impl World {
         }
         json!({"status": 200, "msg": "", "changes": params, "config": {}})
     }
+}
+
+/// How far days and parts of a day go back; absent for zero, which is no limit.
+fn back(days: &Value) -> Option<Duration> {
+    let days = days.as_f64().filter(|days| (0.0..=DAYS_MAX).contains(days))?;
+    Some(DAY.mul_f64(days)).filter(|back| !back.is_zero())
 }
 
 fn whole_second(at: Time) -> Time {
