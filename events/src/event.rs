@@ -175,7 +175,7 @@ words!(ClientEvent in Client: ClientOnboarded, AccountOpened, ClientRenamed, Rep
     DataKeyDestructionRequested, DataKeyDestroyed);
 words!(BotEvent in Bot: BotCreated, BotConfigChanged, BotDeployRequested, BotDeployed, BotDeployFailed, BotStopRequested,
     BotStopped, BotStopFailed, BotStateReported, BotSeenAlive, BotSilent, BotConfigApplied, BotConfigNotApplied,
-    BotDeployStarted, BotArchived, BotGapOpened, BotGapHealed, BotLimitNeared, BotLimitBroken, BotLogged, BotFiguresReported);
+    BotDeployStarted, BotArchived, BotStrayFound, BotStrayStopped, BotGapOpened, BotGapHealed, BotLimitNeared, BotLimitBroken, BotLogged, BotFiguresReported);
 words!(CredentialEvent in Credential: CredentialStored, CredentialRotated, CredentialVerified, CredentialActive,
     CredentialFailing, CredentialRevokeRequested, CredentialRevoked, CredentialOpened, CredentialRefused);
 words!(LedgerEvent in Ledger: FillRecorded, FillCorrected, FillVoided, FillDisputed, OpeningPosition, FundingPaid,

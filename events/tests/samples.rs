@@ -137,6 +137,8 @@ fn bot_events() -> Vec<BotEvent> {
         BotEvent::BotConfigNotApplied { config: 7, reason: reason(), at: at() },
         BotEvent::BotDeployStarted { name: "b0190-1".into(), at: at() },
         BotEvent::BotArchived { instance: "b0190-1-20240808-235959".into(), at: at() },
+        BotEvent::BotStrayFound { instance: "b0190-1-20240809-000131".into(), at: at() },
+        BotEvent::BotStrayStopped { instance: "b0190-1-20240809-000131".into(), at: at() },
         BotEvent::BotGapOpened { since: Time::EPOCH, reason: "the broker was away".into(), at: at() },
         BotEvent::BotGapHealed { since: Time::EPOCH, until: at(), fills: 3, at: at() },
         BotEvent::BotLimitNeared { limit: Limit::SideImbalanceMax, measured: d("0.65"), allowed: d("0.8"), at: at() },

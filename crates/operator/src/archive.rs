@@ -20,20 +20,24 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Puts an instance away.
 pub(crate) async fn put_away(mandate: &Mandate, id: BotId, bot: &Bot, instance: &str) -> Result<Outcome, HandError> {
     let name: BotName = instance.parse().map_err(|bad: hummingbot::BadName| HandError::NotYet(bad.to_string()))?;
-    let Some(owner) = Owner::of(id, bot, instance, mandate.account()) else {
-        return Err(HandError::NotYet(format!(
-            "nobody knows where {instance} traded: nothing of it can be attributed"
-        )));
-    };
+    let owner = Owner::of(id, bot, instance, mandate.account());
     let gate = &mandate.gate;
     let Some(archive) = find(mandate, &name).await? else {
-        ask_the_bot(mandate, gate, &owner, &name).await?;
+        if let Some(owner) = &owner {
+            ask_the_bot(mandate, gate, owner, &name).await?;
+        }
         begin(mandate, &name).await?;
         return Ok(Outcome::Later(LOOK_AGAIN));
     };
     let trades = mandate.means.hummingbot.archived_trades(&archive).await?;
-    let found = reconcile::with(mandate, gate, &owner, instance, trades, "archive").await?;
-    debug!(bot.id = %id, fills = found, "the archive of bot {id} held {found} fills that were not known");
+    match owner {
+        Some(owner) => {
+            let found = reconcile::with(mandate, gate, &owner, instance, trades, "archive").await?;
+            debug!(bot.id = %id, fills = found, "the archive of bot {id} held {found} fills that were not known");
+        }
+        // A stray of a name that is long forgotten.
+        None => reconcile::set_all_aside(mandate, instance, &trades, "nobody knows where it traded", "archive").await?,
+    }
     mandate.did(id, Deed::Archived { instance: instance.to_owned() }).await?;
     Ok(Outcome::Done)
 }

@@ -44,6 +44,7 @@ enum Ended {
     Deed(Of, Result<Outcome, HandError>),
     Reconciled(BotId, Time, Result<Compared, HandError>),
     Reported(Result<(), HandError>),
+    Swept(Result<(), HandError>),
     Looked(Looks),
     Watched(Result<u64, WatchError>),
     Followed(manual::Memory, Result<(), HandError>),
@@ -80,6 +81,8 @@ struct Hand {
     looks: u64,
     look_at: Instant,
     report_at: Instant,
+    /// When instances that nobody counts on are looked for next; absent while they are.
+    sweep_at: Option<Instant>,
     watching: bool,
 }
 
@@ -143,6 +146,7 @@ impl Hand {
             looks: 0,
             look_at: now,
             report_at: now,
+            sweep_at: Some(now),
             watching: false,
         }
     }
@@ -230,6 +234,10 @@ impl Hand {
             }
             Ended::Reconciled(id, until, found) => self.reconciled(id, until, found).await?,
             Ended::Reported(told) => unless_passing(told)?,
+            Ended::Swept(told) => {
+                self.sweep_at = Some(Instant::now() + self.mandate.means.settings.report_every);
+                unless_passing(told)?;
+            }
             Ended::Followed(memory, told) => {
                 self.watch = Some(memory);
                 unless_passing(told)?;

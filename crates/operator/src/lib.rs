@@ -25,6 +25,7 @@ mod reconcile;
 pub mod risk;
 mod sights;
 mod stop;
+mod strays;
 mod switchboard;
 
 pub use operator::{Foundation, Operator, Settings};
