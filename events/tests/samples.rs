@@ -236,6 +236,7 @@ fn order_events() -> Vec<OrderEvent> {
             side: Side::Sell,
             price: Some(Price(d("61607.99"))),
             amount: Amount(d("0.02")),
+            precision: None,
             at: at(),
         },
         OrderEvent::OrderCancelled { order: order(), venue: venue(), at: at() },
@@ -342,7 +343,17 @@ fn with_more() -> Vec<(&'static str, Event)> {
         changes_left_out: Some(3),
         at: at(),
     };
+    let restored = OrderEvent::OrderPlaced {
+        order: "6690f2a1".parse().unwrap(),
+        venue: Venue { pair: "PEPE-USDT".parse().unwrap(), ..venue() },
+        side: Side::Buy,
+        price: Some(Price(d("0.000007"))),
+        amount: Amount(d("1000000")),
+        precision: Some(Precision::SixPlaces),
+        at: at(),
+    };
     vec![
+        ("restored", restored.into()),
         ("measured", measured.into()),
         ("provisional", LedgerEvent::FillRecorded(fill).into()),
         ("volume", BotEvent::BotConfigChanged { config, at: at() }.into()),

@@ -25,6 +25,7 @@ mod hands_chaos;
 mod import;
 mod kill;
 mod leases;
+mod lives;
 mod login;
 mod manual;
 mod migrations;

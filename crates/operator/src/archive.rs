@@ -1,5 +1,5 @@
 //! How a stopped instance is put away: its own memory is asked a last time, it is archived, and the archive, which knows
-//! every order and every fill, is looked through.
+//! every order and every fill, is looked through for what nobody told.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tracing::debug;
 use crate::{
     facts::Owner,
     keep::Gate,
+    lives,
     mandate::{HandError, Mandate, Outcome},
     reconcile,
 };
@@ -32,8 +33,11 @@ pub(crate) async fn put_away(mandate: &Mandate, id: BotId, bot: &Bot, instance: 
     let trades = mandate.means.hummingbot.archived_trades(&archive).await?;
     match owner {
         Some(owner) => {
-            let found = reconcile::with(mandate, gate, &owner, instance, trades, "archive").await?;
-            debug!(bot.id = %id, fills = found, "the archive of bot {id} held {found} fills that were not known");
+            let orders = mandate.means.hummingbot.archived_orders(&archive).await?;
+            let sides = trades.iter().filter_map(|trade| Some((trade.order.clone()?, trade.side))).collect();
+            let steps = lives::restore(mandate, &owner, instance, &orders, &sides).await?;
+            let fills = reconcile::with(mandate, gate, &owner, instance, trades, "archive").await?;
+            debug!(bot.id = %id, fills, steps, "the archive of bot {id} held {fills} fills and {steps} steps of orders that were not known");
         }
         // A stray of a name that is long forgotten.
         None => reconcile::set_all_aside(mandate, instance, &trades, "nobody knows where it traded", "archive").await?,

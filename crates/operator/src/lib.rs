@@ -15,6 +15,7 @@ mod facts;
 mod figures;
 mod hand;
 mod keep;
+mod lives;
 mod mandate;
 mod manual;
 mod observe;

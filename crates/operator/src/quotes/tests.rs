@@ -24,7 +24,7 @@ fn quotes() -> Quotes {
 
 fn placed(order: &str, side: Side, price: &str, ms: i64) -> OrderEvent {
     let (order, price, amount) = (order.parse().unwrap(), Some(Price(d(price))), Amount(d("1")));
-    OrderEvent::OrderPlaced { order, venue: venue(), side, price, amount, at: at(ms) }
+    OrderEvent::OrderPlaced { order, venue: venue(), side, price, amount, precision: None, at: at(ms) }
 }
 
 fn cancelled(order: &str, ms: i64) -> OrderEvent {
