@@ -16,7 +16,7 @@ use events::{
     desk::{DeskEvent, Role},
     ledger::{BookKey, Fee, FeeKind, Fill, LedgerEvent, Liquidity, Precision, Side},
     manual::{HowEnded, ManualOrderEvent, RestingType},
-    market::MarketEvent,
+    market::{Depth, DepthSum, MarketEvent},
     order::OrderEvent,
 };
 use serde::{Deserialize, Serialize};
@@ -299,6 +299,39 @@ fn market_events() -> Vec<MarketEvent> {
             unknown_us: 0,
             band_us: [].into(),
             changes_left_out: None,
+            at: at(),
+        },
+        MarketEvent::DepthObserved {
+            bot: bot(),
+            venue: venue(),
+            middle: Some(Price(d("61607.995"))),
+            within: [
+                (50, Depth { bid_quote: d("184203.5"), ask_quote: d("201733.25") }),
+                (100, Depth { bid_quote: d("402110"), ask_quote: d("377001.75") }),
+            ]
+            .into(),
+            at: at(),
+        },
+        MarketEvent::DepthMinute {
+            bot: bot(),
+            venue: venue(),
+            known_us: 60_000_000,
+            own_known_us: 45_000_000,
+            within: [
+                (50, DepthSum { bid_quote_us: d("11052210000000"), ..DepthSum::default() }),
+                (
+                    100,
+                    DepthSum {
+                        bid_quote_us: d("24126600000000"),
+                        ask_quote_us: d("22620105000000"),
+                        own_bid_quote_us: d("90000000000"),
+                        own_ask_quote_us: d("45000000000"),
+                        beyond_us: 5_000_000,
+                    },
+                ),
+            ]
+            .into(),
+            changes_left_out: Some(1),
             at: at(),
         },
         MarketEvent::VolumeObserved { venue: venue(), day: at().midnight(), amount: Amount(d("18250.75")), at: at() },

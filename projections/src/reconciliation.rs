@@ -142,6 +142,8 @@ impl Projection for Reconciliations {
             Event::Market(
                 MarketEvent::QuoteObserved { .. }
                 | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::DepthObserved { .. }
+                | MarketEvent::DepthMinute { .. }
                 | MarketEvent::VolumeObserved { .. },
             )
             | Event::Client(_)

@@ -243,6 +243,7 @@ impl Hand {
                 unless_passing(told)?;
             }
             Ended::Looked(looks) => {
+                self.sights.books(&looks.books);
                 let recorded = self.seen.record(&self.mandate, looks).await;
                 unless_passing(recorded)?;
             }
