@@ -204,6 +204,11 @@ pub enum BotEvent {
     BotSilent { last_seen: Time, at: Time },
     /// Its stopped instance was put away, and everything in that archive was looked through.
     BotArchived { instance: String, at: Time },
+    /// An instance that carries its name came to light beside the one that it runs as: a call to deploy that landed after it
+    /// was given up. It is to be stopped and put away; what it traded is the bot's.
+    BotStrayFound { instance: String, at: Time },
+    /// That instance stopped, its orders cancelled.
+    BotStrayStopped { instance: String, at: Time },
     /// From `since` on its fills may not have reached us at once.
     BotGapOpened { since: Time, reason: String, at: Time },
     /// Everything between `since` and `until` was asked for again; `fills` of it were new.
@@ -237,6 +242,8 @@ impl BotEvent {
             | Self::BotConfigNotApplied { at, .. }
             | Self::BotDeployStarted { at, .. }
             | Self::BotArchived { at, .. }
+            | Self::BotStrayFound { at, .. }
+            | Self::BotStrayStopped { at, .. }
             | Self::BotGapOpened { at, .. }
             | Self::BotGapHealed { at, .. }
             | Self::BotLimitNeared { at, .. }

@@ -175,12 +175,12 @@ words!(ClientEvent in Client: ClientOnboarded, AccountOpened, ClientRenamed, Rep
     DataKeyDestructionRequested, DataKeyDestroyed);
 words!(BotEvent in Bot: BotCreated, BotConfigChanged, BotDeployRequested, BotDeployed, BotDeployFailed, BotStopRequested,
     BotStopped, BotStopFailed, BotStateReported, BotSeenAlive, BotSilent, BotConfigApplied, BotConfigNotApplied,
-    BotDeployStarted, BotArchived, BotGapOpened, BotGapHealed, BotLimitNeared, BotLimitBroken, BotLogged, BotFiguresReported);
+    BotDeployStarted, BotArchived, BotStrayFound, BotStrayStopped, BotGapOpened, BotGapHealed, BotLimitNeared, BotLimitBroken, BotLogged, BotFiguresReported);
 words!(CredentialEvent in Credential: CredentialStored, CredentialRotated, CredentialVerified, CredentialActive,
     CredentialFailing, CredentialRevokeRequested, CredentialRevoked, CredentialOpened, CredentialRefused);
 words!(LedgerEvent in Ledger: FillRecorded, FillCorrected, FillVoided, FillDisputed, OpeningPosition, FundingPaid,
     TransferRecorded, FeeRateSupplied);
-words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute, VolumeObserved);
+words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute, DepthObserved, DepthMinute, VolumeObserved);
 words!(OrderEvent in Order: OrderPlaced, OrderCancelled, OrderFilled, OrderRejected, OrderExpired);
 words!(ManualOrderEvent in Manual: ManualOrderRequested, ManualOrderStarted, ManualOrderSubmitted, ManualOrderRefused,
     ManualOrderUnknown, ManualCancelRequested, ManualCancelDone, ManualCancelFailed, ManualFillsMissing,

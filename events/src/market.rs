@@ -49,6 +49,34 @@ pub enum MarketEvent {
         /// Begin of the minute.
         at: Time,
     },
+    /// What stood in the order book of a bot's venue, everybody's orders, recorded when it moved into another band: a side came
+    /// or went, or the depth of a side within 50, 100 or 200 bps of the middle passed a step of 1, 2, 5, 10, 20, 50 and so on of
+    /// the quote asset.
+    DepthObserved {
+        bot: BotId,
+        venue: Venue,
+        /// Between best bid and best ask, what distances are counted from; absent: a side was empty.
+        middle: Option<Price>,
+        /// Within each step of the grid, in bps of the middle; absent: the book was not seen so far out.
+        within: BTreeMap<u32, Depth>,
+        at: Time,
+    },
+    /// What stood in the order book of a bot's venue over one minute, by exact time, and what of it was the bot's own.
+    DepthMinute {
+        bot: BotId,
+        venue: Venue,
+        /// How long the book was known, in microseconds.
+        known_us: u64,
+        /// How long the bot's own orders were known beside it, in microseconds.
+        own_known_us: u64,
+        /// Within each step of the grid, in bps of the middle; absent: the book was never seen so far out.
+        within: BTreeMap<u32, DepthSum>,
+        /// How many changes of band in this minute no `DepthObserved` tells of; absent: none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        changes_left_out: Option<u64>,
+        /// Begin of the minute.
+        at: Time,
+    },
     /// Everybody's trading on a venue since the day began, by its candles: what a bot's own share is a share of. A later
     /// one of the same day stands in the place of the earlier.
     VolumeObserved {
@@ -62,6 +90,36 @@ pub enum MarketEvent {
     },
 }
 
+/// What is bid and offered up to some distance of the middle: sums of price x amount, in the quote asset.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Depth {
+    pub bid_quote: Decimal,
+    pub ask_quote: Decimal,
+}
+
+/// The same over a stretch of time: integrals, in the quote asset x microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DepthSum {
+    pub bid_quote_us: Decimal,
+    pub ask_quote_us: Decimal,
+    /// Of the bot's own orders, as far as nothing of them was executed; absent: zero.
+    #[serde(default, skip_serializing_if = "Decimal::is_zero")]
+    pub own_bid_quote_us: Decimal,
+    #[serde(default, skip_serializing_if = "Decimal::is_zero")]
+    pub own_ask_quote_us: Decimal,
+    /// How much of the time that the book was known it was not seen so far out, in microseconds; it is in no sum of the whole
+    /// book. Absent: none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub beyond_us: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_none(us: &u64) -> bool {
+    *us == 0
+}
+
 impl MarketEvent {
     /// When it was seen.
     pub fn at(&self) -> Time {
@@ -69,6 +127,8 @@ impl MarketEvent {
             Self::MarkObserved { at, .. }
             | Self::QuoteObserved { at, .. }
             | Self::QuoteMinute { at, .. }
+            | Self::DepthObserved { at, .. }
+            | Self::DepthMinute { at, .. }
             | Self::VolumeObserved { at, .. } => *at,
         }
     }

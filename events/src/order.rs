@@ -2,14 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, OrderId, Price, Time, bot::Venue, ledger::Side};
+use crate::{
+    Amount, OrderId, Price, Time,
+    bot::Venue,
+    ledger::{Precision, Side},
+};
 
 /// Facts of aggregate `orders`, keyed by the bot that placed them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum OrderEvent {
-    /// The exchange took the order. A market order has no price.
-    OrderPlaced { order: OrderId, venue: Venue, side: Side, price: Option<Price>, amount: Amount, at: Time },
+    /// The exchange took the order. A market order has no price, nor has one whose price was cut to nothing.
+    OrderPlaced {
+        order: OrderId,
+        venue: Venue,
+        side: Side,
+        price: Option<Price>,
+        amount: Amount,
+        /// How exactly price and amount are known; absent: to their last digit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        precision: Option<Precision>,
+        at: Time,
+    },
     /// It is gone from the book; what was filled before stays filled.
     OrderCancelled { order: OrderId, venue: Venue, at: Time },
     /// The whole amount was executed.

@@ -16,7 +16,7 @@ use events::{
     desk::{DeskEvent, Role},
     ledger::{BookKey, Fee, FeeKind, Fill, LedgerEvent, Liquidity, Precision, Side},
     manual::{HowEnded, ManualOrderEvent, RestingType},
-    market::MarketEvent,
+    market::{Depth, DepthSum, MarketEvent},
     order::OrderEvent,
 };
 use serde::{Deserialize, Serialize};
@@ -137,6 +137,8 @@ fn bot_events() -> Vec<BotEvent> {
         BotEvent::BotConfigNotApplied { config: 7, reason: reason(), at: at() },
         BotEvent::BotDeployStarted { name: "b0190-1".into(), at: at() },
         BotEvent::BotArchived { instance: "b0190-1-20240808-235959".into(), at: at() },
+        BotEvent::BotStrayFound { instance: "b0190-1-20240809-000131".into(), at: at() },
+        BotEvent::BotStrayStopped { instance: "b0190-1-20240809-000131".into(), at: at() },
         BotEvent::BotGapOpened { since: Time::EPOCH, reason: "the broker was away".into(), at: at() },
         BotEvent::BotGapHealed { since: Time::EPOCH, until: at(), fills: 3, at: at() },
         BotEvent::BotLimitNeared { limit: Limit::SideImbalanceMax, measured: d("0.65"), allowed: d("0.8"), at: at() },
@@ -234,6 +236,7 @@ fn order_events() -> Vec<OrderEvent> {
             side: Side::Sell,
             price: Some(Price(d("61607.99"))),
             amount: Amount(d("0.02")),
+            precision: None,
             at: at(),
         },
         OrderEvent::OrderCancelled { order: order(), venue: venue(), at: at() },
@@ -298,6 +301,39 @@ fn market_events() -> Vec<MarketEvent> {
             changes_left_out: None,
             at: at(),
         },
+        MarketEvent::DepthObserved {
+            bot: bot(),
+            venue: venue(),
+            middle: Some(Price(d("61607.995"))),
+            within: [
+                (50, Depth { bid_quote: d("184203.5"), ask_quote: d("201733.25") }),
+                (100, Depth { bid_quote: d("402110"), ask_quote: d("377001.75") }),
+            ]
+            .into(),
+            at: at(),
+        },
+        MarketEvent::DepthMinute {
+            bot: bot(),
+            venue: venue(),
+            known_us: 60_000_000,
+            own_known_us: 45_000_000,
+            within: [
+                (50, DepthSum { bid_quote_us: d("11052210000000"), ..DepthSum::default() }),
+                (
+                    100,
+                    DepthSum {
+                        bid_quote_us: d("24126600000000"),
+                        ask_quote_us: d("22620105000000"),
+                        own_bid_quote_us: d("90000000000"),
+                        own_ask_quote_us: d("45000000000"),
+                        beyond_us: 5_000_000,
+                    },
+                ),
+            ]
+            .into(),
+            changes_left_out: Some(1),
+            at: at(),
+        },
         MarketEvent::VolumeObserved { venue: venue(), day: at().midnight(), amount: Amount(d("18250.75")), at: at() },
     ]
 }
@@ -340,7 +376,17 @@ fn with_more() -> Vec<(&'static str, Event)> {
         changes_left_out: Some(3),
         at: at(),
     };
+    let restored = OrderEvent::OrderPlaced {
+        order: "6690f2a1".parse().unwrap(),
+        venue: Venue { pair: "PEPE-USDT".parse().unwrap(), ..venue() },
+        side: Side::Buy,
+        price: Some(Price(d("0.000007"))),
+        amount: Amount(d("1000000")),
+        precision: Some(Precision::SixPlaces),
+        at: at(),
+    };
     vec![
+        ("restored", restored.into()),
         ("measured", measured.into()),
         ("provisional", LedgerEvent::FillRecorded(fill).into()),
         ("volume", BotEvent::BotConfigChanged { config, at: at() }.into()),

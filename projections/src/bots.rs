@@ -239,6 +239,8 @@ impl Bot {
             BotEvent::BotLimitBroken { limit, .. } => self.broken_limit = Some(*limit),
             BotEvent::BotLimitNeared { .. }
             | BotEvent::BotArchived { .. }
+            | BotEvent::BotStrayFound { .. }
+            | BotEvent::BotStrayStopped { .. }
             | BotEvent::BotLogged { .. }
             | BotEvent::BotFiguresReported { .. } => {}
         }
@@ -274,6 +276,8 @@ impl Bot {
             | BotEvent::BotLimitBroken { .. }
             | BotEvent::BotLimitNeared { .. }
             | BotEvent::BotArchived { .. }
+            | BotEvent::BotStrayFound { .. }
+            | BotEvent::BotStrayStopped { .. }
             | BotEvent::BotLogged { .. }
             | BotEvent::BotFiguresReported { .. } => {}
         }

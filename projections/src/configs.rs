@@ -258,6 +258,8 @@ impl Configs {
             | BotEvent::BotSeenAlive { .. }
             | BotEvent::BotSilent { .. }
             | BotEvent::BotArchived { .. }
+            | BotEvent::BotStrayFound { .. }
+            | BotEvent::BotStrayStopped { .. }
             | BotEvent::BotGapOpened { .. }
             | BotEvent::BotGapHealed { .. }
             | BotEvent::BotLimitNeared { .. }

@@ -71,6 +71,13 @@ pub enum What {
     Archived {
         instance: String,
     },
+    /// An instance that landed late, beside the one that it runs as; it is to be stopped and put away.
+    StrayFound {
+        instance: String,
+    },
+    StrayStopped {
+        instance: String,
+    },
     /// Hummingbot says this of it.
     Reported {
         state: ReportedState,
@@ -117,6 +124,8 @@ impl What {
             BotEvent::BotStopped { .. } => Self::Stopped,
             BotEvent::BotStopFailed { reason, .. } => Self::StopFailed { reason },
             BotEvent::BotArchived { instance, .. } => Self::Archived { instance },
+            BotEvent::BotStrayFound { instance, .. } => Self::StrayFound { instance },
+            BotEvent::BotStrayStopped { instance, .. } => Self::StrayStopped { instance },
             BotEvent::BotStateReported { state, .. } => Self::Reported { state },
             BotEvent::BotSeenAlive { .. } => Self::Alive,
             BotEvent::BotSilent { last_seen, .. } => Self::Silent { last_seen },

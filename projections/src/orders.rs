@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use events::{
     Asset, BotId, ClientId, Decimal, Event, Exchange, Market, OrderId, Pair, Recorded, Time,
     bot::Venue,
-    ledger::{Fill, LedgerEvent, Side},
+    ledger::{Fill, LedgerEvent, Precision, Side},
     order::OrderEvent,
 };
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,8 @@ pub struct Order {
     pub price: Option<Decimal>,
     /// How much of the base asset; null: known from its fills alone.
     pub amount: Option<Decimal>,
+    /// How exactly price and amount are known; null: to their last digit.
+    pub precision: Option<Precision>,
     /// Null: known from its fills alone.
     pub placed_at: Option<Time>,
     /// How it ended; null: it has not, as far as we know.
@@ -84,6 +86,7 @@ struct Told {
     side: Option<String>,
     price: Option<String>,
     amount: Option<String>,
+    precision: Option<Precision>,
     placed_at: Option<Time>,
     ended: Option<(&'static str, Time)>,
     reason: Option<String>,
@@ -94,7 +97,7 @@ struct Told {
 
 impl Projection for Orders {
     const NAME: &'static str = "orders";
-    const FOLD: u32 = 2;
+    const FOLD: u32 = 3;
     const TABLES: &'static str = r#"
         create table orders (
           client_id    uuid    not null,
@@ -107,6 +110,7 @@ impl Projection for Orders {
           side         text,
           price        numeric,                           -- null: a market order, or known from its fills alone
           amount       numeric,                           -- null: known from its fills alone
+          precision    text,                              -- 6dp: price and amount were cut; null: exact
           placed_at    timestamptz,                       -- null: known from its fills alone
           ended_as     text,                              -- cancelled, filled, rejected, expired; null: not ended
           ended_at     timestamptz,
@@ -164,20 +168,21 @@ impl Projection for Orders {
         let fills: Vec<i64> = told.values().map(|told| told.fills).collect();
         sqlx::query!(
             r#"
-            insert into orders as o (client_id, exchange, market, pair, order_id, seq, bot_id, side, price, amount, placed_at,
-                                     ended_as, ended_at, reason, fills, filled, filled_quote)
-            select $1, exchange, market, pair, order_id, seq, bot, side, price::numeric, amount::numeric, placed_at,
-                   ended_as, ended_at, reason, fills, filled::numeric, filled_quote::numeric
+            insert into orders as o (client_id, exchange, market, pair, order_id, seq, bot_id, side, price, amount, precision,
+                                     placed_at, ended_as, ended_at, reason, fills, filled, filled_quote)
+            select $1, exchange, market, pair, order_id, seq, bot, side, price::numeric, amount::numeric, precision,
+                   placed_at, ended_as, ended_at, reason, fills, filled::numeric, filled_quote::numeric
               from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[], $9::text[],
                           $10::timestamptz[], $11::text[], $12::timestamptz[], $13::text[], $14::bigint[], $15::text[],
-                          $16::text[], $17::bigint[])
+                          $16::text[], $17::bigint[], $18::text[])
                    n(exchange, market, pair, order_id, bot, side, price, amount, placed_at, ended_as, ended_at, reason,
-                     fills, filled, filled_quote, seq)
+                     fills, filled, filled_quote, seq, precision)
             on conflict (client_id, exchange, market, pair, order_id) do update
                set bot_id       = excluded.bot_id,
                    side         = coalesce(excluded.side, o.side),
                    price        = coalesce(excluded.price, o.price),
                    amount       = coalesce(excluded.amount, o.amount),
+                   precision    = coalesce(excluded.precision, o.precision),
                    placed_at    = coalesce(excluded.placed_at, o.placed_at),
                    ended_as     = coalesce(excluded.ended_as, o.ended_as),
                    ended_at     = coalesce(excluded.ended_at, o.ended_at),
@@ -203,10 +208,17 @@ impl Projection for Orders {
             &maybe(|told| Some(told.filled.to_string())) as &[Option<String>],
             &maybe(|told| Some(told.filled_quote.to_string())) as &[Option<String>],
             &told.values().map(|told| told.seq as i64).collect::<Vec<i64>>(),
+            &maybe(|told| told.precision.map(written)) as &[Option<String>],
         )
         .execute(db)
         .await?;
         Ok(())
+    }
+}
+
+fn written(precision: Precision) -> String {
+    match precision {
+        Precision::SixPlaces => "6dp".to_owned(),
     }
 }
 
@@ -220,10 +232,11 @@ impl Orders {
         let told = self.told(seq, event.venue().clone(), event.order().clone());
         told.bot = Some(bot);
         match event {
-            OrderEvent::OrderPlaced { side, price, amount, at, .. } => {
+            OrderEvent::OrderPlaced { side, price, amount, precision, at, .. } => {
                 told.side = Some(side.to_string());
                 told.price = price.map(|price| price.to_string());
                 told.amount = Some(amount.to_string());
+                told.precision = *precision;
                 told.placed_at = Some(*at);
             }
             OrderEvent::OrderCancelled { at, .. } => told.ended = Some(("cancelled", *at)),

@@ -156,6 +156,8 @@ impl Line {
             | BotEvent::BotConfigNotApplied { .. }
             | BotEvent::BotDeployStarted { .. }
             | BotEvent::BotArchived { .. }
+            | BotEvent::BotStrayFound { .. }
+            | BotEvent::BotStrayStopped { .. }
             | BotEvent::BotLimitNeared { .. }
             | BotEvent::BotLogged { .. }
             | BotEvent::BotFiguresReported { .. } => {}

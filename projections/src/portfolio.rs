@@ -92,6 +92,8 @@ impl Projection for Portfolio {
             Event::Market(
                 MarketEvent::QuoteObserved { .. }
                 | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::DepthObserved { .. }
+                | MarketEvent::DepthMinute { .. }
                 | MarketEvent::VolumeObserved { .. },
             )
             | Event::Client(_)

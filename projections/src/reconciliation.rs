@@ -71,6 +71,8 @@ pub struct Reconciled {
     pub has_unexplained: bool,
     /// Whether the bot's fills may be missing.
     pub gap_open: bool,
+    /// How many instances were found to trade beside it: their fills are in our sums and not in Hummingbot's figures.
+    pub strays: i64,
 }
 
 /// A bot's deployments, newest first.
@@ -84,7 +86,7 @@ pub struct OfBot {
 
 impl Projection for Reconciliations {
     const NAME: &'static str = "reconciliation";
-    const FOLD: u32 = 1;
+    const FOLD: u32 = 2;
     const TABLES: &'static str = r#"
         create table reconciliations (
           client_id  uuid        not null,
@@ -94,6 +96,7 @@ impl Projection for Reconciliations {
           instance   text,
           ended_at   timestamptz,
           gap_open   boolean     not null,
+          strays     bigint      not null,                -- instances that traded beside it
           ours       jsonb       not null,
           near       jsonb       not null,
           uncounted  jsonb       not null,
@@ -139,6 +142,8 @@ impl Projection for Reconciliations {
             Event::Market(
                 MarketEvent::QuoteObserved { .. }
                 | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::DepthObserved { .. }
+                | MarketEvent::DepthMinute { .. }
                 | MarketEvent::VolumeObserved { .. },
             )
             | Event::Client(_)

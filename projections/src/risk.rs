@@ -325,7 +325,10 @@ fn speaks_of(fact: &MarketEvent, book: &BookKey) -> bool {
     match fact {
         MarketEvent::MarkObserved { pair, .. } => book.pair == *pair,
         MarketEvent::VolumeObserved { venue, .. } => is_at(book, venue),
-        MarketEvent::QuoteObserved { .. } | MarketEvent::QuoteMinute { .. } => false,
+        MarketEvent::QuoteObserved { .. }
+        | MarketEvent::QuoteMinute { .. }
+        | MarketEvent::DepthObserved { .. }
+        | MarketEvent::DepthMinute { .. } => false,
     }
 }
 

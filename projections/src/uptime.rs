@@ -1,6 +1,9 @@
-//! How long and how tightly each bot quoted: exact time integrals by the minute, and shares of any window of whole minutes.
+//! How long and how tightly each bot quoted, and how deep the book was that it quoted in: exact time integrals by the minute,
+//! and shares of any window of whole minutes.
 //!
 //! What nobody could tell is left out of every share and shown beside them.
+
+mod depth;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +17,8 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub use self::depth::{Deep, Mean};
+use self::depth::Depths;
 use crate::{
     projection::{ProjectError, Projection},
     rows,
@@ -26,12 +31,15 @@ const DAY_US: i64 = 86_400_000_000;
 const SHARE_PLACES: u32 = 12;
 /// How each figure is made, in words.
 const METHOD: &str = "exact time by the bot's own orders: a side is up while it has an order in the book; shares are of the \
-                      known time of the window; the spread is (ask - bid) / middle, weighted by two-sided time";
+                      known time of the window; the spread is (ask - bid) / middle, weighted by two-sided time; depth is the sum \
+                      of price x amount up to a distance from the middle, a mean over the time that the book was known so far \
+                      out, looked at every few seconds, and of the bot's own orders over the time that they were known beside it";
 
 /// Minutes that a batch brought.
 #[derive(Debug, Default)]
 pub struct Uptime {
     minutes: BTreeMap<(BotId, Venue, Time), Sums>,
+    depths: Depths,
 }
 
 /// Times in microseconds, over a minute or many. The spread's is in bps x microseconds.
@@ -89,6 +97,9 @@ pub struct Quoting {
     pub within: Vec<Within>,
     /// The spread in bps, weighted by two-sided time.
     pub spread_bps: Spread,
+    /// How much stood in the book, and how much of it was the bot's, within each step of the grid that the book was seen out
+    /// to.
+    pub depth: Vec<Deep>,
     /// Changes of band or sides that no event tells of, because there were too many.
     pub changes_left_out: i64,
 }
@@ -123,7 +134,7 @@ pub struct Spread {
 
 impl Projection for Uptime {
     const NAME: &'static str = "uptime";
-    const FOLD: u32 = 1;
+    const FOLD: u32 = 2;
     const TABLES: &'static str = r#"
         create table quote_minutes (
           client_id     uuid        not null,
@@ -142,6 +153,18 @@ impl Projection for Uptime {
           left_out      bigint      not null,
           primary key (client_id, bot_id, at, exchange, market, pair)
         );
+        create table depth_minutes (
+          client_id    uuid        not null,
+          bot_id       uuid        not null,
+          exchange     text        not null,
+          market       text        not null,
+          pair         text        not null,
+          at           timestamptz not null,              -- begin of the minute
+          known_us     bigint      not null,
+          own_known_us bigint      not null,
+          within       jsonb       not null,              -- by step of the grid
+          primary key (client_id, bot_id, at, exchange, market, pair)
+        );
     "#;
 
     async fn open(_: &mut PgConnection, _: ClientId, _: u64) -> Result<Self, ProjectError> {
@@ -149,14 +172,18 @@ impl Projection for Uptime {
     }
 
     fn fold(&mut self, event: &Recorded) -> Result<(), ProjectError> {
-        let Event::Market(MarketEvent::QuoteMinute { bot, venue, at, .. }) = &event.event else { return Ok(()) };
         let unfoldable = |reason: String| ProjectError::Unfoldable { seq: event.seq, reason };
+        if let Event::Market(told) = &event.event {
+            self.depths.hear(told).map_err(unfoldable)?;
+        }
+        let Event::Market(MarketEvent::QuoteMinute { bot, venue, at, .. }) = &event.event else { return Ok(()) };
         let sums = Sums::of(&event.event).ok_or_else(|| unfoldable("a minute is longer than a minute".to_owned()))?;
         let minute = self.minutes.entry((*bot, venue.clone(), *at)).or_default();
         minute.add(&sums).map_err(|cause| unfoldable(cause.to_string()))
     }
 
     async fn save(&mut self, db: &mut PgConnection, client: ClientId, _: u64) -> Result<(), ProjectError> {
+        self.depths.save(db, client).await?;
         let mut minutes = std::mem::take(&mut self.minutes);
         if minutes.is_empty() {
             return Ok(());
@@ -282,7 +309,12 @@ impl Sums {
         Ok(())
     }
 
-    fn quoting(&self, bot_id: BotId, window: Option<(Time, Time)>) -> Result<Quoting, ArithmeticError> {
+    fn quoting(
+        &self,
+        bot_id: BotId,
+        window: Option<(Time, Time)>,
+        depth: Vec<Deep>,
+    ) -> Result<Quoting, ArithmeticError> {
         let window_us = window.map_or(0, |(from, to)| to.micros() - from.micros());
         let denominator = Decimal::from_int(self.two_sided_us);
         let spread = match self.two_sided_us {
@@ -307,6 +339,7 @@ impl Sums {
                 numerator_bps_us: self.spread_bps_us,
                 denominator_us: self.two_sided_us,
             },
+            depth,
             changes_left_out: self.left_out,
         })
     }
@@ -352,7 +385,7 @@ pub async fn of_bot(
         Some(to) => Some(minute(to)),
         None => last_known(db, client, bot).await?,
     };
-    let Some(end) = end else { return Sums::default().quoting(bot, None).map_err(unkept) };
+    let Some(end) = end else { return Sums::default().quoting(bot, None, Vec::new()).map_err(unkept) };
     let begin = from.map_or(end.plus_micros(-DAY_US), minute).min(end);
     let row = sqlx::query_scalar!(
         r#"
@@ -373,9 +406,10 @@ pub async fn of_bot(
         DateTime::<Utc>::from(begin),
         DateTime::<Utc>::from(end)
     )
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
-    rows::read::<Sums>(&row).quoting(bot, Some((begin, end))).map_err(unkept)
+    let deep = depth::within(db, client, bot, begin, end).await?;
+    rows::read::<Sums>(&row).quoting(bot, Some((begin, end)), deep).map_err(unkept)
 }
 
 /// The end of the last minute that is known of a bot.

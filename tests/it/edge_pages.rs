@@ -143,6 +143,7 @@ async fn order_open(edge: &Edge) -> u64 {
         side: events::ledger::Side::Buy,
         price: Some(events::Price(crate::facts::d("170"))),
         amount: events::Amount(crate::facts::d("1")),
+        precision: None,
         at: at(1),
     };
     let of = AggregateRef::new("orders", edge.acme.bot);

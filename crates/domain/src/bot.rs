@@ -54,6 +54,9 @@ pub enum Deed {
     Archived {
         instance: String,
     },
+    StrayStopped {
+        instance: String,
+    },
 }
 
 /// What the operator saw of a bot.
@@ -82,6 +85,11 @@ pub enum Sight {
         level: LogLevel,
         message: String,
     },
+    /// An instance is there whose name begins with `name`, which is one of the bot's.
+    Instance {
+        name: String,
+        instance: String,
+    },
     /// What an instance says of its own success; whoever listens to it has judged that it is worth keeping.
     Figures {
         instance: String,
@@ -99,6 +107,8 @@ pub enum Task {
     ApplyConfig { instance: String, config: u64 },
     /// Stop the instance and cancel its orders; without one there is nothing to stop but what may have been asked for.
     Stop { instance: Option<String>, started: Option<Started> },
+    /// Stop an instance that landed late, beside whatever the bot runs as.
+    StopStray { instance: String },
     /// Put the stopped instance away and look through what is in its archive.
     Archive { instance: String },
 }
@@ -172,8 +182,10 @@ struct Placed {
     venue: Venue,
 }
 
-/// Instances of one bot that are remembered: what comes in of older ones is kept aside.
+/// Names of one bot that are remembered: what comes in of older ones is kept aside.
 const PLACED_MAX: usize = 8;
+/// Instances of one bot that are remembered: an older one that still is there would be taken for a stray, and put away.
+const KNOWN_MAX: usize = 64;
 
 /// What a decision about a bot must know.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,6 +203,10 @@ pub struct Bot {
     placed: Vec<Placed>,
     /// Stopped instances that were not put away yet.
     to_archive: Vec<String>,
+    /// Instances that landed late and were not stopped yet.
+    strays: Vec<String>,
+    /// Its last instances, whatever became of them.
+    known: Vec<String>,
     gap_since: Option<Time>,
     silent: bool,
     neared: BTreeSet<Limit>,
@@ -228,7 +244,10 @@ impl Bot {
             Deed::Deployed { .. } if self.phase == Phase::Stopping && self.instance.is_none() => {}
             Deed::Deployed { .. } => self.is(Phase::Deploying, BotRefusal::NotAskedToDeploy)?,
             Deed::Stopped | Deed::StopFailed { .. } => self.is(Phase::Stopping, BotRefusal::NotAskedToStop)?,
-            Deed::ConfigApplied { .. } | Deed::ConfigNotApplied { .. } | Deed::Archived { .. } => {}
+            Deed::ConfigApplied { .. }
+            | Deed::ConfigNotApplied { .. }
+            | Deed::Archived { .. }
+            | Deed::StrayStopped { .. } => {}
         }
         Ok(match deed {
             Deed::StartDeploying { name } => Some(BotEvent::BotDeployStarted { name, at }),
@@ -244,6 +263,9 @@ impl Bot {
             }
             Deed::Archived { instance } => {
                 self.to_archive.contains(&instance).then_some(BotEvent::BotArchived { instance, at })
+            }
+            Deed::StrayStopped { instance } => {
+                self.strays.contains(&instance).then_some(BotEvent::BotStrayStopped { instance, at })
             }
         })
     }
@@ -268,6 +290,9 @@ impl Bot {
             Sight::Limit { limit, measured, allowed } => {
                 (!self.neared.contains(&limit)).then_some(BotEvent::BotLimitNeared { limit, measured, allowed, at })
             }
+            Sight::Instance { name, instance } => {
+                self.is_stray(&name, &instance).then_some(BotEvent::BotStrayFound { instance, at })
+            }
             Sight::Logged { level, message } => Some(BotEvent::BotLogged { level, message, at }),
             Sight::Figures { instance, figures, source } => {
                 Some(BotEvent::BotFiguresReported { instance, figures, source, at })
@@ -291,9 +316,15 @@ impl Bot {
 
     /// What is to be done next for the bot to be as it is wanted.
     pub fn task(&self) -> Option<Task> {
+        let stray = self.strays.first().cloned().map(|instance| Task::StopStray { instance });
         match self.phase {
-            Phase::Deploying => Some(Task::Deploy { started: self.started.clone() }),
+            // What was asked for before comes to light first: until then it is nobody's.
+            Phase::Deploying if self.started.is_some() || stray.is_none() => {
+                Some(Task::Deploy { started: self.started.clone() })
+            }
+            Phase::Deploying => stray,
             Phase::Stopping => Some(Task::Stop { instance: self.instance.clone(), started: self.started.clone() }),
+            Phase::Running | Phase::Idle if stray.is_some() => stray,
             Phase::Running if self.configs > self.answered_config => {
                 self.instance.clone().map(|instance| Task::ApplyConfig { instance, config: self.configs })
             }
@@ -316,9 +347,17 @@ impl Bot {
         self.placed.iter().find(|placed| placed.name == name).map(|placed| &placed.venue)
     }
 
-    /// What the names begin with of the instances that may still tell something of it.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.placed.iter().map(|placed| placed.name.as_str())
+    /// Whether the bot runs as this instance; while none is known yet, it may be any.
+    pub fn runs_as(&self, instance: &str) -> bool {
+        self.instance.as_ref().map_or(self.is_wanted(), |own| own == instance)
+    }
+
+    /// Whether an instance that is there, whose name begins with `name`, is one that nobody counts on.
+    pub fn is_stray(&self, name: &str, instance: &str) -> bool {
+        let is_awaited = matches!(self.phase, Phase::Deploying | Phase::Stopping)
+            && self.instance.is_none()
+            && self.started.as_ref().is_some_and(|started| started.name == name);
+        !is_awaited && !self.known.iter().any(|known| known == instance)
     }
 
     /// The instance that trades for it now.
@@ -383,7 +422,16 @@ impl Bot {
                 if self.phase == Phase::Deploying {
                     self.phase = Phase::Running;
                 }
+                self.know(&instance);
                 self.instance = Some(instance);
+            }
+            BotEvent::BotStrayFound { instance, .. } => {
+                self.know(&instance);
+                self.strays.push(instance);
+            }
+            BotEvent::BotStrayStopped { instance, .. } => {
+                self.strays.retain(|stray| *stray != instance);
+                self.to_archive.push(instance);
             }
             BotEvent::BotStopFailed { .. } => self.phase = Phase::Running,
             BotEvent::BotDeployFailed { .. } => self.phase = Phase::Idle,
@@ -401,6 +449,13 @@ impl Bot {
             BotEvent::BotLimitNeared { limit, .. } => drop(self.neared.insert(limit)),
             BotEvent::BotLimitBroken { limit, .. } => drop(self.broken.insert(limit)),
             BotEvent::BotLogged { .. } | BotEvent::BotFiguresReported { .. } => {}
+        }
+    }
+
+    fn know(&mut self, instance: &str) {
+        self.known.push(instance.to_owned());
+        if self.known.len() > KNOWN_MAX {
+            self.known.remove(0);
         }
     }
 

@@ -6,8 +6,8 @@ use events::{Amount, Asset, Decimal, OrderId, Pair, Price, Time, TradeId, ledger
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    BotName, ConnectorName, Fault, FeePaid, Hummingbot, OrderType, PAGE_MAX, RoundedFees, RoundedTrade, Why, numbers,
-    times, trading,
+    BotName, ConnectorName, Fault, FeePaid, Hummingbot, OrderType, PAGE_MAX, RoundedFees, RoundedTrade, Why, as_written,
+    numbers, times, trading,
 };
 
 /// Where the server keeps a bot's database.
@@ -29,29 +29,57 @@ pub struct Summary {
 }
 
 /// An order of an archived bot.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchivedOrder {
-    #[serde(rename = "id")]
     pub order: OrderId,
-    #[serde(rename = "connector_name")]
     pub connector: ConnectorName,
-    #[serde(rename = "trading_pair")]
     pub pair: Pair,
-    #[serde(deserialize_with = "order_type")]
+    /// By its last event or by its id, which a bot makes of it; absent: neither tells.
+    pub side: Option<Side>,
     pub order_type: Option<OrderType>,
-    #[serde(deserialize_with = "amount")]
     pub amount: Amount,
-    /// At six decimals; none of a market order, of which the server says 0.
-    #[serde(deserialize_with = "price")]
+    /// At six decimals; none of a market order, of which the server says 0, as of a price below the sixth place.
     pub price: Option<Price>,
-    /// The name of the last event of the order: `BuyOrderCompleted`, `OrderCancelled`.
-    pub last_status: String,
-    #[serde(rename = "exchange_order_id", default)]
+    pub last: LastEvent,
     pub exchange_order: Option<OrderId>,
-    #[serde(rename = "creation_timestamp", deserialize_with = "times::millis")]
     pub created_at: Time,
-    #[serde(rename = "last_update_timestamp", deserialize_with = "times::millis")]
     pub updated_at: Time,
+    /// The row as the server wrote it.
+    pub raw: Box<str>,
+}
+
+/// What an order's last event says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LastEvent {
+    Created,
+    /// Some of it was executed.
+    Filled,
+    Completed,
+    Cancelled,
+    Failed,
+    Expired,
+    /// A word that this client does not know.
+    Other(String),
+}
+
+#[derive(Deserialize)]
+struct OrderTold {
+    id: OrderId,
+    connector_name: ConnectorName,
+    trading_pair: Pair,
+    #[serde(deserialize_with = "order_type")]
+    order_type: Option<OrderType>,
+    #[serde(deserialize_with = "numbers::exact")]
+    amount: Decimal,
+    #[serde(deserialize_with = "price")]
+    price: Option<Price>,
+    last_status: String,
+    #[serde(default)]
+    exchange_order_id: Option<OrderId>,
+    #[serde(deserialize_with = "times::millis")]
+    creation_timestamp: Time,
+    #[serde(deserialize_with = "times::millis")]
+    last_update_timestamp: Time,
 }
 
 #[derive(Deserialize)]
@@ -153,6 +181,60 @@ impl fmt::Display for ArchivePath {
     }
 }
 
+impl<'de> Deserialize<'de> for ArchivedOrder {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (told, raw): (OrderTold, _) = as_written::read(deserializer)?;
+        let (last, side) = last_event(told.last_status);
+        Ok(Self {
+            side: side.or_else(|| side_in(&told.id, &told.trading_pair)),
+            order: told.id,
+            connector: told.connector_name,
+            pair: told.trading_pair,
+            order_type: told.order_type,
+            amount: Amount(told.amount),
+            price: told.price,
+            last,
+            exchange_order: told.exchange_order_id,
+            created_at: told.creation_timestamp,
+            updated_at: told.last_update_timestamp,
+            raw,
+        })
+    }
+}
+
+/// What the name of an event says, and on which side the order stood if it says that, too.
+fn last_event(name: String) -> (LastEvent, Option<Side>) {
+    let (bare, side) = match (name.strip_prefix("Buy"), name.strip_prefix("Sell")) {
+        (Some(bare), _) => (bare, Some(Side::Buy)),
+        (None, Some(bare)) => (bare, Some(Side::Sell)),
+        (None, None) => (name.as_str(), None),
+    };
+    let last = match bare {
+        "OrderCreated" => LastEvent::Created,
+        "OrderFilled" => LastEvent::Filled,
+        "OrderCompleted" => LastEvent::Completed,
+        "OrderCancelled" => LastEvent::Cancelled,
+        "MarketOrderFailure" | "OrderFailure" => LastEvent::Failed,
+        "OrderExpired" => LastEvent::Expired,
+        _ => return (LastEvent::Other(name), None),
+    };
+    (last, side)
+}
+
+/// The side by a bot's own order id: the exchange's prefix, `B` or `S`, the first and last letters of base and quote, and
+/// hexadecimal digits to the end. An id of another form says nothing.
+fn side_in(order: &OrderId, pair: &Pair) -> Option<Side> {
+    let ends = |asset: &str| asset.chars().take(1).chain(asset.chars().last()).collect::<String>();
+    let letters = format!("{}{}", ends(pair.base()), ends(pair.quote()));
+    let (before, after) = order.as_str().rsplit_once(&letters)?;
+    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    match before.chars().last() {
+        Some('B') if after.chars().all(hex) => Some(Side::Buy),
+        Some('S') if after.chars().all(hex) => Some(Side::Sell),
+        Some(_) | None => None,
+    }
+}
+
 impl From<TradeTold> for RoundedTrade {
     fn from(told: TradeTold) -> Self {
         let in_quote = |amount| RoundedFees::InQuote(FeePaid { asset: told.quote_asset, amount });
@@ -174,10 +256,31 @@ fn order_type<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Optio
     Ok(OrderType::named(&std::borrow::Cow::<str>::deserialize(deserializer)?))
 }
 
-fn amount<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
-    numbers::exact(deserializer).map(Amount)
-}
-
 fn price<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Price>, D::Error> {
     Ok(numbers::maybe(deserializer)?.filter(|price| !price.is_zero()).map(Price))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_id_of_a_bot_tells_its_side_and_any_other_does_not() {
+        let side = |id: &str, pair: &str| side_in(&id.parse().unwrap(), &pair.parse().unwrap());
+        assert_eq!(side("x-MG43PCSNBEHUT660f22a5301f9cf81", "ETH-USDT"), Some(Side::Buy));
+        assert_eq!(side("HBOTSBCUT660f22a5301f9cf81", "BTC-USDT"), Some(Side::Sell));
+        assert_eq!(side("HBOTSBCUT660f22a5301f9cf81", "ETH-USDT"), None);
+        assert_eq!(side("HBOTSBCUT660f-22", "BTC-USDT"), None);
+        assert_eq!(side("BCUT660f", "BTC-USDT"), None);
+        assert_eq!(side("771203", "BTC-USDT"), None);
+    }
+
+    #[test]
+    fn the_name_of_an_event_says_how_far_its_order_came() {
+        let of = |name: &str| last_event(name.to_owned());
+        assert_eq!(of("SellOrderCompleted"), (LastEvent::Completed, Some(Side::Sell)));
+        assert_eq!(of("BuyOrderCreated"), (LastEvent::Created, Some(Side::Buy)));
+        assert_eq!(of("OrderCancelled"), (LastEvent::Cancelled, None));
+        assert_eq!(of("BuyTheDip"), (LastEvent::Other("BuyTheDip".into()), None));
+    }
 }

@@ -222,6 +222,18 @@ impl Hummingbot {
         Ok(told.data.into())
     }
 
+    /// The names of all bots that the server hears over MQTT, of every tenant: who asks takes his own alone.
+    pub async fn heard_bots(&self) -> Result<Vec<BotName>, Fault> {
+        #[derive(Deserialize)]
+        struct Told {
+            active_bots: Vec<String>,
+        }
+        let call = self.get(&["bot-orchestration", "mqtt"], "list the bots that are heard over MQTT");
+        let told: Data<Told> = call.answer().await?;
+        // A name that can be none of ours is somebody else's.
+        Ok(told.data.active_bots.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
     /// What the server believes of every bot that it heard of, of every tenant.
     pub async fn bot_statuses(&self) -> Result<BTreeMap<BotName, BotStatus>, Fault> {
         let call = self.get(&["bot-orchestration", "status"], "read the status of all bots");

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod archive;
+mod as_written;
 mod bots;
 mod call;
 mod connectors;
@@ -42,7 +43,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use accounts::Added;
-pub use archive::{ArchivePath, ArchivedOrder, Summary};
+pub use archive::{ArchivePath, ArchivedOrder, LastEvent, Summary};
 pub use bots::{BotState, BotStatus, ControllerDeployment, LogLine, ScriptDeployment, Start};
 pub use connectors::{ConfigMap, Field, OrderType, TradingRule};
 pub use controllers::Config;

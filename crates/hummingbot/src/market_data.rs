@@ -93,13 +93,13 @@ impl Hummingbot {
         Ok(priced.collect())
     }
 
-    /// The `depth` best levels of each side.
-    pub async fn order_book(&self, connector: &ConnectorName, pair: &Pair, depth: u16) -> Result<OrderBook, Fault> {
+    /// The `depth` best levels of each side, 1,000 at most; fewer where there are no more.
+    pub async fn order_book(&self, connector: &ConnectorName, pair: &Pair, depth: usize) -> Result<OrderBook, Fault> {
         #[derive(Serialize)]
         struct Question<'a> {
             connector_name: &'a ConnectorName,
             trading_pair: &'a Pair,
-            depth: u16,
+            depth: usize,
         }
         let call = self.ask(&["market-data", "order-book"], format!("read the order book of {pair} on {connector}"));
         let call = call.body(&Question { connector_name: connector, trading_pair: pair, depth });

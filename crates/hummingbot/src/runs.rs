@@ -70,10 +70,20 @@ struct Page {
 impl Hummingbot {
     /// All runs of an account's bots, newest first.
     pub async fn bot_runs(&self, account: &AccountName) -> Result<Vec<BotRun>, Fault> {
+        self.runs(account, None).await
+    }
+
+    /// Those of them that were neither put away nor came to nothing, newest first.
+    pub async fn deployed_runs(&self, account: &AccountName) -> Result<Vec<BotRun>, Fault> {
+        self.runs(account, Some("DEPLOYED")).await
+    }
+
+    async fn runs(&self, account: &AccountName, deployment: Option<&str>) -> Result<Vec<BotRun>, Fault> {
         let mut runs: Vec<BotRun> = Vec::new();
         let doing = format!("read the bot runs of account {account}");
         for offset in (0..).step_by(PAGE) {
             let call = self.get(&["bot-orchestration", "bot-runs"], &doing).query("account_name", account);
+            let call = deployment.into_iter().fold(call, |call, status| call.query("deployment_status", status));
             let page: Page = call.query("limit", PAGE).query("offset", offset).answer().await?;
             let last = page.data.len() < PAGE;
             runs.extend(page.data.into_iter().map(BotRun::from));

@@ -156,6 +156,7 @@ async fn play_market(hummingbot: &Hummingbot, recorded: &Recording, parts: &[&st
 async fn play_bots(hummingbot: &Hummingbot, recorded: &Recording, rest: &[&str]) -> Option<Came> {
     match rest {
         ["status"] => Some(came(hummingbot.bot_statuses().await)),
+        ["mqtt"] => Some(came(hummingbot.heard_bots().await)),
         [bot, "status"] => Some(came(hummingbot.bot_status(&bot.parse().unwrap()).await)),
         [bot, "history"] => Some(came(hummingbot.history(&bot.parse().unwrap(), Since::Beginning).await)),
         ["bot-runs"] => Some(came(hummingbot.bot_runs(&account()).await)),
@@ -344,6 +345,7 @@ async fn calls_that_were_not_recorded_are_ones_the_server_knows() {
     hummingbot.script_config(&config).await.unwrap();
     hummingbot.script_configs().await.unwrap_err();
     hummingbot.scripts().await.unwrap_err();
+    hummingbot.deployed_runs(&account).await.unwrap_err();
     let script = hummingbot::ScriptDeployment {
         instance: bot,
         account,
@@ -353,7 +355,7 @@ async fn calls_that_were_not_recorded_are_ones_the_server_knows() {
     };
     assert!(hummingbot.deploy_script(&script).await.unwrap_err().may_have_happened());
     let asked = server.asked();
-    assert_eq!(asked.len(), 10);
+    assert_eq!(asked.len(), 11);
     for asked in asked {
         assert_eq!(description.faults(&asked), Vec::<String>::new(), "{asked:?}");
     }

@@ -1,5 +1,5 @@
 //! How a stopped instance is put away: its own memory is asked a last time, it is archived, and the archive, which knows
-//! every order and every fill, is looked through.
+//! every order and every fill, is looked through for what nobody told.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tracing::debug;
 use crate::{
     facts::Owner,
     keep::Gate,
+    lives,
     mandate::{HandError, Mandate, Outcome},
     reconcile,
 };
@@ -20,20 +21,27 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Puts an instance away.
 pub(crate) async fn put_away(mandate: &Mandate, id: BotId, bot: &Bot, instance: &str) -> Result<Outcome, HandError> {
     let name: BotName = instance.parse().map_err(|bad: hummingbot::BadName| HandError::NotYet(bad.to_string()))?;
-    let Some(owner) = Owner::of(id, bot, instance, mandate.account()) else {
-        return Err(HandError::NotYet(format!(
-            "nobody knows where {instance} traded: nothing of it can be attributed"
-        )));
-    };
+    let owner = Owner::of(id, bot, instance, mandate.account());
     let gate = &mandate.gate;
     let Some(archive) = find(mandate, &name).await? else {
-        ask_the_bot(mandate, gate, &owner, &name).await?;
+        if let Some(owner) = &owner {
+            ask_the_bot(mandate, gate, owner, &name).await?;
+        }
         begin(mandate, &name).await?;
         return Ok(Outcome::Later(LOOK_AGAIN));
     };
     let trades = mandate.means.hummingbot.archived_trades(&archive).await?;
-    let found = reconcile::with(mandate, gate, &owner, instance, trades, "archive").await?;
-    debug!(bot.id = %id, fills = found, "the archive of bot {id} held {found} fills that were not known");
+    match owner {
+        Some(owner) => {
+            let orders = mandate.means.hummingbot.archived_orders(&archive).await?;
+            let sides = trades.iter().filter_map(|trade| Some((trade.order.clone()?, trade.side))).collect();
+            let steps = lives::restore(mandate, &owner, instance, &orders, &sides).await?;
+            let fills = reconcile::with(mandate, gate, &owner, instance, trades, "archive").await?;
+            debug!(bot.id = %id, fills, steps, "the archive of bot {id} held {fills} fills and {steps} steps of orders that were not known");
+        }
+        // A stray of a name that is long forgotten.
+        None => reconcile::set_all_aside(mandate, instance, &trades, "nobody knows where it traded", "archive").await?,
+    }
     mandate.did(id, Deed::Archived { instance: instance.to_owned() }).await?;
     Ok(Outcome::Done)
 }

@@ -20,6 +20,7 @@ pub(crate) async fn carry_out(mandate: &Mandate, id: BotId) -> Result<Outcome, H
             Task::Deploy { started } => deploy::deploy(mandate, id, &bot, started).await?,
             Task::ApplyConfig { instance, config } => config::apply(mandate, id, &bot, &instance, config).await?,
             Task::Stop { instance, started } => stop::stop(mandate, id, instance, started).await?,
+            Task::StopStray { instance } => stop::stray(mandate, id, instance).await?,
             Task::Archive { instance } => archive::put_away(mandate, id, &bot, &instance).await?,
         };
         if let Outcome::Later(_) = outcome {

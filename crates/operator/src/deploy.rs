@@ -2,7 +2,7 @@
 //!
 //! Hummingbot knows no idempotency: asked twice, it runs two. So the name to ask for is noted in the stream first, under
 //! the lease; whoever goes on from there looks for an instance of that name before he asks again, and asks again only
-//! when a call that went out at the last note can no longer be answered.
+//! when a call that went out at the last note can no longer be answered. One that lands even later is a stray.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use events::{
     order::OrderEvent,
 };
 use hummingbot::{
-    ConnectorName, OrderType, RoundedFees, RoundedTrade, Trade, TradeFee,
+    ArchivedOrder, ConnectorName, LastEvent, OrderType, RoundedFees, RoundedTrade, Trade, TradeFee,
     mqtt::{self, Happened},
 };
 use sha2::{Digest, Sha256};
@@ -109,6 +109,32 @@ impl Owner {
         if *pair == self.venue.pair { Ok(()) } else { Err(format!("the bot does not trade {pair}")) }
     }
 
+    /// What an archive tells of an order's life: that it was placed, where its side is known, and how it ended.
+    pub fn archived(&self, told: &ArchivedOrder, side: Option<Side>) -> Result<Life, String> {
+        if told.connector != ConnectorName::of(self.venue.exchange, self.venue.market) {
+            return Err(format!("the bot does not trade on {}", told.connector));
+        }
+        self.trades(&told.pair)?;
+        let (order, venue, at) = (|| told.order.clone(), || self.venue.clone(), told.updated_at);
+        let end = match told.last {
+            LastEvent::Created | LastEvent::Filled | LastEvent::Other(_) => None,
+            LastEvent::Completed => Some(OrderEvent::OrderFilled { order: order(), venue: venue(), at }),
+            LastEvent::Cancelled => Some(OrderEvent::OrderCancelled { order: order(), venue: venue(), at }),
+            LastEvent::Expired => Some(OrderEvent::OrderExpired { order: order(), venue: venue(), at }),
+            LastEvent::Failed => {
+                let reason = "its bot's archive gives no reason".to_owned();
+                Some(OrderEvent::OrderRejected { order: order(), venue: venue(), reason, at })
+            }
+        };
+        // What failed may never have been taken.
+        let side = side.or(told.side).filter(|_| told.last != LastEvent::Failed);
+        let (price, amount, at) = (told.price, told.amount, told.created_at);
+        let precision = Some(Precision::SixPlaces);
+        let placed =
+            |side| OrderEvent::OrderPlaced { order: order(), venue: venue(), side, price, amount, precision, at };
+        Ok(Life { placed: side.map(placed), end })
+    }
+
     /// What an event of the bot tells of an order's life; `None`: nothing.
     pub fn order(&self, told: &Happened, at: events::Time) -> Result<Option<OrderEvent>, String> {
         let venue = || self.venue.clone();
@@ -116,7 +142,8 @@ impl Owner {
             Happened::OrderCreated { order, pair, side, amount, price, .. } => {
                 self.trades(pair)?;
                 let (order, price) = (order.clone(), *price);
-                OrderEvent::OrderPlaced { order, venue: venue(), side: *side, price, amount: *amount, at }
+                let (side, amount) = (*side, *amount);
+                OrderEvent::OrderPlaced { order, venue: venue(), side, price, amount, precision: None, at }
             }
             Happened::OrderCompleted { order, .. } => {
                 OrderEvent::OrderFilled { order: order.clone(), venue: venue(), at }
@@ -135,10 +162,21 @@ impl Owner {
     }
 }
 
+/// An order's life as far as an archive knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub placed: Option<OrderEvent>,
+    pub end: Option<OrderEvent>,
+}
+
 /// What makes one step of an order's life unique in its client's stream.
 pub(crate) fn order_key(bot: BotId, event: &OrderEvent) -> String {
-    let order: &OrderId = event.order();
-    format!("order:{bot}:{}:{}", events::ledger::escaped(order.as_str()), event.name())
+    step_key(bot, event.order(), event.name())
+}
+
+/// The same, for a step by its event's name.
+pub(crate) fn step_key(bot: BotId, order: &OrderId, name: &str) -> String {
+    format!("order:{bot}:{}:{name}", events::ledger::escaped(order.as_str()))
 }
 
 /// What was charged. A rate is turned into an amount of its asset; without either nobody knows the fee, which is not none.

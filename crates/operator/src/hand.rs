@@ -46,6 +46,7 @@ enum Ended {
     Deed(Of, Result<Outcome, HandError>),
     Reconciled(BotId, Result<Compared, HandError>),
     Reported(Result<(), HandError>),
+    Swept(Result<(), HandError>),
     Looked(Looks),
     Watched(Result<u64, WatchError>),
     Followed(manual::Memory, Result<(), HandError>),
@@ -82,6 +83,8 @@ struct Hand {
     looks: u64,
     look_at: Instant,
     report_at: Instant,
+    /// When instances that nobody counts on are looked for next; absent while they are.
+    sweep_at: Option<Instant>,
     watching: bool,
 }
 
@@ -145,6 +148,7 @@ impl Hand {
             looks: 0,
             look_at: now,
             report_at: now,
+            sweep_at: Some(now),
             watching: false,
         }
     }
@@ -235,11 +239,16 @@ impl Hand {
             }
             Ended::Reconciled(id, found) => self.reconciled(id, found).await?,
             Ended::Reported(told) => unless_passing(told)?,
+            Ended::Swept(told) => {
+                self.sweep_at = Some(Instant::now() + self.mandate.means.settings.report_every);
+                unless_passing(told)?;
+            }
             Ended::Followed(memory, told) => {
                 self.watch = Some(memory);
                 unless_passing(told)?;
             }
             Ended::Looked(looks) => {
+                self.sights.books(&looks.books);
                 let recorded = self.seen.record(&self.mandate, looks).await;
                 unless_passing(recorded)?;
             }

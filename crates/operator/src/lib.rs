@@ -15,6 +15,7 @@ mod facts;
 mod figures;
 mod hand;
 mod keep;
+mod lives;
 mod mandate;
 mod manual;
 mod observe;
@@ -25,6 +26,7 @@ mod reconcile;
 pub mod risk;
 mod sights;
 mod stop;
+mod strays;
 mod switchboard;
 
 pub use operator::{Foundation, Operator, Settings};

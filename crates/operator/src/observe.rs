@@ -1,4 +1,4 @@
-//! Marks and balances, looked at again and again and recorded when they say something new.
+//! Order books and balances, looked at again and again and recorded when they say something new.
 //!
 //! The server's own prices can freeze without a sign, so units come from it and worth comes from order books.
 
@@ -17,6 +17,8 @@ use crate::mandate::{HandError, Mandate};
 /// A mark is recorded when it moved by one part in this many, and once a minute otherwise if it moved at all.
 const MARK_MOVES: i64 = 1_000;
 const MINUTE_US: i64 = 60_000_000;
+/// Levels of each side of a book that are looked at: a wide book is not seen to its end.
+pub(crate) const LEVELS: usize = 500;
 
 /// What was recorded last, so that only news is recorded. A new process records everything once more.
 #[derive(Debug, Default)]
@@ -28,7 +30,8 @@ pub(crate) struct Seen {
 /// What one look brought.
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
-    marks: Vec<(Venue, Price)>,
+    /// Each as it was when its answer came.
+    pub books: Vec<(Venue, OrderBook, Time)>,
     balances: Vec<(Exchange, Market, Asset, Decimal, Decimal)>,
     volumes: Vec<(Venue, Time, Amount)>,
 }
@@ -39,9 +42,9 @@ pub(crate) async fn look(mandate: &Mandate, venues: &[Venue], shared: &[Venue], 
     let mut looks = Looks::default();
     for venue in venues {
         let connector = ConnectorName::of(venue.exchange, venue.market);
-        match mandate.means.hummingbot.order_book(&connector, &venue.pair, 1).await {
-            Ok(book) => looks.marks.extend(middle(&book).map(|middle| (venue.clone(), middle))),
-            Err(fault) => warn!(error = %fault, "no mark of {} now", venue.pair),
+        match mandate.means.hummingbot.order_book(&connector, &venue.pair, LEVELS).await {
+            Ok(book) => looks.books.push((venue.clone(), book, Time::now())),
+            Err(fault) => warn!(error = %fault, "no order book of {} now", venue.pair),
         }
     }
     let mut places: Vec<(Exchange, Market)> = venues.iter().map(|venue| (venue.exchange, venue.market)).collect();
@@ -95,7 +98,8 @@ impl Seen {
     pub async fn record(&mut self, mandate: &Mandate, looks: Looks) -> Result<(), HandError> {
         let at = Time::now();
         let mut appends = Vec::new();
-        for (venue, price) in looks.marks {
+        for (venue, book, at) in looks.books {
+            let Some(price) = middle(&book) else { continue };
             if self.is_new_mark(&venue.pair, price, at) {
                 let source = venue.exchange.to_string();
                 let event = MarketEvent::MarkObserved { pair: venue.pair.clone(), price, source, at };

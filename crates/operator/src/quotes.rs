@@ -1,21 +1,31 @@
-//! A bot's own best quotes over time, from its orders' lives: what is told when they move into another band, and exact sums
-//! of every minute.
+//! A bot's own best quotes over time, from its orders' lives, and the order book that they stand in: what is told when they move
+//! into another band, and exact sums of every minute.
 //!
-//! Budget: 5,000 events a bot and day, 1,440 of them minutes. When quotes change too often, changes are left out first, and
-//! the minute says how many; its sums are exact all the same.
+//! Budget: 5,000 events a bot and day, minutes of both and changes of both. When quotes change too often, changes are left out
+//! first, and the minute says how many; its sums are exact all the same.
+
+mod changes;
+mod depth;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use events::{BotId, Decimal, OrderId, Price, Time, bot::Venue, ledger::Side, market::MarketEvent, order::OrderEvent};
+use events::{
+    Amount, BotId, Decimal, OrderId, Price, Time, TradeId, bot::Venue, ledger::Side, market::MarketEvent, order::OrderEvent,
+};
+
+use changes::{Changes, Pace};
+pub use depth::Look;
+use depth::{Depth, Own};
 
 const MINUTE_US: i64 = 60_000_000;
-/// Upper ends of the bands of a spread, in bps of the middle.
+/// Upper ends of the bands of a spread, and distances that depth is summed up to, in bps of the middle.
 pub const GRID_BPS: [u32; 14] = [1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000];
-/// A change is told at once if none was told for so long, else as far as it still stands by then.
-const APART_US: i64 = 10_000_000;
-/// Changes that are told of a day (UTC): the budget less a day's minutes.
-const CHANGES_MAX: u32 = 5_000 - 1_440;
-/// Orders that ended before they were told to be there, remembered for when that is told.
+/// Events of a bot and a day (UTC), and what of them is left for changes of its quotes.
+const DAY_MAX: u32 = 5_000;
+const DEPTH_CHANGES_MAX: u32 = 720;
+const CHANGES_MAX: u32 = DAY_MAX - 2 * 1_440 - DEPTH_CHANGES_MAX;
+const PACE: Pace = Pace { apart_us: 10_000_000, day_max: CHANGES_MAX };
+/// Orders that ended before they were told to be there, and fills, remembered for what may still be told of them.
 const GONE_MAX: usize = 1_000;
 
 /// One bot's quotes on its one venue.
@@ -30,16 +40,21 @@ pub struct Quotes {
     frontier: Time,
     live: HashMap<OrderId, Order>,
     gone: VecDeque<OrderId>,
+    /// The last fills: one may be told twice, or before its order.
+    fills: VecDeque<(OrderId, TradeId, Amount)>,
     /// Whether it can be heard what the bot does.
     hears: bool,
     minute: Minute,
-    changes: Changes,
+    changes: Changes<Seen>,
+    depth: Depth,
 }
 
 #[derive(Debug, Clone)]
 enum Told {
-    Placed(OrderId, Side, Price),
+    Placed(OrderId, Side, Price, Amount),
+    Filled(OrderId, TradeId, Amount),
     Ended(OrderId),
+    Book(Look),
     Deaf,
     Hears,
     Stopped,
@@ -47,8 +62,7 @@ enum Told {
 
 #[derive(Debug, Clone, Copy)]
 struct Order {
-    side: Side,
-    price: Price,
+    own: Own,
     /// It was there before the broker was away: it may be gone.
     doubtful: bool,
 }
@@ -63,18 +77,6 @@ struct Minute {
     spread_bps_us: Decimal,
     band_us: BTreeMap<u32, i64>,
     left_out: u64,
-}
-
-/// Which changes are told.
-#[derive(Debug, Default)]
-struct Changes {
-    now: Option<Seen>,
-    told: Option<Seen>,
-    told_at: Option<Time>,
-    /// Changes since then that were not told.
-    untold: u64,
-    day: Option<Time>,
-    of_day: u32,
 }
 
 /// What makes one state of the quotes differ from another: the sides that are there, and the spread's band.
@@ -103,10 +105,17 @@ impl Quotes {
             frontier: since,
             live: HashMap::new(),
             gone: VecDeque::new(),
+            fills: VecDeque::new(),
             hears: true,
             minute: Minute::default(),
-            changes: Changes::default(),
+            changes: Changes::new(PACE),
+            depth: Depth::new(),
         }
+    }
+
+    /// Where it quotes.
+    pub fn venue(&self) -> &Venue {
+        &self.venue
     }
 
     /// A step of one of its orders' lives. Orders without a price, and those of another venue, quote nothing here.
@@ -116,7 +125,9 @@ impl Quotes {
         }
         let order = event.order().clone();
         let told = match event {
-            OrderEvent::OrderPlaced { side, price: Some(price), .. } => Told::Placed(order, *side, *price),
+            OrderEvent::OrderPlaced { side, price: Some(price), amount, .. } => {
+                Told::Placed(order, *side, *price, *amount)
+            }
             OrderEvent::OrderPlaced { price: None, .. } => return,
             OrderEvent::OrderCancelled { .. }
             | OrderEvent::OrderFilled { .. }
@@ -124,6 +135,16 @@ impl Quotes {
             | OrderEvent::OrderExpired { .. } => Told::Ended(order),
         };
         self.hear(event.at(), told);
+    }
+
+    /// So much of one of its orders was executed.
+    pub fn filled(&mut self, order: OrderId, trade: TradeId, amount: Amount, at: Time) {
+        self.hear(at, Told::Filled(order, trade, amount));
+    }
+
+    /// What the order book looked like.
+    pub fn book(&mut self, look: Look, at: Time) {
+        self.hear(at, Told::Book(look));
     }
 
     /// From now on nobody can tell what the bot does.
@@ -166,22 +187,14 @@ impl Quotes {
 
     fn take(&mut self, told: Told) {
         match told {
-            Told::Placed(order, side, price) => {
-                if let Some(ended) = self.gone.iter().position(|gone| *gone == order) {
-                    drop(self.gone.remove(ended));
-                    return;
-                }
-                self.live.retain(|_, other| !(other.doubtful && other.side == side));
-                self.live.insert(order, Order { side, price, doubtful: false });
-            }
+            Told::Placed(order, side, price, amount) => self.place(order, side, price, amount),
+            Told::Filled(order, trade, amount) => self.fill(order, trade, amount),
             Told::Ended(order) => {
                 if self.live.remove(&order).is_none() {
-                    self.gone.push_back(order);
-                    if self.gone.len() > GONE_MAX {
-                        self.gone.pop_front();
-                    }
+                    remember(&mut self.gone, order);
                 }
             }
+            Told::Book(look) => self.depth.see(look, self.frontier),
             Told::Deaf => {
                 self.hears = false;
                 self.minute.left_out += self.changes.forget();
@@ -190,8 +203,32 @@ impl Quotes {
                 self.hears = true;
                 self.live.values_mut().for_each(|order| order.doubtful = true);
             }
-            Told::Stopped => self.live.clear(),
+            Told::Stopped => {
+                self.live.clear();
+                self.depth.end();
+            }
         }
+    }
+
+    fn place(&mut self, order: OrderId, side: Side, price: Price, amount: Amount) {
+        if let Some(ended) = self.gone.iter().position(|gone| *gone == order) {
+            drop(self.gone.remove(ended));
+            return;
+        }
+        self.live.retain(|_, other| !(other.doubtful && other.own.side == side));
+        let filled = self.fills.iter().filter(|(of, ..)| *of == order);
+        let left = filled.fold(amount.0, |left, (.., filled)| less(left, *filled));
+        self.live.insert(order, Order { own: Own { side, price, left }, doubtful: false });
+    }
+
+    fn fill(&mut self, order: OrderId, trade: TradeId, amount: Amount) {
+        if self.fills.iter().any(|(of, known, _)| (of, known) == (&order, &trade)) {
+            return;
+        }
+        if let Some(live) = self.live.get_mut(&order) {
+            live.own.left = less(live.own.left, amount);
+        }
+        remember(&mut self.fills, (order, trade, amount));
     }
 
     /// Sums up to a moment at which nothing changes before.
@@ -199,23 +236,30 @@ impl Quotes {
         while self.frontier < to {
             let minute = minute(self.frontier);
             let end = minute.plus_micros(MINUTE_US);
-            let mut next = end.min(to);
-            if let Some(due) = self.changes.due().filter(|due| *due > self.frontier) {
-                next = next.min(due);
-            }
+            let moments = [self.changes.due(), self.depth.changes.due(), self.depth.ends()];
+            let ahead = moments.into_iter().flatten().filter(|moment| *moment > self.frontier);
+            let next = ahead.fold(end.min(to), Time::min);
             self.sum(next.micros() - self.frontier.micros());
             self.frontier = next;
+            if self.depth.ends() == Some(next) {
+                self.depth.end();
+            }
             if self.changes.due() == Some(next) {
                 self.tell_change(events);
             }
+            if self.depth.changes.due() == Some(next) {
+                self.tell_depth(events);
+            }
             if next == end {
-                events.push(self.close(minute));
+                self.close(minute, events);
             }
         }
     }
 
     /// Adds a stretch in which nothing changed.
     fn sum(&mut self, us: i64) {
+        let own: Vec<Own> = self.live.values().map(|order| order.own).collect();
+        self.depth.sum(us, self.hears.then_some(&own[..]));
         if !self.hears {
             return;
         }
@@ -233,11 +277,11 @@ impl Quotes {
         }
     }
 
-    fn close(&mut self, at: Time) -> MarketEvent {
+    fn close(&mut self, at: Time, events: &mut Vec<MarketEvent>) {
         let minute = std::mem::take(&mut self.minute);
-        let us = i64::unsigned_abs;
-        MarketEvent::QuoteMinute {
-            bot: self.bot,
+        let (bot, us) = (self.bot, i64::unsigned_abs);
+        events.push(MarketEvent::QuoteMinute {
+            bot,
             venue: self.venue.clone(),
             bid_us: us(minute.bid_us),
             ask_us: us(minute.ask_us),
@@ -247,10 +291,23 @@ impl Quotes {
             band_us: minute.band_us.into_iter().map(|(band, of)| (band, us(of))).collect(),
             changes_left_out: (minute.left_out > 0).then_some(minute.left_out),
             at,
-        }
+        });
+        let Some((depth, left_out)) = self.depth.close() else { return };
+        events.push(MarketEvent::DepthMinute {
+            bot,
+            venue: self.venue.clone(),
+            known_us: us(depth.known_us),
+            own_known_us: us(depth.own_known_us),
+            within: depth.within,
+            changes_left_out: (left_out > 0).then_some(left_out),
+            at,
+        });
     }
 
     fn note_change(&mut self, events: &mut Vec<MarketEvent>) {
+        if self.depth.changes.due().is_some_and(|due| due <= self.frontier) {
+            self.tell_depth(events);
+        }
         if !self.hears {
             return;
         }
@@ -272,8 +329,15 @@ impl Quotes {
         }
     }
 
+    fn tell_depth(&mut self, events: &mut Vec<MarketEvent>) {
+        let (bot, venue, at) = (self.bot, self.venue.clone(), self.frontier);
+        if let Some((middle, within)) = self.depth.tell(at).map(Look::told) {
+            events.push(MarketEvent::DepthObserved { bot, venue, middle, within, at });
+        }
+    }
+
     fn best(&self) -> Best {
-        let of = |side| self.live.values().filter(move |order| order.side == side).map(|order| order.price);
+        let of = |side| self.live.values().filter(move |order| order.own.side == side).map(|order| order.own.price);
         Best { bid: of(Side::Buy).max(), ask: of(Side::Sell).min() }
     }
 }
@@ -285,38 +349,15 @@ impl Best {
     }
 }
 
-impl Changes {
-    /// Takes a state in; how many changes up to it nobody will be told of.
-    fn note(&mut self, seen: Seen) -> u64 {
-        if self.now.replace(seen) == Some(seen) {
-            return 0;
-        }
-        self.untold += 1;
-        // Back where it was told to be, there is nothing to tell.
-        if self.told == Some(seen) { std::mem::take(&mut self.untold) } else { 0 }
-    }
+/// What is left of an order; of one that seems to have been filled by more than it was for, nothing.
+fn less(left: Decimal, filled: Amount) -> Decimal {
+    left.minus(filled.0).unwrap_or_default().max(Decimal::ZERO)
+}
 
-    /// When the untold change may be told; absent: there is none.
-    fn due(&self) -> Option<Time> {
-        (self.untold > 0).then(|| self.told_at.map_or(Time::BEGINNING, |told| told.plus_micros(APART_US)))
-    }
-
-    /// Whether the state is told now, and how many changes it leaves out.
-    fn tell(&mut self, seen: Seen, at: Time) -> (bool, u64) {
-        if self.day != Some(at.midnight()) {
-            (self.day, self.of_day) = (Some(at.midnight()), 0);
-        }
-        let untold = std::mem::take(&mut self.untold);
-        let is_told = self.of_day < CHANGES_MAX;
-        (self.told, self.told_at) = (is_told.then_some(seen), Some(at));
-        self.of_day += u32::from(is_told);
-        (is_told, untold - u64::from(is_told))
-    }
-
-    /// What was told last says nothing of what comes now; how many changes are left out by that.
-    fn forget(&mut self) -> u64 {
-        (self.now, self.told) = (None, None);
-        std::mem::take(&mut self.untold)
+fn remember<T>(last: &mut VecDeque<T>, one: T) {
+    last.push_back(one);
+    if last.len() > GONE_MAX {
+        last.pop_front();
     }
 }
 

@@ -54,6 +54,20 @@ pub(crate) async fn with(
     Ok(kept.new)
 }
 
+/// Keeps all of these trades aside.
+pub(crate) async fn set_all_aside(
+    mandate: &Mandate,
+    instance: &str,
+    trades: &[RoundedTrade],
+    reason: &str,
+    source: &'static str,
+) -> Result<(), HandError> {
+    for trade in trades {
+        set_aside(mandate, instance, trade, reason.to_owned(), source).await?;
+    }
+    Ok(())
+}
+
 async fn set_aside(
     mandate: &Mandate,
     instance: &str,

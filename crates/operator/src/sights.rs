@@ -6,10 +6,10 @@ use std::{
 };
 
 use domain::bot::Sight;
-use events::{AggregateRef, BotId, Time, market::MarketEvent};
+use events::{AggregateRef, BotId, Time, bot::Venue, market::MarketEvent};
 use hummingbot::{
-    BotName,
-    mqtt::{Message, Said},
+    BotName, OrderBook,
+    mqtt::{Happened, Message, Said},
 };
 use store::{Append, Draft, Expected};
 
@@ -18,7 +18,8 @@ use crate::{
     facts::Owner,
     figures::OwnFigures,
     mandate::{HandError, Mandate},
-    quotes::Quotes,
+    observe::LEVELS,
+    quotes::{Look, Quotes},
 };
 
 /// Of one client's bots, in this process: who acts next sees everything anew.
@@ -62,9 +63,24 @@ impl Sights {
 
     fn quote(&mut self, owner: &Owner, event: &hummingbot::mqtt::BotEvent) {
         // What is told of another market is kept aside elsewhere.
-        let Ok(Some(order)) = owner.order(&event.happened, event.at) else { return };
+        let order = owner.order(&event.happened, event.at).ok().flatten();
         let begin = || Quotes::new(owner.bot, owner.venue.clone(), event.at);
-        self.quotes.entry(owner.bot).or_insert_with(begin).order(&order);
+        if let Some(order) = order {
+            self.quotes.entry(owner.bot).or_insert_with(begin).order(&order);
+        } else if let Happened::OrderFilled(fill) = &event.happened {
+            let quotes = self.quotes.entry(owner.bot).or_insert_with(begin);
+            quotes.filled(fill.order.clone(), fill.trade.clone(), fill.amount, event.at);
+        }
+    }
+
+    /// What order books looked like.
+    pub fn books(&mut self, books: &[(Venue, OrderBook, Time)]) {
+        for (venue, book, at) in books {
+            let Some(look) = Look::at(book, LEVELS) else { continue };
+            for quotes in self.quotes.values_mut().filter(|quotes| quotes.venue() == venue) {
+                quotes.book(look.clone(), *at);
+            }
+        }
     }
 
     /// How many fills an instance remembers.
@@ -126,7 +142,11 @@ impl Sights {
 }
 
 fn append(mandate: &Mandate, event: MarketEvent) -> Option<Append> {
-    let (MarketEvent::QuoteObserved { venue, .. } | MarketEvent::QuoteMinute { venue, .. }) = &event else {
+    let (MarketEvent::QuoteObserved { venue, .. }
+    | MarketEvent::QuoteMinute { venue, .. }
+    | MarketEvent::DepthObserved { venue, .. }
+    | MarketEvent::DepthMinute { venue, .. }) = &event
+    else {
         return None;
     };
     let aggregate = AggregateRef::new("market", &venue.pair);

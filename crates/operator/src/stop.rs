@@ -46,6 +46,18 @@ pub(crate) async fn stop(
     }
 }
 
+/// Stops an instance that landed late.
+pub(crate) async fn stray(mandate: &Mandate, id: BotId, instance: String) -> Result<Outcome, HandError> {
+    let name: BotName = instance.parse().map_err(|bad: hummingbot::BadName| HandError::NotYet(bad.to_string()))?;
+    tell(mandate, &name).await?;
+    if !stands_still(mandate, &name).await? {
+        return Ok(Outcome::Later(LOOK_AGAIN));
+    }
+    warn!(bot.id = %id, instance = %name, "instance {name} of bot {id}, which landed late, is stopped");
+    mandate.did(id, Deed::StrayStopped { instance }).await?;
+    Ok(Outcome::Done)
+}
+
 /// The bot itself is told first: its answer is its own. One that does not answer is told through the server.
 async fn tell(mandate: &Mandate, instance: &BotName) -> Result<(), HandError> {
     let Err(fault) = mandate.means.bots.stop(instance).await else { return Ok(()) };

@@ -15,6 +15,8 @@ const SUFFIX: usize = 16;
 const OURS: &str = "pl-";
 /// As many digits of a client's id as tell it from every other. The last ones: the first ones are a time.
 const CLIENT_DIGITS: usize = 12;
+/// As many digits of a bot's id, a hash, as tell it from its client's others.
+const BOT_DIGITS: usize = 8;
 
 /// The lines from the broker to the hands of this process. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +43,16 @@ pub(crate) enum Listener {
 
 /// A name to ask for: whose it is, which bot, and when. With what the server adds it is not longer than a host's name may be.
 pub(crate) fn new_name(client: ClientId, bot: BotId) -> String {
-    format!("{OURS}{}-{}-{:x}", digits(client), &bot.0.simple().to_string()[..8], Time::now().millis())
+    format!("{}{:x}", beginning(client, bot), Time::now().millis())
+}
+
+/// Whether an instance is called as those are that were asked for as this bot.
+pub(crate) fn is_named_for(client: ClientId, bot: BotId, instance: &BotName) -> bool {
+    instance.as_str().starts_with(&beginning(client, bot))
+}
+
+fn beginning(client: ClientId, bot: BotId) -> String {
+    format!("{OURS}{}-{}-", digits(client), &bot.0.simple().to_string()[..BOT_DIGITS])
 }
 
 /// What the name of an instance begins with: what it was asked for under.
@@ -109,6 +120,9 @@ mod tests {
             format!("{}-20261123-141051", new_name(client, BotId(Uuid::from_u128(7)))).parse().unwrap()
         };
         assert!(instance(client).as_str().len() <= 63);
+        assert!(is_named_for(client, BotId(Uuid::from_u128(7)), &instance(client)));
+        assert!(!is_named_for(other, BotId(Uuid::from_u128(7)), &instance(client)));
+        assert!(!is_named_for(client, BotId(Uuid::from_u128(7 << 96)), &instance(client)));
         let board = Switchboard::default();
         let (hand, _heard) = mpsc::channel(1);
         board.know([client, other].into_iter());

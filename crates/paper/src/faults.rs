@@ -42,6 +42,8 @@ pub struct Faults {
     pub error_in_200: BTreeMap<String, f64>,
     /// By the beginning of a path: the work was done, the connection ends without an answer.
     pub cut_off: BTreeMap<String, f64>,
+    /// By the beginning of a path: the connection ends without an answer, and the work is done this many milliseconds later.
+    pub late_ms: BTreeMap<String, u32>,
     /// By the beginning of a path: this many milliseconds pass before an answer.
     pub latency_ms: BTreeMap<String, u32>,
     /// The archive cannot be listed or read.
@@ -68,6 +70,7 @@ impl Default for Faults {
             fill_drop: 0.0,
             error_in_200: BTreeMap::new(),
             cut_off: BTreeMap::new(),
+            late_ms: BTreeMap::new(),
             latency_ms: BTreeMap::new(),
             no_archive: false,
         }
@@ -155,6 +158,10 @@ impl Dice {
     pub(crate) fn cuts_off(&mut self, path: &str) -> bool {
         let chance = longest(&self.faults.cut_off, path).unwrap_or_default();
         self.happens(chance)
+    }
+
+    pub(crate) fn late_ms(&self, path: &str) -> u32 {
+        longest(&self.faults.late_ms, path).unwrap_or_default()
     }
 
     pub(crate) fn latency_ms(&self, path: &str) -> u32 {

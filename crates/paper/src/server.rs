@@ -131,10 +131,13 @@ async fn respond(request: Request<Incoming>, router: Router, worlds: Worlds) -> 
     // What steers the faults is never met by one.
     let spared = path.starts_with("/paper/");
     if !spared {
-        let (latency_ms, fails) = {
+        let (late_ms, latency_ms, fails) = {
             let mut world = worlds.lock();
-            (world.dice.latency_ms(&path), world.dice.fails_in_200(&path))
+            (world.dice.late_ms(&path), world.dice.latency_ms(&path), world.dice.fails_in_200(&path))
         };
+        if late_ms > 0 {
+            return do_later(request, router, late_ms).await;
+        }
         if latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(latency_ms.into())).await;
         }
@@ -144,6 +147,17 @@ async fn respond(request: Request<Incoming>, router: Router, worlds: Worlds) -> 
     }
     let response = router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
     if !spared && worlds.lock().dice.cuts_off(&path) { Err(CutOff) } else { Ok(response) }
+}
+
+/// The call lands when nobody waits for it any more.
+async fn do_later(request: Request<Incoming>, router: Router, late_ms: u32) -> Result<Response<Body>, CutOff> {
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(Body::new(body), usize::MAX).await.map_err(|_| CutOff)?;
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(late_ms.into())).await;
+        drop(router.oneshot(Request::from_parts(head, Body::from(body))).await);
+    });
+    Err(CutOff)
 }
 
 /// An error as the real server hides it in each kind of answer.

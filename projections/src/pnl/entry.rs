@@ -116,6 +116,8 @@ impl Change {
             Event::Market(
                 MarketEvent::QuoteObserved { .. }
                 | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::DepthObserved { .. }
+                | MarketEvent::DepthMinute { .. }
                 | MarketEvent::VolumeObserved { .. },
             )
             | Event::Client(_)

@@ -28,6 +28,8 @@ pub(super) struct Deployment {
     pub instance: Option<String>,
     pub ended_at: Option<Time>,
     pub gap_open: bool,
+    /// Instances that were found to trade beside it.
+    pub strays: i64,
     pub ours: Ours,
     /// The newest fills, as far as they lie close together.
     pub near: Vec<Near>,
@@ -66,6 +68,7 @@ impl Deployment {
             instance: None,
             ended_at: None,
             gap_open,
+            strays: 0,
             ours: Ours::default(),
             near: Vec::new(),
             uncounted: Vec::new(),
@@ -104,6 +107,7 @@ impl Deployment {
             BotEvent::BotStopped { at } | BotEvent::BotDeployFailed { at, .. } => self.ended_at = Some(*at),
             BotEvent::BotGapOpened { .. } => self.gap_open = true,
             BotEvent::BotGapHealed { .. } => self.gap_open = false,
+            BotEvent::BotStrayFound { .. } => self.strays += 1,
             BotEvent::BotFiguresReported { figures, source, at, .. } => {
                 let near = self.near.iter().filter(|near| near.at.plus_micros(NEAR_US) > *at);
                 let fills = self.counted(figures.fills_until);
@@ -132,6 +136,7 @@ impl Deployment {
             | BotEvent::BotSeenAlive { .. }
             | BotEvent::BotSilent { .. }
             | BotEvent::BotArchived { .. }
+            | BotEvent::BotStrayStopped { .. }
             | BotEvent::BotLimitNeared { .. }
             | BotEvent::BotLimitBroken { .. }
             | BotEvent::BotLogged { .. } => return false,
@@ -160,6 +165,7 @@ impl Deployment {
             has_unexplained: differences.iter().any(Difference::is_unexplained),
             differences,
             gap_open: self.gap_open,
+            strays: self.strays,
         })
     }
 }

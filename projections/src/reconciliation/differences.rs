@@ -65,6 +65,8 @@ pub enum Cause {
     Marks,
     /// Fills may not have reached us: a gap is open.
     FillsMissing,
+    /// Another instance of the bot traded beside this one: its fills are ours, and no figure of this one's.
+    AnotherInstance,
     /// A fill was corrected or voided after it was told exactly; Hummingbot does not know.
     CorrectedSince,
     /// Hummingbot has not told it, or fills happened just before it did.
@@ -146,7 +148,7 @@ pub(super) fn of(deployment: &Deployment) -> Result<Vec<Difference>, ArithmeticE
         .into_iter()
         .collect();
     };
-    let sides = Sides { report, gap_open: deployment.gap_open };
+    let sides = Sides { report, gap_open: deployment.gap_open, strays: deployment.strays };
     Ok(vec![sides.fills()?, sides.volume()?, sides.pnl()?, sides.fees()?])
 }
 
@@ -154,6 +156,7 @@ pub(super) fn of(deployment: &Deployment) -> Result<Vec<Difference>, ArithmeticE
 struct Sides<'a> {
     report: &'a Report,
     gap_open: bool,
+    strays: i64,
 }
 
 impl Sides<'_> {
@@ -277,7 +280,10 @@ impl Sides<'_> {
 
     fn always(&self) -> Vec<Because> {
         let words = "a gap is open: fills may not have reached us yet";
-        self.gap_open.then(|| Because::unbounded(Cause::FillsMissing, words)).into_iter().collect()
+        let missing = self.gap_open.then(|| Because::unbounded(Cause::FillsMissing, words));
+        let words = format!("{} more instances traded beside it, and Hummingbot's figures are of one alone", self.strays);
+        let strays = (self.strays > 0).then(|| Because::unbounded(Cause::AnotherInstance, words));
+        missing.into_iter().chain(strays).collect()
     }
 
     fn not_told(&self, what: &str) -> Because {

@@ -50,6 +50,8 @@ impl Bot {
             | BotEvent::BotConfigNotApplied { .. }
             | BotEvent::BotDeployStarted { .. }
             | BotEvent::BotArchived { .. }
+            | BotEvent::BotStrayFound { .. }
+            | BotEvent::BotStrayStopped { .. }
             | BotEvent::BotGapOpened { .. }
             | BotEvent::BotGapHealed { .. }
             | BotEvent::BotLimitNeared { .. }

@@ -27,7 +27,7 @@ fn check(given: &[MarketEvent], window_s: i64) -> Quoting {
     for event in given {
         sums.add(&Sums::of(&event.clone().into()).unwrap()).unwrap();
     }
-    sums.quoting(Told::default().bot, Some((at(0), at(window_s)))).unwrap()
+    sums.quoting(Told::default().bot, Some((at(0), at(window_s))), Vec::new()).unwrap()
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn what_nobody_could_tell_is_left_out_of_every_share_and_shown() {
 
 #[test]
 fn nothing_known_has_no_shares() {
-    let quoting = Sums::default().quoting(Told::default().bot, None).unwrap();
+    let quoting = Sums::default().quoting(Told::default().bot, None, Vec::new()).unwrap();
     assert_eq!((quoting.two_sided.value, quoting.spread_bps.value, quoting.from), (None, None, None));
 }
 

@@ -168,6 +168,44 @@ fn what_is_to_be_done_follows_from_what_happened() {
 }
 
 #[test]
+fn an_instance_that_landed_late_is_stopped_and_put_away_whatever_the_bot_does() {
+    let late = || "maker-20261124-120007".to_owned();
+    let is_there = |instance: String| saw(Sight::Instance { name: "maker".into(), instance });
+    let found = || BotEvent::BotStrayFound { instance: late(), at: AT };
+    let started = || BotEvent::BotDeployStarted { name: "maker".into(), at: AT };
+    let running = || vec![created(), asked_for(), started(), deployed()];
+    check([created(), asked_for(), started()], is_there(late()), Ok(vec![]));
+    check(running(), is_there("maker-20261124-120000".into()), Ok(vec![]));
+    check(running(), is_there(late()), Ok(vec![found()]));
+    check([running(), vec![found()]].concat(), is_there(late()), Ok(vec![]));
+    let stop = BotEvent::BotStopRequested { reason: "done".into(), at: AT };
+    let never_came = vec![created(), asked_for(), started(), stop.clone(), BotEvent::BotStopped { at: AT }];
+    check(never_came.clone(), is_there(late()), Ok(vec![found()]));
+
+    let task = |given: Vec<BotEvent>| {
+        let mut bot = Bot::default();
+        given.into_iter().for_each(|event| bot.remember(event));
+        bot.task()
+    };
+    let stop_it = Some(Task::StopStray { instance: late() });
+    assert_eq!(task([running(), vec![found()]].concat()), stop_it);
+    assert_eq!(task([never_came.clone(), vec![found()]].concat()), stop_it);
+    let asked_again = [never_came, vec![found(), asked_for()]].concat();
+    assert_eq!(task(asked_again.clone()), stop_it, "nothing is started beside it");
+    let going_on = Some(Started { name: "maker".into(), at: AT });
+    assert_eq!(task([asked_again, vec![started()]].concat()), Some(Task::Deploy { started: going_on }));
+    assert!(matches!(task([running(), vec![found(), stop]].concat()), Some(Task::Stop { .. })));
+    let stopped = BotEvent::BotStrayStopped { instance: late(), at: AT };
+    check(running(), did(Deed::StrayStopped { instance: late() }), Ok(vec![]));
+    check([running(), vec![found()]].concat(), did(Deed::StrayStopped { instance: late() }), Ok(vec![stopped.clone()]));
+    let put_away = [running(), vec![found(), stopped]].concat();
+    assert_eq!(task(put_away.clone()), Some(Task::Archive { instance: late() }));
+    let archived = BotEvent::BotArchived { instance: late(), at: AT };
+    check(put_away.clone(), did(Deed::Archived { instance: late() }), Ok(vec![archived.clone()]));
+    check([put_away, vec![archived]].concat(), is_there(late()), Ok(vec![]));
+}
+
+#[test]
 fn a_bot_runs_a_controller_or_a_script_and_a_running_script_keeps_its_config() {
     let script = |name: &str| ConfigChange { script: Some(name.into()), ..ConfigChange::default() };
     let config = BotConfig { controller: None, script: Some("v2_twap".into()), ..config() };
@@ -238,6 +276,9 @@ fn any_command() -> impl Strategy<Value = BotCommand> {
         Just(BotCommand::Stop { reason: reason(), at: AT }),
         Just(did(Deed::Stopped)),
         Just(did(Deed::Archived { instance: "i".into() })),
+        Just(saw(Sight::Instance { name: "n".into(), instance: "i".into() })),
+        Just(saw(Sight::Instance { name: "n".into(), instance: "late".into() })),
+        Just(did(Deed::StrayStopped { instance: "late".into() })),
         (1_u64..4).prop_map(|config| did(Deed::ConfigApplied { config })),
         Just(did(Deed::StopFailed { reason: reason() })),
         Just(saw(Sight::Reported(ReportedState::Failing))),
@@ -284,6 +325,8 @@ proptest! {
                    | BotEvent::BotConfigApplied { .. }
                    | BotEvent::BotConfigNotApplied { .. }
                    | BotEvent::BotArchived { .. }
+                   | BotEvent::BotStrayFound { .. }
+                   | BotEvent::BotStrayStopped { .. }
                    | BotEvent::BotGapOpened { .. }
                    | BotEvent::BotGapHealed { .. }
                    | BotEvent::BotLimitNeared { .. }

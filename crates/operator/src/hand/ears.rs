@@ -3,7 +3,7 @@
 use domain::bot::Sight;
 use events::{BotId, Time};
 use hummingbot::mqtt::{Heard, Message};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tracing::warn;
 
 use super::{Hand, PAUSE, unless_passing};
@@ -11,6 +11,7 @@ use crate::{
     collect::{self, Told},
     facts::Owner,
     mandate::HandError,
+    strays,
 };
 
 /// Messages that are written down together at most.
@@ -70,8 +71,13 @@ impl Hand {
     async fn note_sights(&mut self, messages: &[Message]) -> Result<(), HandError> {
         let account = self.mandate.account();
         let known = |message| Some((collect::speaker(&self.bots, &account, message)?, message));
-        let said: Vec<(Owner, &Message)> = messages.iter().filter_map(known).collect();
+        let mut said: Vec<(Owner, &Message)> = messages.iter().filter_map(known).collect();
+        // Two instances of one bot are two: what one of them says shows nothing of the other.
+        said.retain(|(owner, message)| self.bots[&owner.bot].runs_as(message.bot.as_str()));
         let seen = self.sights.hear(&said);
+        if messages.iter().any(|message| strays::stray_of(&self.mandate, &self.bots, &message.bot).is_some()) {
+            self.sweep_at = self.sweep_at.map(|due| due.min(Instant::now() + PAUSE));
+        }
         self.tell(seen).await
     }
 

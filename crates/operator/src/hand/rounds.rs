@@ -24,7 +24,7 @@ use crate::{
     evidence,
     facts::Owner,
     mandate::{HandError, Mandate},
-    manual, observe, reconcile, risk,
+    manual, observe, reconcile, risk, strays,
 };
 
 /// Balances and volumes are looked at every so many looks.
@@ -47,6 +47,7 @@ impl Hand {
         unless_passing(quoted)?;
         self.ask_histories(&running);
         self.ask_server(running);
+        self.sweep();
         self.look_at_market();
         self.watch_limits();
         self.watch_manual();
@@ -113,6 +114,16 @@ impl Hand {
         self.report_at = Instant::now() + self.mandate.means.settings.report_every;
         let mandate = self.mandate.clone();
         self.work.spawn(async move { Ended::Reported(report(&mandate, running).await) });
+    }
+
+    /// Looks for instances that landed late.
+    fn sweep(&mut self) {
+        if self.bots.is_empty() || self.sweep_at.is_none_or(|due| due > Instant::now()) {
+            return;
+        }
+        self.sweep_at = None;
+        let (mandate, bots) = (self.mandate.clone(), self.bots.clone());
+        self.work.spawn(async move { Ended::Swept(strays::look(&mandate, &bots).await) });
     }
 
     /// Holds limits against what was counted, as often as there is time for it: what was told already is told once.

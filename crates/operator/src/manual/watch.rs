@@ -251,7 +251,7 @@ async fn note_placed(
     let Some(row) = taken else { return Ok(()) };
     let (order, venue, at) = (order.clone(), wanted.venue.clone(), row.created_at);
     let (side, price, amount) = (wanted.side, Some(wanted.price), wanted.amount);
-    note(mandate, wanted, OrderEvent::OrderPlaced { order, venue, side, price, amount, at }).await
+    note(mandate, wanted, OrderEvent::OrderPlaced { order, venue, side, price, amount, precision: None, at }).await
 }
 
 async fn end(

@@ -1,4 +1,5 @@
-use events::{Amount, Exchange, Market, Uuid};
+use events::{Amount, Exchange, Market, Uuid, market::DepthSum};
+use hummingbot::{Level, OrderBook};
 use proptest::prelude::*;
 
 use super::*;
@@ -23,8 +24,12 @@ fn quotes() -> Quotes {
 }
 
 fn placed(order: &str, side: Side, price: &str, ms: i64) -> OrderEvent {
-    let (order, price, amount) = (order.parse().unwrap(), Some(Price(d(price))), Amount(d("1")));
-    OrderEvent::OrderPlaced { order, venue: venue(), side, price, amount, at: at(ms) }
+    placed_for(order, side, d(price), d("1"), ms)
+}
+
+fn placed_for(order: &str, side: Side, price: Decimal, amount: Decimal, ms: i64) -> OrderEvent {
+    let (order, price, amount) = (order.parse().unwrap(), Some(Price(price)), Amount(amount));
+    OrderEvent::OrderPlaced { order, venue: venue(), side, price, amount, precision: None, at: at(ms) }
 }
 
 fn cancelled(order: &str, ms: i64) -> OrderEvent {
@@ -41,9 +46,11 @@ fn minutes(events: &[MarketEvent]) -> Vec<(u64, u64, u64, u64, Decimal)> {
             unknown_us / 1_000_000,
             *spread_bps_us,
         )),
-        MarketEvent::QuoteObserved { .. } | MarketEvent::MarkObserved { .. } | MarketEvent::VolumeObserved { .. } => {
-            None
-        }
+        MarketEvent::QuoteObserved { .. }
+        | MarketEvent::DepthObserved { .. }
+        | MarketEvent::DepthMinute { .. }
+        | MarketEvent::MarkObserved { .. }
+        | MarketEvent::VolumeObserved { .. } => None,
     };
     events.iter().filter_map(of).collect()
 }
@@ -54,7 +61,11 @@ fn changes(events: &[MarketEvent]) -> Vec<(i64, bool, bool, Option<u32>)> {
         MarketEvent::QuoteObserved { bid, ask, band_bps, at: then, .. } => {
             Some(((then.micros() - at(0).micros()) / 1_000_000, bid.is_some(), ask.is_some(), *band_bps))
         }
-        MarketEvent::QuoteMinute { .. } | MarketEvent::MarkObserved { .. } | MarketEvent::VolumeObserved { .. } => None,
+        MarketEvent::QuoteMinute { .. }
+        | MarketEvent::DepthObserved { .. }
+        | MarketEvent::DepthMinute { .. }
+        | MarketEvent::MarkObserved { .. }
+        | MarketEvent::VolumeObserved { .. } => None,
     };
     events.iter().filter_map(of).collect()
 }
@@ -153,11 +164,16 @@ fn a_bot_that_changes_all_the_time_keeps_within_its_budget_and_its_minutes_say_w
     assert_eq!(minutes(&told).len(), 1_440);
     // The last moment is of the next day.
     let of_day = |event: &&MarketEvent| event.at() < at(600_000 + day_ms);
-    assert_eq!(told.iter().filter(of_day).count(), 5_000);
+    // What is left of the budget is for the depth of its book: its minutes, and a change in two minutes.
+    assert_eq!(told.iter().filter(of_day).count(), 5_000 - 1_440 - 720);
     assert!(minutes(&told).iter().all(|minute| minute.1 == 20 && minute.2 == 60));
     let left_out = told.iter().map(|event| match event {
         MarketEvent::QuoteMinute { changes_left_out, .. } => changes_left_out.unwrap_or_default(),
-        MarketEvent::QuoteObserved { .. } | MarketEvent::MarkObserved { .. } | MarketEvent::VolumeObserved { .. } => 0,
+        MarketEvent::QuoteObserved { .. }
+        | MarketEvent::DepthObserved { .. }
+        | MarketEvent::DepthMinute { .. }
+        | MarketEvent::MarkObserved { .. }
+        | MarketEvent::VolumeObserved { .. } => 0,
     });
     // Every change is either told, left out, or still waiting to be told.
     let all = 2 * 28_800;
@@ -172,11 +188,74 @@ fn a_spread_on_the_edge_of_a_band_is_within_it() {
     assert_eq!((of("50", "150"), of("101", "100")), (None, Some(1)));
 }
 
+/// A book of one level a side, so far from 100,000, so deep, and whether that is all of it.
+fn book(away: i64, amount: i64, is_whole: bool) -> Look {
+    let level = |price: i64| Level { price: Price(Decimal::from_int(price)), amount: Amount(Decimal::from_int(amount)) };
+    let (bids, asks) = (vec![level(100_000 - away)], vec![level(100_000 + away)]);
+    let book = OrderBook { pair: venue().pair, bids, asks, at: Time::EPOCH };
+    Look::at(&book, if is_whole { 2 } else { 1 }).unwrap()
+}
+
+/// The changes of depth that are told: when, in seconds after the start, and what is bid within 100 bps.
+fn depths(events: &[MarketEvent]) -> Vec<(i64, Option<Decimal>)> {
+    let of = |event: &MarketEvent| match event {
+        MarketEvent::DepthObserved { within, at: then, .. } => {
+            Some(((then.micros() - at(0).micros()) / 1_000_000, within.get(&100).map(|of| of.bid_quote)))
+        }
+        MarketEvent::QuoteObserved { .. }
+        | MarketEvent::QuoteMinute { .. }
+        | MarketEvent::DepthMinute { .. }
+        | MarketEvent::MarkObserved { .. }
+        | MarketEvent::VolumeObserved { .. } => None,
+    };
+    events.iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_book_is_told_when_it_moves_into_another_band_and_at_most_once_in_two_minutes() {
+    let mut quotes = quotes();
+    let mut look = |second: i64, away, amount| quotes.book(book(away, amount, true), at(second * 1_000));
+    look(0, 100, 3);
+    look(10, 100, 4);
+    look(20, 100, 30);
+    look(30, 600, 30);
+    look(130, 600, 30);
+    look(140, 100, 30);
+    look(150, 600, 30);
+    let told = quotes.until(at(400_000));
+    let bid = |text: &str| Some(d(text));
+    // 299,700 and 399,600 stand on one step of the ladder; the way there and back again is nothing to tell.
+    assert_eq!(depths(&told), [(0, bid("299700")), (130, bid("2982000"))]);
+}
+
+#[test]
+fn how_much_of_the_book_is_its_own_follows_its_fills_whenever_they_are_told() {
+    let mut quotes = quotes();
+    let fill = |quotes: &mut Quotes, trade: &str, amount: &str, ms: i64| {
+        quotes.filled("b".parse().unwrap(), trade.parse().unwrap(), Amount(d(amount)), at(ms));
+    };
+    quotes.book(book(100, 3, true), at(0));
+    fill(&mut quotes, "t1", "0.25", 0);
+    quotes.order(&placed("b", Side::Buy, "99900", 1));
+    fill(&mut quotes, "t2", "0.5", 5_000);
+    fill(&mut quotes, "t2", "0.5", 6_000);
+    quotes.order(&cancelled("b", 10_000));
+    let told = quotes.until(at(60_000));
+    let MarketEvent::DepthMinute { known_us, own_known_us, within, .. } = told.last().unwrap() else { panic!() };
+    assert_eq!((*known_us, *own_known_us), (15_000_000, 15_000_000));
+    // 0.75 from the first millisecond on, 0.25 from the fifth second.
+    let own = d("99900").times(d("0.75").times(d("4999000")).unwrap().plus(d("0.25").times(d("5000000")).unwrap()).unwrap());
+    assert_eq!(within[&100].own_bid_quote_us, own.unwrap());
+    assert_eq!((within[&5].own_bid_quote_us, within[&100].own_ask_quote_us), (Decimal::ZERO, Decimal::ZERO));
+}
+
 /// A step of a made-up life: a moment in milliseconds, and what happens then.
 #[derive(Debug, Clone)]
 enum Step {
     Place(usize, bool, i64),
+    Fill(usize, u8),
     End(usize),
+    Book(i64, i64, bool),
     Deaf,
     Hears,
 }
@@ -184,12 +263,19 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
     let step = prop_oneof![
         6 => (0_usize..12, any::<bool>(), 1_i64..400).prop_map(|(order, buys, away)| Step::Place(order, buys, away)),
+        3 => (0_usize..12, 0_u8..6).prop_map(|(order, trade)| Step::Fill(order, trade)),
         5 => (0_usize..12).prop_map(Step::End),
+        6 => (1_i64..400, 1_i64..40, any::<bool>()).prop_map(|(away, amount, is_whole)| Step::Book(away, amount, is_whole)),
         1 => Just(Step::Deaf),
         1 => Just(Step::Hears),
     ];
-    prop::collection::vec((0_i64..300_000, step), 0..60)
+    prop::collection::vec(((0_i64..300_000 / GLANCE_MS).prop_map(|glance| glance * GLANCE_MS), step), 0..60)
 }
+
+/// How much each order is for; each fill is of one.
+const WHOLE: i64 = 4;
+/// Everything happens at whole multiples of it, so that looking so often misses nothing.
+const GLANCE_MS: i64 = 10;
 
 /// Orders are named by step, so that none begins twice.
 fn feed(quotes: &mut Quotes, steps: &[(i64, Step)]) {
@@ -199,102 +285,194 @@ fn feed(quotes: &mut Quotes, steps: &[(i64, Step)]) {
             Step::Place(order, buys, away) => {
                 let name = format!("o{n}");
                 let (side, price) = match buys {
-                    true => (Side::Buy, format!("{}", 100_000 - away)),
-                    false => (Side::Sell, format!("{}", 100_000 + away)),
+                    true => (Side::Buy, 100_000 - away),
+                    false => (Side::Sell, 100_000 + away),
                 };
-                quotes.order(&placed(&name, side, &price, *ms));
+                quotes.order(&placed_for(&name, side, Decimal::from_int(price), Decimal::from_int(WHOLE), *ms));
                 names[*order] = Some(name);
+            }
+            Step::Fill(order, trade) => {
+                if let Some(name) = &names[*order] {
+                    let trade = format!("{name}-{trade}").parse().unwrap();
+                    quotes.filled(name.parse().unwrap(), trade, Amount(Decimal::ONE), at(*ms));
+                }
             }
             Step::End(order) => {
                 if let Some(name) = names[*order].take() {
                     quotes.order(&cancelled(&name, *ms));
                 }
             }
+            Step::Book(away, amount, is_whole) => quotes.book(book(*away, *amount, *is_whole), at(*ms)),
             Step::Deaf => quotes.deaf(at(*ms)),
             Step::Hears => quotes.hears(at(*ms)),
         }
     }
 }
 
-/// The sums of five minutes by looking at every millisecond, sharing no arithmetic with the sums: orders as a list.
-fn by_brute_force(steps: &[(i64, Step)]) -> Vec<(u64, u64, u64, u64, Decimal)> {
-    let mut all = Vec::new();
+/// A minute as it is found by looking again and again, in milliseconds: two-sided, bid, ask and unknown time, and the spread's integral.
+type QuoteSums = (u64, u64, u64, u64, Decimal);
+/// Known and own known time, and of each step the integrals of bids, asks, own bids, own asks, and the time beyond.
+type DepthSums = (u64, u64, BTreeMap<u32, [i128; 5]>);
+
+#[derive(Debug, Clone, Copy)]
+enum Happens {
+    Placed(usize, bool, i64),
+    Filled(usize, u8),
+    Ended(usize),
+    Book(i64, i64, bool),
+    Deaf,
+    Hears,
+}
+
+/// What happens, in order of time, orders by the step that placed them.
+fn happenings(steps: &[(i64, Step)]) -> Vec<(i64, Happens)> {
     let mut names: [Option<usize>; 12] = Default::default();
+    let mut all = Vec::new();
     for (n, (ms, step)) in steps.iter().enumerate() {
-        match step {
+        let happens = match step {
             Step::Place(order, buys, away) => {
-                all.push((*ms, n, Some((n, *buys, *away)), None));
                 names[*order] = Some(n);
+                Some(Happens::Placed(n, *buys, *away))
             }
-            Step::End(order) => {
-                if let Some(name) = names[*order].take() {
-                    all.push((*ms, n, None, Some(name)));
-                }
+            Step::Fill(order, trade) => names[*order].map(|name| Happens::Filled(name, *trade)),
+            Step::End(order) => names[*order].take().map(Happens::Ended),
+            Step::Book(away, amount, is_whole) => Some(Happens::Book(*away, *amount, *is_whole)),
+            Step::Deaf => Some(Happens::Deaf),
+            Step::Hears => Some(Happens::Hears),
+        };
+        all.extend(happens.map(|happens| (*ms, happens)));
+    }
+    // Steps of one moment keep their order.
+    all.sort_by_key(|(ms, _)| *ms);
+    all
+}
+
+/// A world of lists, to be looked at.
+#[derive(Default)]
+struct World {
+    /// Name, whether it buys, how far away, whether it is doubtful.
+    live: Vec<(usize, bool, i64, bool)>,
+    ended: Vec<usize>,
+    fills: Vec<(usize, u8)>,
+    book: Option<(i64, i64, bool, i64)>,
+    deaf: bool,
+}
+
+impl World {
+    fn happens(&mut self, ms: i64, what: Happens) {
+        match what {
+            Happens::Placed(name, ..) if self.ended.contains(&name) => {}
+            Happens::Placed(name, buys, away) => {
+                self.live.retain(|(_, side, _, doubtful)| !(*doubtful && *side == buys));
+                self.live.push((name, buys, away, false));
             }
-            Step::Deaf => all.push((*ms, n, None, Some(usize::MAX))),
-            Step::Hears => all.push((*ms, n, None, Some(usize::MAX - 1))),
+            Happens::Filled(name, trade) if self.fills.contains(&(name, trade)) => {}
+            Happens::Filled(name, trade) => self.fills.push((name, trade)),
+            Happens::Ended(name) => {
+                self.live.retain(|(of, ..)| *of != name);
+                self.ended.push(name);
+            }
+            Happens::Book(away, amount, is_whole) => self.book = Some((away, amount, is_whole, ms + 15_000)),
+            Happens::Deaf => self.deaf = true,
+            Happens::Hears => {
+                self.deaf = false;
+                self.live.iter_mut().for_each(|order| order.3 = true);
+            }
         }
     }
-    all.sort_by_key(|(ms, n, ..)| (*ms, *n));
-    let mut live: Vec<(usize, bool, i64, bool)> = Vec::new();
-    let mut ended: Vec<usize> = Vec::new();
-    let (mut deaf, mut next, mut found) = (false, 0, Vec::new());
+
+    fn look_at_quotes(&self, sums: &mut QuoteSums) {
+        if self.deaf {
+            sums.3 += GLANCE_MS as u64;
+            return;
+        }
+        let nearest = |buys: bool| self.live.iter().filter(|order| order.1 == buys).map(|order| order.2).min();
+        let glance = |is_there: bool| if is_there { GLANCE_MS as u64 } else { 0 };
+        sums.1 += glance(nearest(true).is_some());
+        sums.2 += glance(nearest(false).is_some());
+        let (Some(below), Some(above)) = (nearest(true), nearest(false)) else { return };
+        sums.0 += GLANCE_MS as u64;
+        let middle = Decimal::from_int(200_000 + above - below);
+        let bps = Decimal::from_int(below + above).mul_div(Decimal::from_int(20_000), middle).unwrap();
+        sums.4 = sums.4.plus(bps.times(Decimal::from_int(1_000 * GLANCE_MS)).unwrap()).unwrap();
+    }
+
+    fn look_at_depth(&self, ms: i64, sums: &mut DepthSums) {
+        let Some((away, amount, is_whole, until)) = self.book else { return };
+        if ms >= until {
+            return;
+        }
+        sums.0 += GLANCE_MS as u64;
+        sums.1 += if self.deaf { 0 } else { GLANCE_MS as u64 };
+        for bps in GRID_BPS {
+            let of = sums.2.entry(bps).or_default();
+            // A bp of 100,000 is ten.
+            let near = |away: i64| away <= 10 * i64::from(bps);
+            match near(away) {
+                true if !is_whole => of[4] += i128::from(GLANCE_MS),
+                true => {
+                    of[0] += i128::from((100_000 - away) * amount * GLANCE_MS);
+                    of[1] += i128::from((100_000 + away) * amount * GLANCE_MS);
+                }
+                false => {}
+            }
+            let own = self.live.iter().filter(|(_, _, away, _)| near(*away) && !self.deaf);
+            for (name, buys, away, _) in own {
+                let filled = self.fills.iter().filter(|(of, _)| of == name).count() as i64;
+                let (place, price) = if *buys { (2, 100_000 - away) } else { (3, 100_000 + away) };
+                of[place] += i128::from(price * (WHOLE - filled).max(0) * GLANCE_MS);
+            }
+        }
+    }
+}
+
+/// The sums of five minutes by looking again and again, sharing no arithmetic with the sums: orders as a list.
+fn by_brute_force(steps: &[(i64, Step)]) -> (Vec<QuoteSums>, Vec<DepthSums>) {
+    let (all, mut world, mut next) = (happenings(steps), World::default(), 0);
+    let (mut quotes, mut depths) = (Vec::new(), Vec::new());
     for minute in 0..5 {
-        let (mut both, mut bid, mut ask, mut unknown, mut integral) = (0, 0, 0, 0, Decimal::ZERO);
-        let mut spread = (0, 0, Decimal::ZERO);
-        for ms in minute * 60_000..(minute + 1) * 60_000 {
-            while let Some((_, _, place, end)) = all.get(next).filter(|(at, ..)| *at <= ms) {
+        let (mut quote, mut depth) = (QuoteSums::default(), DepthSums::default());
+        for ms in (minute * 60_000..(minute + 1) * 60_000).step_by(GLANCE_MS as usize) {
+            while let Some((then, what)) = all.get(next).filter(|(then, _)| *then <= ms) {
                 next += 1;
-                match (place, end) {
-                    (Some((name, buys, away)), _) if !ended.contains(name) => {
-                        live.retain(|(_, side, _, doubtful)| !(*doubtful && side == buys));
-                        live.push((*name, *buys, *away, false));
-                    }
-                    (Some(_), _) | (None, None) => {}
-                    (None, Some(usize::MAX)) => deaf = true,
-                    (None, Some(name)) if *name == usize::MAX - 1 => {
-                        deaf = false;
-                        live.iter_mut().for_each(|order| order.3 = true);
-                    }
-                    (None, Some(name)) => {
-                        live.retain(|(of, ..)| of != name);
-                        ended.push(*name);
-                    }
-                }
+                world.happens(*then, *what);
             }
-            if deaf {
-                unknown += 1;
-                continue;
-            }
-            let nearest = |buys: bool| live.iter().filter(|order| order.1 == buys).map(|order| order.2).min();
-            bid += u64::from(nearest(true).is_some());
-            ask += u64::from(nearest(false).is_some());
-            if let (Some(below), Some(above)) = (nearest(true), nearest(false)) {
-                both += 1;
-                if (below, above) != (spread.0, spread.1) {
-                    let middle = Decimal::from_int(200_000 + above - below);
-                    let bps = Decimal::from_int(below + above).mul_div(Decimal::from_int(20_000), middle).unwrap();
-                    spread = (below, above, bps);
-                }
-                integral = integral.plus(spread.2.times(Decimal::from_int(1_000)).unwrap()).unwrap();
-            }
+            world.look_at_quotes(&mut quote);
+            world.look_at_depth(ms, &mut depth);
         }
-        found.push((both, bid, ask, unknown, integral.normalised()));
+        quotes.push((quote.0, quote.1, quote.2, quote.3, quote.4.normalised()));
+        depth.2.retain(|_, of| (of[4] as u64) < depth.0);
+        depths.extend((depth.0 > 0).then_some(depth));
     }
-    found
+    (quotes, depths)
 }
 
 /// Milliseconds, to compare with brute force.
-fn exactly(events: &[MarketEvent]) -> Vec<(u64, u64, u64, u64, Decimal)> {
-    let of = |event: &MarketEvent| match event {
-        MarketEvent::QuoteMinute { bid_us, ask_us, two_sided_us, unknown_us, spread_bps_us, .. } => {
-            Some((two_sided_us / 1_000, bid_us / 1_000, ask_us / 1_000, unknown_us / 1_000, *spread_bps_us))
+fn exactly(events: &[MarketEvent]) -> (Vec<QuoteSums>, Vec<DepthSums>) {
+    let (mut quotes, mut depths) = (Vec::new(), Vec::new());
+    let whole = |sum: Decimal| sum.divided_by(Decimal::from_int(1_000)).unwrap().to_string().parse::<i128>().unwrap();
+    for event in events {
+        match event {
+            MarketEvent::QuoteMinute { bid_us, ask_us, two_sided_us, unknown_us, spread_bps_us, .. } => {
+                quotes.push((two_sided_us / 1_000, bid_us / 1_000, ask_us / 1_000, unknown_us / 1_000, *spread_bps_us));
+            }
+            MarketEvent::DepthMinute { known_us, own_known_us, within, .. } if *known_us > 0 => {
+                let sums = |of: &DepthSum| {
+                    let DepthSum { bid_quote_us, ask_quote_us, own_bid_quote_us, own_ask_quote_us, beyond_us } = *of;
+                    let sums = [bid_quote_us, ask_quote_us, own_bid_quote_us, own_ask_quote_us].map(whole);
+                    [sums[0], sums[1], sums[2], sums[3], i128::from(beyond_us / 1_000)]
+                };
+                let within = within.iter().map(|(bps, of)| (*bps, sums(of))).collect();
+                depths.push((known_us / 1_000, own_known_us / 1_000, within));
+            }
+            MarketEvent::DepthMinute { .. }
+            | MarketEvent::QuoteObserved { .. }
+            | MarketEvent::DepthObserved { .. }
+            | MarketEvent::MarkObserved { .. }
+            | MarketEvent::VolumeObserved { .. } => {}
         }
-        MarketEvent::QuoteObserved { .. } | MarketEvent::MarkObserved { .. } | MarketEvent::VolumeObserved { .. } => {
-            None
-        }
-    };
-    events.iter().filter_map(of).collect()
+    }
+    (quotes, depths)
 }
 
 proptest! {

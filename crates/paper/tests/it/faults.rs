@@ -69,6 +69,25 @@ async fn a_deploy_can_be_done_and_its_answer_never_come() {
 }
 
 #[tokio::test]
+async fn a_deploy_can_land_when_nobody_waits_for_it_any_more() {
+    let bench = Bench::with_account(stepped()).await;
+    bench.post("/controllers/configs/c", crate::harness::maker("c", "BTC-USDT")).await;
+    bench.faults(json!({"late_ms": {"/bot-orchestration/deploy": 300}})).await;
+    let deployment = json!({"instance_name": "one", "credentials_profile": "client_a", "controllers_config": ["c"]});
+    let auth = Some(("admin", "admin"));
+    assert!(bench.call("POST", "/bot-orchestration/deploy-v2-controllers", Some(&deployment), auth).await.is_none());
+    let runs = async || bench.get("/bot-orchestration/bot-runs").await.body["data"].as_array().unwrap().len();
+    assert_eq!(runs().await, 0);
+    bench.step(2_000).await;
+    bench.faults(json!({"late_ms": {}})).await;
+    bench.deploy("client_a", "one", "c", false).await;
+    assert_eq!(runs().await, 1);
+    while runs().await < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn an_error_can_be_hidden_in_a_200_and_then_nothing_was_done() {
     let bench = Bench::with_account(stepped()).await;
     bench.post("/controllers/configs/c", crate::harness::maker("c", "BTC-USDT")).await;

@@ -146,6 +146,8 @@ impl Parties {
             Event::Market(
                 MarketEvent::QuoteObserved { .. }
                 | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::DepthObserved { .. }
+                | MarketEvent::DepthMinute { .. }
                 | MarketEvent::VolumeObserved { .. },
             )
             | Event::Manual(_)

@@ -1,0 +1,261 @@
+//! What stands in the order book of a bot's venue, everybody's orders and the bot's own among them: bands, and exact sums of
+//! every minute, within each step of the grid on both sides of the middle.
+//!
+//! A look at the book is believed until the next one, and not for longer than three of them; a step that the book was not
+//! seen out to is not known, which is not empty.
+
+use std::collections::BTreeMap;
+
+use events::{
+    Decimal, Price, Time,
+    decimal::ArithmeticError,
+    ledger::Side,
+    market::{Depth as Standing, DepthSum},
+};
+use hummingbot::{Level, OrderBook};
+
+use super::{
+    GRID_BPS,
+    changes::{Changes, Pace},
+};
+
+/// Steps whose bands are watched: what agreements are made of.
+const WATCHED_BPS: [u32; 3] = [50, 100, 200];
+/// The budget of changes lasts a day at any pace.
+const PACE: Pace = Pace { apart_us: 120_000_000, day_max: super::DEPTH_CHANGES_MAX };
+const BELIEVED_US: i64 = 15_000_000;
+/// More digits than real books have; fewer than would leave no room for a minute's sums.
+const DIGITS_MAX: u32 = 56;
+
+/// One look at an order book.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Absent: a side is empty.
+    middle: Option<Price>,
+    /// By step; absent: it was not seen so far out.
+    within: BTreeMap<u32, Standing>,
+}
+
+/// A bot's own order in the book, as far as nothing of it was executed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Own {
+    pub side: Side,
+    pub price: Price,
+    pub left: Decimal,
+}
+
+/// Everything that is known of one book now, and of the minute that has begun.
+#[derive(Debug)]
+pub(super) struct Depth {
+    look: Option<(Look, Time)>,
+    minute: Minute,
+    pub changes: Changes<Bands>,
+    pub left_out: u64,
+}
+
+/// Sums of a minute.
+#[derive(Debug, Default)]
+pub(super) struct Minute {
+    pub known_us: i64,
+    pub own_known_us: i64,
+    pub within: BTreeMap<u32, DepthSum>,
+}
+
+/// What makes one state of a book differ from another: of each watched step, how far each side reaches on the ladder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bands([Option<[Option<Rung>; 2]>; WATCHED_BPS.len()]);
+
+/// A step of the ladder 1, 2, 5, 10, 20, 50 and so on: which of the three, and of which power of ten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rung {
+    of: u8,
+    power: i32,
+}
+
+impl Look {
+    /// A book of which `asked` levels a side were asked for: where fewer came, there are no more. Absent: its numbers are
+    /// none that can be summed up.
+    pub fn at(book: &OrderBook, asked: usize) -> Option<Self> {
+        let (Some(bid), Some(ask)) = (book.bids.first(), book.asks.first()) else {
+            return Some(Self { middle: None, within: BTreeMap::new() });
+        };
+        let middle = bid.price.0.plus(ask.price.0).and_then(|sum| sum.divided_by(Decimal::from_int(2))).ok()?;
+        let middle = Price(middle);
+        let bids = reaching(&book.bids, Side::Buy, middle, asked).ok()?;
+        let asks = reaching(&book.asks, Side::Sell, middle, asked).ok()?;
+        let within = bids.into_iter().filter_map(|(bps, bid_quote)| {
+            let ask_quote = *asks.get(&bps)?;
+            Some((bps, Standing { bid_quote, ask_quote }))
+        });
+        Some(Self { middle: Some(middle), within: within.collect() })
+    }
+
+    /// What is recorded of it.
+    pub(super) fn told(&self) -> (Option<Price>, BTreeMap<u32, Standing>) {
+        (self.middle, self.within.clone())
+    }
+
+    fn bands(&self) -> Bands {
+        Bands(WATCHED_BPS.map(|bps| {
+            let Standing { bid_quote, ask_quote } = self.within.get(&bps)?;
+            Some([rung(*bid_quote), rung(*ask_quote)])
+        }))
+    }
+}
+
+/// One side's depth within each step that it was seen out to.
+fn reaching(
+    levels: &[Level],
+    side: Side,
+    middle: Price,
+    asked: usize,
+) -> Result<BTreeMap<u32, Decimal>, ArithmeticError> {
+    let (mut within, mut sum, mut next) = (BTreeMap::new(), Decimal::ZERO, 0);
+    for bps in GRID_BPS {
+        while let Some(level) = levels.get(next).filter(|level| is_within(level.price, side, middle, bps)) {
+            sum = sum.plus(level.price.times(level.amount)?)?;
+            next += 1;
+        }
+        if next == levels.len() && levels.len() >= asked {
+            break;
+        }
+        if sum.significant_digits() > DIGITS_MAX {
+            return Err(ArithmeticError::Overflow);
+        }
+        within.insert(bps, sum.normalised());
+    }
+    Ok(within)
+}
+
+/// Whether an order on a side lies so near to the middle, exactly.
+fn is_within(price: Price, side: Side, middle: Price, bps: u32) -> bool {
+    let away = match side {
+        Side::Buy => middle.0.minus(price.0),
+        Side::Sell => price.0.minus(middle.0),
+    };
+    let (away, end) = (
+        away.and_then(|away| away.times(Decimal::from_int(10_000))),
+        middle.0.times(Decimal::from_int(i64::from(bps))),
+    );
+    away.is_ok_and(|away| end.is_ok_and(|end| away <= end))
+}
+
+/// The highest step that a depth reaches; absent: it is none.
+fn rung(depth: Decimal) -> Option<Rung> {
+    if !depth.is_positive() {
+        return None;
+    }
+    let digits = depth.normalised();
+    // The first digit stands so many places before or behind the point.
+    let (significant, scale) = (digits.significant_digits().cast_signed(), digits.scale().cast_signed());
+    let written = digits.to_string();
+    let first = written.bytes().find(|byte| (b'1'..=b'9').contains(byte))? - b'0';
+    let of = match first {
+        5.. => 5,
+        2..5 => 2,
+        _ => 1,
+    };
+    Some(Rung { of, power: significant - scale - 1 })
+}
+
+impl Depth {
+    pub fn new() -> Self {
+        Self { look: None, minute: Minute::default(), changes: Changes::new(PACE), left_out: 0 }
+    }
+
+    /// Takes a look in.
+    pub fn see(&mut self, look: Look, at: Time) {
+        self.left_out += self.changes.note(look.bands());
+        self.look = Some((look, at.plus_micros(BELIEVED_US)));
+    }
+
+    /// When the last look is believed no longer.
+    pub fn ends(&self) -> Option<Time> {
+        self.look.as_ref().map(|(_, until)| *until)
+    }
+
+    /// Nobody knows the book from now on.
+    pub fn end(&mut self) {
+        if self.look.take().is_some() {
+            self.left_out += self.changes.forget();
+        }
+    }
+
+    /// The book as it stands, to be told.
+    pub fn tell(&mut self, at: Time) -> Option<&Look> {
+        let (look, _) = self.look.as_ref()?;
+        let (is_told, left_out) = self.changes.tell(look.bands(), at);
+        self.left_out += left_out;
+        is_told.then_some(look)
+    }
+
+    /// Adds a stretch in which nothing changed. `own`: the bot's own orders; absent: nobody knows them.
+    pub fn sum(&mut self, us: i64, own: Option<&[Own]>) {
+        let Some((Look { middle: Some(middle), within }, _)) = &self.look else { return };
+        if let Ok(more) = stretch(*middle, within, us, own).and_then(|more| self.minute.with(&more)) {
+            self.minute = more;
+        }
+    }
+
+    /// The minute that ends now, if anything was known of it, and what it leaves out.
+    pub fn close(&mut self) -> Option<(Minute, u64)> {
+        let (mut minute, left_out) = (std::mem::take(&mut self.minute), std::mem::take(&mut self.left_out));
+        let known = minute.known_us.unsigned_abs();
+        minute.within.retain(|_, sum| sum.beyond_us < known);
+        (minute.known_us > 0 || left_out > 0).then_some((minute, left_out))
+    }
+}
+
+/// The sums of a stretch.
+fn stretch(
+    middle: Price,
+    within: &BTreeMap<u32, Standing>,
+    us: i64,
+    own: Option<&[Own]>,
+) -> Result<Minute, ArithmeticError> {
+    let time = Decimal::from_int(us);
+    let mut sums = BTreeMap::new();
+    for bps in GRID_BPS {
+        let mut sum = DepthSum::default();
+        match within.get(&bps) {
+            Some(Standing { bid_quote, ask_quote }) => {
+                (sum.bid_quote_us, sum.ask_quote_us) = (bid_quote.times(time)?, ask_quote.times(time)?);
+            }
+            None => sum.beyond_us = us.unsigned_abs(),
+        }
+        for Own { side, price, left } in own.unwrap_or_default() {
+            if is_within(*price, *side, middle, bps) {
+                let of_side = match side {
+                    Side::Buy => &mut sum.own_bid_quote_us,
+                    Side::Sell => &mut sum.own_ask_quote_us,
+                };
+                *of_side = of_side.plus(price.0.times(*left)?.times(time)?)?;
+            }
+        }
+        sums.insert(bps, sum);
+    }
+    Ok(Minute { known_us: us, own_known_us: if own.is_some() { us } else { 0 }, within: sums })
+}
+
+impl Minute {
+    fn with(&self, more: &Self) -> Result<Self, ArithmeticError> {
+        let mut within = BTreeMap::new();
+        for (bps, more) in &more.within {
+            // Before anything was known, nothing was beyond what was known.
+            let sum = self.within.get(bps).copied().unwrap_or_default();
+            let added = DepthSum {
+                bid_quote_us: sum.bid_quote_us.plus(more.bid_quote_us)?.normalised(),
+                ask_quote_us: sum.ask_quote_us.plus(more.ask_quote_us)?.normalised(),
+                own_bid_quote_us: sum.own_bid_quote_us.plus(more.own_bid_quote_us)?.normalised(),
+                own_ask_quote_us: sum.own_ask_quote_us.plus(more.own_ask_quote_us)?.normalised(),
+                beyond_us: sum.beyond_us + more.beyond_us,
+            };
+            within.insert(*bps, added);
+        }
+        let (known_us, own_known_us) = (self.known_us + more.known_us, self.own_known_us + more.own_known_us);
+        Ok(Self { known_us, own_known_us, within })
+    }
+}
+
+#[cfg(test)]
+mod tests;

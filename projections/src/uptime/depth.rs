@@ -1,0 +1,327 @@
+//! How deep the book was that a bot quoted in, and how much of it was its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use events::{
+    BotId, ClientId, Decimal, Exchange, Market, Pair, Time,
+    bot::Venue,
+    decimal::ArithmeticError,
+    market::{DepthSum, MarketEvent},
+};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{Key, MINUTE_US, SHARE_PLACES};
+use crate::{projection::ProjectError, rows};
+
+/// Depth within one distance of the middle, over a window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Deep {
+    /// How far from the middle, in bps.
+    pub bps: u32,
+    /// What was bid and offered, by everybody, in the quote asset.
+    pub bid_quote: Mean,
+    pub ask_quote: Mean,
+    /// By the bot itself.
+    pub own_bid_quote: Mean,
+    pub own_ask_quote: Mean,
+    /// Its own mean over everybody's; null: nothing stood there.
+    pub own_bid_share: Option<Decimal>,
+    pub own_ask_share: Option<Decimal>,
+}
+
+/// A mean over time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Mean {
+    /// In the quote asset; null: nothing is known.
+    pub value: Option<Decimal>,
+    /// In the quote asset x microseconds.
+    pub numerator_quote_us: Decimal,
+    /// In microseconds.
+    pub denominator_us: i64,
+}
+
+/// Minutes of depth that a batch brought.
+#[derive(Debug, Default)]
+pub(super) struct Depths {
+    minutes: BTreeMap<Key, Sums>,
+}
+
+/// Over a minute or many.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Sums {
+    known_us: i64,
+    own_known_us: i64,
+    within: BTreeMap<u32, DepthSum>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    client_id: Uuid,
+    bot_id: BotId,
+    exchange: Exchange,
+    market: Market,
+    pair: &'a Pair,
+    at: Time,
+    #[serde(flatten)]
+    sums: &'a Sums,
+}
+
+impl Depths {
+    /// Takes a minute in.
+    pub fn hear(&mut self, told: &MarketEvent) -> Result<(), String> {
+        let MarketEvent::DepthMinute { bot, venue, known_us, own_known_us, within, at, .. } = told else {
+            return Ok(());
+        };
+        let us = |us: &u64| i64::try_from(*us).ok().filter(|us| *us <= MINUTE_US);
+        let (Some(known_us), Some(own_known_us)) = (us(known_us), us(own_known_us)) else {
+            return Err("a minute of depth is longer than a minute".to_owned());
+        };
+        if own_known_us > known_us || within.values().any(|sum| us(&sum.beyond_us).is_none_or(|us| us > known_us)) {
+            return Err("a minute of depth knows more than was known".to_owned());
+        }
+        let sums = Sums { known_us, own_known_us, within: within.clone() };
+        let minute = self.minutes.entry((*bot, venue.clone(), *at)).or_default();
+        minute.add(&sums).map_err(|cause| cause.to_string())
+    }
+
+    /// Writes what it brought.
+    pub async fn save(&mut self, db: &mut PgConnection, client: ClientId) -> Result<(), ProjectError> {
+        let mut minutes = std::mem::take(&mut self.minutes);
+        if minutes.is_empty() {
+            return Ok(());
+        }
+        // A bot that was deployed twice in a minute has told of it twice, of another part each time.
+        for (key, known) in known(db, client, minutes.keys()).await? {
+            if let Some(minute) = minutes.get_mut(&key) {
+                minute.add(&known).map_err(unkept)?;
+            }
+        }
+        let written = minutes.iter().map(|((bot_id, venue, at), sums)| Row {
+            client_id: client.0,
+            bot_id: *bot_id,
+            exchange: venue.exchange,
+            market: venue.market,
+            pair: &venue.pair,
+            at: *at,
+            sums,
+        });
+        let Some(rows) = rows::written(written) else { return Ok(()) };
+        sqlx::query!(
+            "delete from depth_minutes m using jsonb_populate_recordset(null::depth_minutes, $1) n
+              where (m.client_id, m.bot_id, m.at, m.exchange, m.market, m.pair)
+                  = (n.client_id, n.bot_id, n.at, n.exchange, n.market, n.pair)",
+            rows
+        )
+        .execute(&mut *db)
+        .await?;
+        sqlx::query!("insert into depth_minutes select * from jsonb_populate_recordset(null::depth_minutes, $1)", rows)
+            .execute(db)
+            .await?;
+        Ok(())
+    }
+}
+
+fn unkept(cause: ArithmeticError) -> ProjectError {
+    ProjectError::Unfoldable { seq: 0, reason: cause.to_string() }
+}
+
+/// What is known already of these minutes.
+async fn known(
+    db: &mut PgConnection,
+    client: ClientId,
+    keys: impl Iterator<Item = &Key>,
+) -> Result<Vec<(Key, Sums)>, ProjectError> {
+    #[derive(Deserialize)]
+    struct Known {
+        bot_id: BotId,
+        #[serde(flatten)]
+        venue: Venue,
+        at: Time,
+        sums: Sums,
+    }
+    let (bots, ats): (Vec<Uuid>, Vec<DateTime<Utc>>) =
+        keys.map(|(bot, _, at)| (bot.0, DateTime::<Utc>::from(*at))).unzip();
+    let found = sqlx::query_scalar!(
+        r#"
+        select jsonb_build_object('bot_id', m.bot_id, 'exchange', m.exchange, 'market', m.market, 'pair', m.pair, 'at', m.at,
+                 'sums', jsonb_build_object('known_us', m.known_us, 'own_known_us', m.own_known_us,
+                   'within', m.within))::text as "row!"
+          from depth_minutes m
+          join (select distinct bot_id, at from unnest($2::uuid[], $3::timestamptz[]) k(bot_id, at)) k using (bot_id, at)
+         where m.client_id = $1
+        "#,
+        client.0,
+        &bots,
+        &ats
+    )
+    .fetch_all(db)
+    .await?;
+    let read = |row: &String| {
+        let Known { bot_id, venue, at, sums } = rows::read(row);
+        ((bot_id, venue, at), sums)
+    };
+    Ok(found.iter().map(read).collect())
+}
+
+/// How deep the book was from one minute to the begin of another.
+pub(super) async fn within(
+    db: &mut PgConnection,
+    client: ClientId,
+    bot: BotId,
+    begin: Time,
+    end: Time,
+) -> Result<Vec<Deep>, ProjectError> {
+    let row = sqlx::query_scalar!(
+        r#"
+        with minutes as (
+               select * from depth_minutes m where m.client_id = $1 and m.bot_id = $2 and m.at >= $3 and m.at < $4),
+             -- A step that a minute does not name was beyond all of it.
+             steps as (
+               select key as step,
+                      sum((value ->> 'bid_quote_us')::numeric)                  as bid_quote_us,
+                      sum((value ->> 'ask_quote_us')::numeric)                  as ask_quote_us,
+                      sum(coalesce(value ->> 'own_bid_quote_us', '0')::numeric) as own_bid_quote_us,
+                      sum(coalesce(value ->> 'own_ask_quote_us', '0')::numeric) as own_ask_quote_us,
+                      sum(m.known_us - coalesce(value ->> 'beyond_us', '0')::bigint)::bigint as seen_us
+                 from minutes m, jsonb_each(m.within)
+                group by key)
+        select jsonb_build_object(
+                 'known_us',     (select coalesce(sum(known_us), 0)::bigint from minutes),
+                 'own_known_us', (select coalesce(sum(own_known_us), 0)::bigint from minutes),
+                 'within', (
+                   select coalesce(jsonb_object_agg(s.step, jsonb_build_object(
+                            'bid_quote_us', s.bid_quote_us::text, 'ask_quote_us', s.ask_quote_us::text,
+                            'own_bid_quote_us', s.own_bid_quote_us::text, 'own_ask_quote_us', s.own_ask_quote_us::text,
+                            'beyond_us', (select sum(known_us) from minutes)::bigint - s.seen_us)), '{}')
+                     from steps s))::text as "row!"
+        "#,
+        client.0,
+        bot.0,
+        DateTime::<Utc>::from(begin),
+        DateTime::<Utc>::from(end)
+    )
+    .fetch_one(db)
+    .await?;
+    rows::read::<Sums>(&row).deep().map_err(unkept)
+}
+
+impl Sums {
+    fn add(&mut self, other: &Self) -> Result<(), ArithmeticError> {
+        // What one of the two does not name was beyond all of its time.
+        let steps: BTreeSet<u32> = self.within.keys().chain(other.within.keys()).copied().collect();
+        for step in steps {
+            let of = |sums: &Self| sums.within.get(&step).copied().unwrap_or_else(|| beyond(sums.known_us));
+            let both = added(of(self), of(other))?;
+            self.within.insert(step, both);
+        }
+        self.known_us += other.known_us;
+        self.own_known_us += other.own_known_us;
+        Ok(())
+    }
+
+    fn deep(&self) -> Result<Vec<Deep>, ArithmeticError> {
+        let each = self.within.iter().map(|(bps, sum)| {
+            let seen_us = self.known_us - sum.beyond_us.cast_signed();
+            let (bid_quote, ask_quote) = (Mean::of(sum.bid_quote_us, seen_us)?, Mean::of(sum.ask_quote_us, seen_us)?);
+            let own_bid_quote = Mean::of(sum.own_bid_quote_us, self.own_known_us)?;
+            let own_ask_quote = Mean::of(sum.own_ask_quote_us, self.own_known_us)?;
+            let (own_bid_share, own_ask_share) = (own_bid_quote.over(&bid_quote)?, own_ask_quote.over(&ask_quote)?);
+            Ok(Deep { bps: *bps, bid_quote, ask_quote, own_bid_quote, own_ask_quote, own_bid_share, own_ask_share })
+        });
+        each.collect()
+    }
+}
+
+fn beyond(us: i64) -> DepthSum {
+    DepthSum { beyond_us: us.unsigned_abs(), ..DepthSum::default() }
+}
+
+fn added(one: DepthSum, other: DepthSum) -> Result<DepthSum, ArithmeticError> {
+    Ok(DepthSum {
+        bid_quote_us: one.bid_quote_us.plus(other.bid_quote_us)?.normalised(),
+        ask_quote_us: one.ask_quote_us.plus(other.ask_quote_us)?.normalised(),
+        own_bid_quote_us: one.own_bid_quote_us.plus(other.own_bid_quote_us)?.normalised(),
+        own_ask_quote_us: one.own_ask_quote_us.plus(other.own_ask_quote_us)?.normalised(),
+        beyond_us: one.beyond_us + other.beyond_us,
+    })
+}
+
+impl Mean {
+    fn of(numerator_quote_us: Decimal, denominator_us: i64) -> Result<Self, ArithmeticError> {
+        let mean = || numerator_quote_us.divided_by(Decimal::from_int(denominator_us));
+        let value = match denominator_us {
+            0 => None,
+            _ => Some(mean()?.rounded(SHARE_PLACES).normalised()),
+        };
+        Ok(Self { value, numerator_quote_us, denominator_us })
+    }
+
+    /// This mean as a share of another; absent where one of them is not known, or the other is nothing.
+    fn over(&self, all: &Self) -> Result<Option<Decimal>, ArithmeticError> {
+        if self.denominator_us == 0 || all.numerator_quote_us.is_zero() {
+            return Ok(None);
+        }
+        let of_this = self.numerator_quote_us.divided_by(Decimal::from_int(self.denominator_us))?;
+        let share = of_this.mul_div(Decimal::from_int(all.denominator_us), all.numerator_quote_us)?;
+        Ok(Some(share.rounded(SHARE_PLACES).normalised()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::told::{Told, at};
+
+    fn d(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    fn sum(bid: i64, own: i64, beyond_s: u64) -> DepthSum {
+        let us = |quote: i64| Decimal::from_int(quote * 1_000_000);
+        DepthSum { bid_quote_us: us(bid), own_bid_quote_us: us(own), beyond_us: beyond_s * 1_000_000, ..DepthSum::default() }
+    }
+
+    fn minute(known_s: u64, own_known_s: u64, within: &[(u32, DepthSum)]) -> MarketEvent {
+        MarketEvent::DepthMinute {
+            bot: Told::default().bot,
+            venue: Venue { exchange: Exchange::Okx, market: Market::Spot, pair: "BTC-USDT".parse().unwrap() },
+            known_us: known_s * 1_000_000,
+            own_known_us: own_known_s * 1_000_000,
+            within: within.iter().copied().collect(),
+            changes_left_out: None,
+            at: at(0),
+        }
+    }
+
+    fn check(given: &[MarketEvent], bps: u32) -> Deep {
+        let mut depths = Depths::default();
+        for told in given {
+            depths.hear(told).unwrap();
+        }
+        let deep = depths.minutes.into_values().next().unwrap().deep().unwrap();
+        deep.into_iter().find(|deep| deep.bps == bps).unwrap()
+    }
+
+    #[test]
+    fn a_mean_is_over_the_time_that_the_book_was_seen_so_far_out() {
+        let first = minute(40, 20, &[(50, sum(4_000, 200, 0)), (100, sum(3_000, 200, 10))]);
+        let second = minute(20, 20, &[(50, sum(1_000, 200, 0))]);
+        let near = check(&[first.clone(), second.clone()], 50);
+        assert_eq!((near.bid_quote.value, near.bid_quote.denominator_us), (Some(d("83.333333333333")), 60_000_000));
+        assert_eq!((near.own_bid_quote.value, near.own_bid_share), (Some(d("10")), Some(d("0.12"))));
+        let far = check(&[first, second], 100);
+        assert_eq!((far.bid_quote.value, far.bid_quote.denominator_us), (Some(d("100")), 30_000_000));
+        assert_eq!((far.ask_quote.value, far.own_ask_share), (Some(d("0")), None));
+    }
+
+    #[test]
+    fn a_minute_that_knows_more_than_was_known_is_refused() {
+        for impossible in [minute(61, 0, &[]), minute(10, 11, &[]), minute(10, 0, &[(50, sum(1, 0, 11))])] {
+            assert!(Depths::default().hear(&impossible).is_err(), "{impossible:?}");
+        }
+    }
+}
