@@ -34,6 +34,7 @@ mod readme;
 mod relay;
 mod risk;
 mod stack;
+mod tenancy;
 mod vault;
 mod walls;
 mod worker;

@@ -121,6 +121,7 @@ impl Change {
             | Event::Client(_)
             | Event::Bot(_)
             | Event::Order(_)
+            | Event::Subscription(_)
             | Event::Manual(_)
             | Event::Desk(_)
             | Event::Account(_)
