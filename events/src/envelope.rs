@@ -9,7 +9,7 @@ use crate::{ClientId, CommandId, Event, EventId, Time, UserId};
 /// The thing that an event is about, inside one client's stream.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AggregateRef {
-    /// `client`, `account`, `bot`, `credential`, `ledger`, `market`, `orders` or `desk`.
+    /// `client`, `account`, `bot`, `credential`, `ledger`, `market`, `orders`, `manual`, `subscription` or `desk`.
     pub kind: String,
     /// Which one of its kind.
     pub id: String,

@@ -6,6 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Time, account::AccountEvent, bot::BotEvent, client::ClientEvent, credential::CredentialEvent, desk::DeskEvent,
     ledger::LedgerEvent, manual::ManualOrderEvent, market::MarketEvent, order::OrderEvent,
+    subscription::SubscriptionEvent,
 };
 
 /// The one version of every event so far. A changed meaning gets a new variant, a new field is optional; what cannot
@@ -24,6 +25,7 @@ pub enum Event {
     Manual(ManualOrderEvent),
     Desk(DeskEvent),
     Account(AccountEvent),
+    Subscription(SubscriptionEvent),
 }
 
 /// A stored event that this build cannot read: written by a newer build, or not by us.
@@ -59,6 +61,7 @@ impl Event {
             "manual" => typed(event_type, payload).map(Self::Manual),
             "desk" => typed(event_type, payload).map(Self::Desk),
             "account" => typed(event_type, payload).map(Self::Account),
+            "subscription" => typed(event_type, payload).map(Self::Subscription),
             _ => Err(Unreadable::Aggregate(aggregate_type.to_owned())),
         }?;
         match event.event_type() == event_type {
@@ -79,6 +82,7 @@ impl Event {
             Self::Manual(_) => "manual",
             Self::Desk(_) => "desk",
             Self::Account(_) => "account",
+            Self::Subscription(_) => "subscription",
         }
     }
 
@@ -94,6 +98,7 @@ impl Event {
             Self::Manual(event) => event.name(),
             Self::Desk(event) => event.name(),
             Self::Account(event) => event.name(),
+            Self::Subscription(event) => event.name(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Event {
             Self::Manual(event) => event.at(),
             Self::Desk(event) => event.at(),
             Self::Account(event) => event.at(),
+            Self::Subscription(event) => event.at(),
         }
     }
 }
@@ -134,6 +140,7 @@ impl Serialize for Event {
             Self::Manual(event) => event.serialize(serializer),
             Self::Desk(event) => event.serialize(serializer),
             Self::Account(event) => event.serialize(serializer),
+            Self::Subscription(event) => event.serialize(serializer),
         }
     }
 }
@@ -188,3 +195,5 @@ words!(ManualOrderEvent in Manual: ManualOrderRequested, ManualOrderStarted, Man
 words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged, Quarantined,
     KeyRotationBegun, KeyRotationDone, VaultChecked);
 words!(AccountEvent in Account: BalanceObserved);
+words!(SubscriptionEvent in Subscription: SubscriptionRequested, SubscriptionActive, SubscriptionRenewed,
+    SubscriptionRotated, SubscriptionRevokeRequested, SubscriptionRevoked);

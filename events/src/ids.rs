@@ -83,6 +83,11 @@ id!(
     ManualId
 );
 
+id!(
+    /// One way by which somebody outside follows a client's events over NATS.
+    SubscriptionId
+);
+
 impl BotId {
     /// The one bot of this name that a client can have: whoever creates it twice names the same one.
     pub fn named(client: ClientId, name: &Slug) -> Self {
@@ -94,6 +99,13 @@ impl ManualId {
     /// The one order that a client can wish for in a bot's book under a key: whoever sends the wish twice names the same.
     pub fn of(client: ClientId, bot: BotId, key: &str) -> Self {
         Self(Uuid::new_v5(&client.0, format!("manual/{bot}/{key}").as_bytes()))
+    }
+}
+
+impl SubscriptionId {
+    /// The one subscription of this name that a client can have: whoever asks for it twice names the same one.
+    pub fn named(client: ClientId, name: &Slug) -> Self {
+        Self(Uuid::new_v5(&client.0, format!("subscription/{name}").as_bytes()))
     }
 }
 

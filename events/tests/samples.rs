@@ -18,6 +18,7 @@ use events::{
     manual::{HowEnded, ManualOrderEvent, RestingType},
     market::{Depth, DepthSum, MarketEvent},
     order::OrderEvent,
+    subscription::{Filter, SubscriptionEvent, UserNkey},
 };
 use serde::{Deserialize, Serialize};
 
@@ -246,6 +247,26 @@ fn order_events() -> Vec<OrderEvent> {
     ]
 }
 
+fn subscription_events() -> Vec<SubscriptionEvent> {
+    let user = |filled: &str| -> UserNkey { format!("U{}", filled.repeat(55)).parse().unwrap() };
+    let (name, expires_at) = ("pager".parse().unwrap(), at().plus_micros(86_400_000_000));
+    vec![
+        SubscriptionEvent::SubscriptionRequested {
+            name,
+            filter: Filter::Events(Some("bot")),
+            after: None,
+            user: user("A"),
+            expires_at,
+            at: at(),
+        },
+        SubscriptionEvent::SubscriptionActive { user: user("A"), at: at() },
+        SubscriptionEvent::SubscriptionRenewed { expires_at, at: at() },
+        SubscriptionEvent::SubscriptionRotated { supersedes: user("A"), user: user("B"), expires_at, at: at() },
+        SubscriptionEvent::SubscriptionRevokeRequested { reason: "asked by the client".into(), at: at() },
+        SubscriptionEvent::SubscriptionRevoked { at: at() },
+    ]
+}
+
 fn desk_events() -> Vec<DeskEvent> {
     let projection = || "pnl".to_owned();
     vec![
@@ -385,7 +406,16 @@ fn with_more() -> Vec<(&'static str, Event)> {
         precision: Some(Precision::SixPlaces),
         at: at(),
     };
+    let alerts = SubscriptionEvent::SubscriptionRequested {
+        name: "pager".parse().unwrap(),
+        filter: Filter::Alerts(None),
+        after: Some(41),
+        user: format!("U{}", "C".repeat(55)).parse().unwrap(),
+        expires_at: at().plus_micros(86_400_000_000),
+        at: at(),
+    };
     vec![
+        ("after", alerts.into()),
         ("restored", restored.into()),
         ("measured", measured.into()),
         ("provisional", LedgerEvent::FillRecorded(fill).into()),
@@ -403,6 +433,7 @@ fn one_of_each() -> Vec<Event> {
     events.extend(ledger_events().into_iter().map(Event::from));
     events.extend(order_events().into_iter().map(Event::from));
     events.extend(manual_events().into_iter().map(Event::from));
+    events.extend(subscription_events().into_iter().map(Event::from));
     events.extend(desk_events().into_iter().map(Event::from));
     events
 }
@@ -458,10 +489,18 @@ fn no_event_is_forgotten() {
         ("manual", ManualOrderEvent::NAMES),
         ("desk", DeskEvent::NAMES),
         ("account", AccountEvent::NAMES),
+        ("subscription", SubscriptionEvent::NAMES),
     ] {
         known.extend(names.iter().map(|name| format!("{kind}.{name}")));
     }
     assert_eq!(told, known);
+}
+
+#[test]
+fn a_subscriber_can_ask_for_each_kind_of_aggregate_but_the_desks() {
+    let kinds: BTreeSet<&str> =
+        one_of_each().iter().map(Event::aggregate_type).filter(|kind| *kind != "desk").collect();
+    assert_eq!(Filter::AGGREGATES.iter().copied().collect::<BTreeSet<_>>(), kinds, "list it in Filter::AGGREGATES");
 }
 
 #[test]

@@ -137,6 +137,7 @@ impl Projection for Bots {
             | Event::Account(_)
             | Event::Credential(_)
             | Event::Order(_)
+            | Event::Subscription(_)
             | Event::Manual(_)
             | Event::Desk(_) => Ok(()),
         }

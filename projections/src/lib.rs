@@ -22,6 +22,7 @@ pub mod rates;
 pub mod reconciliation;
 pub mod risk;
 pub mod rows;
+pub mod subscriptions;
 #[cfg(test)]
 mod told;
 pub mod uptime;
@@ -57,6 +58,7 @@ pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
         Worker::<uptime::Uptime>::boxed(db, &counting),
         Worker::<reconciliation::Reconciliations>::boxed(db, &counting),
         Worker::<risk::Risk>::boxed(db, &counting),
+        Worker::<subscriptions::Subscriptions>::boxed(db, &counting),
     ]
 }
 

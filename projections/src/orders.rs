@@ -148,6 +148,7 @@ impl Projection for Orders {
             | Event::Market(_)
             | Event::Account(_)
             | Event::Credential(_)
+            | Event::Subscription(_)
             | Event::Manual(_)
             | Event::Desk(_) => Ok(()),
         };

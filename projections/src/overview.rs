@@ -89,6 +89,7 @@ impl Projection for Overview {
             | Event::Account(_)
             | Event::Credential(_)
             | Event::Order(_)
+            | Event::Subscription(_)
             | Event::Manual(_)
             | Event::Desk(_) => Ok(()),
         };

@@ -99,6 +99,7 @@ impl Projection for Portfolio {
             | Event::Client(_)
             | Event::Bot(_)
             | Event::Order(_)
+            | Event::Subscription(_)
             | Event::Manual(_)
             | Event::Desk(_)
             | Event::Account(_)

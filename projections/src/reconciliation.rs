@@ -150,6 +150,7 @@ impl Projection for Reconciliations {
             | Event::Account(_)
             | Event::Order(_)
             | Event::Credential(_)
+            | Event::Subscription(_)
             | Event::Manual(_)
             | Event::Desk(_) => Ok(()),
         }

@@ -197,6 +197,7 @@ impl Projection for Risk {
             }
             Event::Client(_)
             | Event::Credential(_)
+            | Event::Subscription(_)
             | Event::Manual(_)
             | Event::Order(_)
             | Event::Desk(_)

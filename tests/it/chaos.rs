@@ -55,7 +55,7 @@ async fn whatever_is_killed_what_was_acknowledged_is_stored_projected_published_
     for round in rounds() {
         let mut random = StdRng::seed_from_u64(round ^ 0xc4a0);
         let mut database = Database::on(&servers).await;
-        database.use_nats(&nats.url);
+        database.use_nats(&nats.at);
         one_round(&servers, &nats, &database, &mut random).await;
         println!("round {round}: in order, once, everywhere");
     }

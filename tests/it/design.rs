@@ -14,7 +14,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hummingbot", &["events"]),
     ("paper", &["events"]),
     ("operator", &["events", "domain", "store", "projections", "vault", "hummingbot"]),
-    ("api", &["events", "domain", "store", "projections", "access", "vault", "operator"]),
+    // The relay for subscribers' credentials alone.
+    ("api", &["events", "domain", "store", "projections", "access", "vault", "operator", "relay"]),
     ("pipelabs", EVERY),
     ("tests", EVERY),
     ("benches", EVERY),

@@ -11,7 +11,7 @@ use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use store::{Cause, Login, read};
-use tests::{Answer, Database, ENCRYPTION_KEY, Served, arrived, jetstream};
+use tests::{Answer, Database, ENCRYPTION_KEY, Served, arrived};
 use vault::{OpenError, Place, Vault};
 
 use crate::edge::{Edge, seq};
@@ -192,16 +192,7 @@ fn holds_none(what: &str, text: &str) {
 
 /// Every row of every table, as text.
 async fn everything_in(database: &Database) -> String {
-    let superuser = database.superuser();
-    let tables =
-        "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
-                   where c.relkind = 'r' and n.nspname not in ('pg_catalog', 'information_schema')";
-    let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&superuser).await.unwrap();
-    let mut all = String::new();
-    for table in &tables {
-        let rows = format!("select coalesce(string_agg(t::text, e'\\n'), '') from {table} t");
-        all += &sqlx::query_scalar::<_, String>(&rows).fetch_one(&superuser).await.unwrap();
-    }
+    let all = database.everything().await;
     assert!(all.contains("CredentialStored") && all.contains("gAAAA"), "the tables were not all looked at");
     all
 }
@@ -252,7 +243,7 @@ async fn a_secret_that_went_in_is_nowhere_to_be_found() {
         holds_none(&path, &edge.served.ask(&edge.admin, &format!("{path}?client=acme")).await.text());
     }
     arrived(&edge.database, client, None).await;
-    let subject = jetstream(edge.database.nats_url()).await;
+    let subject = edge.database.nats().jetstream().await;
     let stream = subject.get_stream(relay::stream_name(client)).await.unwrap();
     let count = stream.cached_info().state.last_sequence;
     let messages = futures::stream::iter(1..=count).then(|seq| stream.get_raw_message(seq)).collect::<Vec<_>>().await;

@@ -2,7 +2,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use events::{BotId, CredentialId, Exchange, ManualId, Market, Time};
+use events::{BotId, CredentialId, Exchange, ManualId, Market, SubscriptionId, Time};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tests::{Answer, Served, token, token_made_at};
@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     edge::Edge,
-    facts::{credential, order_by_hand},
+    facts::{credential, order_by_hand, subscription},
 };
 
 /// A route as its description tells it.
@@ -77,12 +77,13 @@ impl Route {
 
     /// About what acme has.
     fn of_acme(&self, edge: &Edge) -> String {
-        match self.path.contains("/credentials/") {
-            true => self.of(CredentialId::of(edge.acme.client, Exchange::Okx, Market::Spot)),
-            false => {
-                let order = ManualId::of(edge.acme.client, edge.acme.bot, "by-hand");
-                self.of(edge.acme.bot).replace("{order}", &order.to_string())
-            }
+        let client = edge.acme.client;
+        if self.path.contains("/credentials/") {
+            self.of(CredentialId::of(client, Exchange::Okx, Market::Spot))
+        } else if self.path.contains("/subscriptions/") {
+            self.of(SubscriptionId::named(client, &"pager".parse().unwrap()))
+        } else {
+            self.of(edge.acme.bot).replace("{order}", &ManualId::of(client, edge.acme.bot, "by-hand").to_string())
         }
     }
 
@@ -217,6 +218,7 @@ async fn a_body_that_cannot_be_meant_is_refused_in_words_and_changes_nothing() {
     let edge = Edge::new("api").await;
     credential(&edge.streams, edge.acme.client).await;
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
+    subscription(&edge.streams, edge.acme.client).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     for route in routes(&edge.served).await.iter().filter(|route| route.takes_a_body()) {
         for (what, body, expected) in bodies() {
@@ -249,6 +251,7 @@ async fn a_question_that_cannot_be_meant_is_refused_in_words() {
     let edge = Edge::new("api,projector").await;
     credential(&edge.streams, edge.acme.client).await;
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
+    subscription(&edge.streams, edge.acme.client).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     let routes = routes(&edge.served).await;
     for route in routes.iter().filter(|route| !route.is_of_health() && !route.takes_a_body()) {
@@ -293,6 +296,7 @@ async fn a_question_that_cannot_be_meant_is_refused_in_words() {
                 ("group", ["bots", "0", "Bot", "client", "day%00"]),
                 ("method", ["hifo", "0", "FIFO", "averag", "lifo,fifo"]),
                 ("open", ["1", "yes", "True", "", "null"]),
+                ("after_seq", ["-1", "x", "1e3", "99999999999999999999999", ""]),
                 ("after", ["-1", "x", "1e3", "99999999999999999999999", ""]),
                 ("cursor", ["garbage", "AAAA", "%00", "", "AAAAAAAAAAAAAAAAAAAAAAAAAAAA"]),
             ] {
@@ -324,6 +328,7 @@ async fn other_methods_paths_ids_and_headers_are_refused_in_words() {
     let edge = Edge::new("api").await;
     credential(&edge.streams, edge.acme.client).await;
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
+    subscription(&edge.streams, edge.acme.client).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     let routes = routes(&edge.served).await;
     for path in routes.iter().map(|route| &route.path) {

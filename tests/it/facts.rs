@@ -5,14 +5,16 @@ use domain::{
     client::{Client, ClientCommand},
     credential::{Credential, CredentialCommand},
     manual::{AskedType, ManualCommand, ManualOrder},
+    subscription::{Subscription, SubscriptionCommand},
 };
 use events::{
     AggregateRef, Amount, Asset, BotId, ClientId, CredentialId, Decimal, Exchange, ManualId, Market, Price, SealedId,
-    Time, Uuid,
+    SubscriptionId, Time, Uuid,
     bot::{BotConfig, Venue},
     credential::{Fingerprint, Values},
     ledger::{Fee, FeeKind, Fill, LedgerEvent, Liquidity, Side},
     market::MarketEvent,
+    subscription::Filter,
 };
 use store::{Append, Cause, Draft, Expected, Receipt, Streams};
 
@@ -63,6 +65,16 @@ pub async fn order_by_hand(streams: &Streams, client: ClientId, bot: BotId) -> M
     let (price, amount) = (Some(Price(d("150"))), Amount(d("1")));
     let request = ManualCommand::Request { bot, venue, side, order_type, price, amount, at: at(0) };
     streams.execute::<ManualOrder>(client, &id.to_string(), request, None, &Cause::system("test")).await.unwrap();
+    id
+}
+
+/// A subscription called pager, whose key nobody has.
+pub async fn subscription(streams: &Streams, client: ClientId) -> SubscriptionId {
+    let name = "pager".parse().unwrap();
+    let id = SubscriptionId::named(client, &name);
+    let user = format!("U{}", "A".repeat(55)).parse().unwrap();
+    let request = SubscriptionCommand::Request { name, filter: Filter::All, after: None, user, at: at(0) };
+    streams.execute::<Subscription>(client, &id.to_string(), request, None, &Cause::system("test")).await.unwrap();
     id
 }
 

@@ -2,16 +2,13 @@
 
 use std::{fs, path::Path, process::Child, time::Duration};
 
-use async_nats::{
-    ConnectOptions,
-    jetstream::{Context, ErrorCode, context::GetStreamErrorKind},
-};
+use async_nats::jetstream::{Context, ErrorCode, context::GetStreamErrorKind};
 use ed25519_dalek::SigningKey;
 use events::{BotId, ClientId, Event, Recorded, Time, desk::DeskEvent, export::SignedHead};
 use futures::StreamExt;
 use relay::{Relay, Settings, heads_subject, stream_name};
 use store::{Login, Streams, read};
-use tests::{Database, OwnNats, arrived, jetstream};
+use tests::{Database, OwnNats, arrived};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -25,9 +22,9 @@ struct Running {
 
 impl Running {
     fn start(database: &Database, settings: Settings) -> Self {
-        let (stop, server) = (CancellationToken::new(), database.nats_url().parse().unwrap());
-        let relay =
-            Relay::new(database.pool(Login::Relay), database.streams(), server, ConnectOptions::new(), settings);
+        let (stop, server) = (CancellationToken::new(), database.nats().url.parse().unwrap());
+        let access = database.nats().access();
+        let relay = Relay::new(database.pool(Login::Relay), database.streams(), server, access, settings);
         Self { task: tokio::spawn(relay.run(stop.clone())), stop }
     }
 
@@ -40,7 +37,7 @@ impl Running {
 /// A database and a NATS that no other test uses.
 async fn own_nats() -> (Database, OwnNats) {
     let (mut database, nats) = (Database::new().await, OwnNats::start());
-    database.use_nats(&nats.url);
+    database.use_nats(&nats.at);
     (database, nats)
 }
 
@@ -109,7 +106,7 @@ async fn four_relays_store_each_event_of_several_clients_once_and_in_order_and_n
         .await;
         arrived(&database, client, None).await;
     }
-    let js = jetstream(database.nats_url()).await;
+    let js = database.nats().jetstream().await;
     let desk = js.get_stream(stream_name(ClientId::DESK)).await.unwrap_err();
     assert!(
         matches!(desk.kind(), GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
@@ -132,7 +129,7 @@ async fn a_nats_that_is_killed_under_load_ends_with_every_event_once() {
     });
     let mut before = 0;
     for _ in 0..4 {
-        let js = jetstream(&nats.url).await;
+        let js = nats.at.jetstream().await;
         // In the middle of its work, whenever that is.
         until("it goes on", || async {
             last_on_nats(&js, client).await.is_some_and(|last| last > before + 50) || writing.is_finished()
@@ -140,7 +137,7 @@ async fn a_nats_that_is_killed_under_load_ends_with_every_event_once() {
         .await;
         nats.kill();
         nats.start_again();
-        before = last_on_nats(&jetstream(&nats.url).await, client).await.unwrap_or(0);
+        before = last_on_nats(&nats.at.jetstream().await, client).await.unwrap_or(0);
     }
     writing.await.unwrap();
     arrived(&database, client, None).await;
@@ -159,7 +156,7 @@ async fn a_lost_copy_is_made_again_at_the_right_number() {
     let relay = Running::start(&database, Settings::default());
     arrived(&database, client, None).await;
     // Removed by hand: noticed with the next event.
-    jetstream(&nats.url).await.delete_stream(stream_name(client)).await.unwrap();
+    nats.at.jetstream().await.delete_stream(stream_name(client)).await.unwrap();
     fills(&streams, client, bot, 700..701).await;
     arrived(&database, client, None).await;
     // The whole server's: noticed with the next connection, without any event.
@@ -207,7 +204,7 @@ async fn a_relay_that_is_killed_in_the_middle_leaves_nothing_out_and_nothing_twi
     let (database, nats) = own_nats().await;
     let streams = database.streams();
     let (client, bot) = client_with_bot(&streams, "acme").await;
-    let js = jetstream(&nats.url).await;
+    let js = nats.at.jetstream().await;
     let (mut reached, mut in_the_middle) = (0, 0);
     for round in 0..4 {
         fills(&streams, client, bot, round * 4_000..(round + 1) * 4_000).await;
@@ -259,7 +256,7 @@ async fn a_foreign_message_stops_its_client_is_told_once_and_is_left_as_it_is() 
     let (other, other_bot) = client_with_bot(&streams, "other").await;
     let relays: Vec<Running> = (0..3).map(|_| Running::start(&database, Settings::default())).collect();
     arrived(&database, client, None).await;
-    let js = jetstream(&nats.url).await;
+    let js = nats.at.jetstream().await;
     publish_foreign(&js, client).await;
     fills(&streams, client, bot, 0..20).await;
     until("the desk is told", || async { !divergences(&database).await.is_empty() }).await;
@@ -297,7 +294,7 @@ async fn nothing_of_ours_is_stored_behind_a_foreign_message_that_came_in_the_mid
     let streams = database.streams();
     let (client, bot) = client_with_bot(&streams, "acme").await;
     fills(&streams, client, bot, 0..3_000).await;
-    let js = jetstream(&nats.url).await;
+    let js = nats.at.jetstream().await;
     let relay = Running::start(&database, Settings::default());
     until("it is at work", || async { last_on_nats(&js, client).await.is_some_and(|last| last > 0) }).await;
     publish_foreign(&js, client).await;
@@ -345,7 +342,7 @@ async fn whoever_listens_hears_the_signed_head() {
     let (client, _) = client_with_bot(&database.streams(), "acme").await;
     let key = SigningKey::from_bytes(&[7; 32]);
     store::sign_heads(&database.pool(Login::Projector), &key, Time::now()).await.unwrap();
-    let listener = async_nats::connect(database.nats_url()).await.unwrap();
+    let listener = database.nats().admin().await;
     let mut heads = listener.subscribe(heads_subject(client)).await.unwrap();
     listener.flush().await.unwrap();
     let relay = Running::start(&database, Settings::default());

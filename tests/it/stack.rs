@@ -20,7 +20,7 @@ async fn a_stack_comes_up_is_found_again_survives_kill_9_and_goes() {
     let running = stack("status");
     assert_eq!(running.matches("process").count(), 2, "{running}");
     let settings = stack("env");
-    for name in ["DATABASE_URL", "NATS_URL", "SECRET_KEY", "AUDIT_SIGNING_KEY"] {
+    for name in ["DATABASE_URL", "NATS_URL", "NATS_KEYS", "SECRET_KEY", "AUDIT_SIGNING_KEY"] {
         assert_eq!(settings.matches(&format!("export {name}='")).count(), 1, "{settings}");
     }
     let reached = Command::new("bash")

@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions, Executor, PgPool, postgres::PgConnectOptions};
 use store::{Login, Streams};
 
 use crate::{
-    Line,
+    Line, Nats,
     world::{Servers, TEMPLATE, binary},
 };
 
@@ -31,7 +31,7 @@ pub struct Database {
     pub owner: PgConnectOptions,
     pub secret: SecretString,
     url: String,
-    nats_url: String,
+    nats: Nats,
 }
 
 /// Migrates a database and makes its read models.
@@ -57,7 +57,7 @@ impl Database {
         db.execute(grant.as_str()).await.expect("it can be granted");
         let owner = servers.superuser.clone().database(&name);
         let url = owner.to_url_lossy().to_string();
-        Self { owner, secret: SECRET.into(), url, nats_url: servers.nats_url.clone() }
+        Self { owner, secret: SECRET.into(), url, nats: servers.nats.clone() }
     }
 
     /// Another database of the same servers.
@@ -67,12 +67,12 @@ impl Database {
     }
 
     /// Another NATS than the shared one.
-    pub fn use_nats(&mut self, url: &str) {
-        self.nats_url = url.to_owned();
+    pub fn use_nats(&mut self, nats: &Nats) {
+        self.nats = nats.clone();
     }
 
-    pub fn nats_url(&self) -> &str {
-        &self.nats_url
+    pub fn nats(&self) -> &Nats {
+        &self.nats
     }
 
     /// Connections of one login.
@@ -90,6 +90,21 @@ impl Database {
         sqlx::postgres::PgPoolOptions::new().max_connections(4).connect_lazy_with(self.owner.clone())
     }
 
+    /// Every row of every table, as text.
+    pub async fn everything(&self) -> String {
+        let superuser = self.superuser();
+        let tables =
+            "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+              where c.relkind = 'r' and n.nspname not in ('pg_catalog', 'information_schema')";
+        let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&superuser).await.expect("tables can be listed");
+        let mut all = String::new();
+        for table in &tables {
+            let rows = format!("select coalesce(string_agg(t::text, e'\\n'), '') from {table} t");
+            all += &sqlx::query_scalar::<_, String>(&rows).fetch_one(&superuser).await.expect("a table can be read");
+        }
+        all
+    }
+
     pub fn streams(&self) -> Streams {
         Streams::new(self.pool(Login::Writer))
     }
@@ -103,7 +118,8 @@ impl Database {
             .env("SECRET_KEY", self.secret.expose_secret())
             .env("AUDIT_SIGNING_KEY", SIGNING_KEY)
             .env("ENCRYPTION_KEY", ENCRYPTION_KEY)
-            .env("NATS_URL", &self.nats_url)
+            .env("NATS_URL", &self.nats.url)
+            .envs(self.nats.keys_file().map(|file| ("NATS_KEYS", file)))
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         command

@@ -3,6 +3,7 @@
 mod database;
 mod differences;
 mod line;
+mod nats;
 mod on_nats;
 mod outside;
 mod own_nats;
@@ -12,7 +13,8 @@ mod world;
 pub use database::{Database, ENCRYPTION_KEY, NEWER_ENCRYPTION_KEY, SECRET, SIGNING_KEY};
 pub use differences::differences;
 pub use line::Line;
-pub use on_nats::{arrived, differences_on_nats, jetstream};
+pub use nats::Nats;
+pub use on_nats::{arrived, differences_on_nats};
 pub use outside::Outside;
 pub use own_nats::OwnNats;
 pub use served::{Answer, Heard, Listener, Served, token, token_made_at};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::{self, Context, message::StreamMessage, stream::Stream};
+use async_nats::jetstream::{self, message::StreamMessage, stream::Stream};
 use events::{ClientId, chain::canonical, export::EventLine};
 use futures::{StreamExt, TryStreamExt, stream};
 use store::{Login, read};
@@ -11,11 +11,6 @@ use crate::Database;
 
 /// How long NATS may take to hold what it should.
 const ARRIVES: Duration = Duration::from_secs(120);
-
-/// JetStream at an address.
-pub async fn jetstream(url: &str) -> Context {
-    jetstream::new(async_nats::connect(url).await.expect("NATS answers"))
-}
 
 /// Waits until NATS holds a client's stream: of its events the last `kept`, or all.
 ///
@@ -46,7 +41,7 @@ async fn compare(database: &Database, client: ClientId, kept: Option<u64>) -> Re
     let db = database.pool(Login::Projector);
     let recorded = read::lines(&db, client, 1, i64::MAX as u64).await?;
     db.close().await;
-    let js = jetstream::new(async_nats::connect(database.nats_url()).await?);
+    let js = jetstream::new(database.nats().try_admin().await?);
     let stream = js.get_stream(format!("pipelabs_{}", client.0.simple())).await?;
     let head = recorded.len() as u64;
     let first = kept.map_or(1, |kept| (head + 1).saturating_sub(kept).max(1));

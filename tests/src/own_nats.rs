@@ -1,27 +1,40 @@
 //! A nats-server of one test's own, to be killed, emptied and started again.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use pipelabs::stack::Stack;
 use tempfile::TempDir;
 
-use crate::world::stop_with_the_process;
+use crate::{Nats, world::stop_with_the_process};
 
 /// Runs until it is dropped; keeps its address.
 #[derive(Debug)]
 pub struct OwnNats {
-    pub url: String,
+    pub at: Nats,
     stack: Stack,
     dir: TempDir,
 }
 
 impl OwnNats {
+    /// With an account for each client.
     pub fn start() -> Self {
+        Self::of(|dir| Stack::at(dir))
+    }
+
+    /// One that lets everybody in.
+    pub fn without_accounts() -> Self {
+        Self::of(|dir| Stack::at(dir).without_accounts())
+    }
+
+    fn of(stack: impl Fn(&Path) -> Stack) -> Self {
         let dir = tempfile::tempdir().expect("a folder can be made");
-        let stack = Stack::at(dir.path());
+        let stack = stack(dir.path());
         let url = stack.start_nats().unwrap_or_else(|error| panic!("{error}"));
         stop_with_the_process(dir.path());
-        Self { url, stack, dir }
+        Self { at: Nats::of(&stack, &url), stack, dir }
     }
 
     /// kill -9.
@@ -31,12 +44,17 @@ impl OwnNats {
 
     pub fn start_again(&self) {
         let url = self.stack.start_nats().unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(url, self.url, "it keeps its address");
+        assert_eq!(url, self.at.url, "it keeps its address");
     }
 
     /// Where it keeps its streams.
     pub fn store(&self) -> PathBuf {
         self.dir.path().join("nats")
+    }
+
+    /// Where it keeps clients' accounts.
+    pub fn accounts(&self) -> PathBuf {
+        self.dir.path().join("nats-accounts")
     }
 
     /// Kills it, does something to its store, and starts it again.

@@ -11,7 +11,10 @@ use std::{
 use pipelabs::stack::Stack;
 use sqlx::{ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
 
-use crate::database::{SECRET, prepare};
+use crate::{
+    Nats,
+    database::{SECRET, prepare},
+};
 
 /// A Postgres with a migrated database to copy from.
 #[derive(Debug)]
@@ -19,7 +22,7 @@ pub struct Servers {
     pub stack: Stack,
     /// As its superuser, to its maintenance database.
     pub superuser: PgConnectOptions,
-    pub nats_url: String,
+    pub nats: Nats,
 }
 
 /// The database that every test's own is a copy of.
@@ -41,7 +44,8 @@ impl Servers {
             stop_with_the_process(dir);
         }
         let superuser = PgConnectOptions::from_str(&running.database_url).expect("the stack gives a url");
-        let servers = Self { stack, superuser, nats_url: running.nats_url };
+        let nats = Nats::of(&stack, &running.nats_url);
+        let servers = Self { stack, superuser, nats };
         // Tests run in runtimes of their own; this one lives as long as the preparation.
         std::thread::scope(|scope| {
             scope.spawn(|| block_on(servers.make_template())).join().expect("the template can be made");

@@ -28,11 +28,12 @@ pub fn routes() -> OpenApiRouter<Parts> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Which {
-    #[serde(default)]
-    order: Order,
-    /// Only what follows this number.
-    #[serde(default)]
-    after: u64,
+    /// Newest first, unless it is told from where on: then as the stream goes on from there.
+    order: Option<Order>,
+    /// Only what follows this number: the `client_seq` of the last event that is known, or the sequence of its message on
+    /// NATS, which is the same. `after` means the same.
+    #[serde(alias = "after")]
+    after_seq: Option<u64>,
     #[serde(default)]
     limit: Limit,
     /// The `next` of the page before.
@@ -40,10 +41,9 @@ struct Which {
 }
 
 /// In which order a stream is told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Order {
-    #[default]
     Newest,
     Oldest,
 }
@@ -59,7 +59,8 @@ async fn page(
 ) -> Result<Response, Problem> {
     let question = asked.without_cursor();
     let passed: Option<u64> = which.cursor.map(|cursor| cursors.open(client, &question, &cursor)).transpose()?;
-    let (order, after, limit) = (which.order, which.after, which.limit);
+    let order = which.order.unwrap_or(if which.after_seq.is_some() { Order::Oldest } else { Order::Newest });
+    let (after, limit) = (which.after_seq.unwrap_or_default(), which.limit);
     views
         .answer(asked, client, STREAM, |db| {
             async move {

@@ -1,5 +1,5 @@
-//! A client that leaves: its bots are asked to stop, its credentials to be revoked, its users are let in no more, and at
-//! the end its data key is destroyed if that was asked for. The events say how far it has come, so that whoever is killed
+//! A client that leaves: its bots are asked to stop, its credentials and subscriptions to be revoked, its users are let in
+//! no more, and at the end its data key is destroyed if that was asked for. The events say how far it has come, so that whoever is killed
 //! on the way, or meets a database that is away, goes on later.
 
 use std::time::Duration;
@@ -9,6 +9,7 @@ use domain::{
     bot::{Bot, BotCommand, BotRefusal},
     client::{Client, ClientCommand, ClientRefusal},
     credential::{Credential, CredentialCommand, CredentialRefusal},
+    subscription::{Subscription, SubscriptionCommand, SubscriptionRefusal},
 };
 use events::{ClientId, Event, Time};
 use projections::{
@@ -16,7 +17,7 @@ use projections::{
     checkpoints, clients,
     credentials::{self, Credentials, State},
     projection::{ProjectError, Projection},
-    versions,
+    subscriptions, versions,
 };
 use sqlx::PgPool;
 use store::{Cause, ExecuteError, ReadError, Streams, read};
@@ -49,6 +50,8 @@ pub enum LeavingError {
     Bot(#[source] ExecuteError<BotRefusal>),
     #[error("its credential could not be asked to be revoked")]
     Credential(#[source] ExecuteError<CredentialRefusal>),
+    #[error("its subscription could not be asked to be revoked")]
+    Subscription(#[source] ExecuteError<SubscriptionRefusal>),
     #[error("the end of its data key could not be recorded")]
     Client(#[source] ExecuteError<ClientRefusal>),
     #[error("its data key could not be destroyed")]
@@ -93,6 +96,7 @@ impl Leaving {
         versions::use_live(&mut tx).await.map_err(ProjectError::from)?;
         let bots = bots::of_client(&mut tx, client).await.map_err(ProjectError::from)?;
         let credentials = credentials::of_client(&mut tx, client).await.map_err(ProjectError::from)?;
+        let subscriptions = subscriptions::of_client(&mut tx, client).await.map_err(ProjectError::from)?;
         let reach = checkpoints::reach(&mut *tx, Credentials::NAME, client).await.map_err(ProjectError::from)?;
         let head = read::head(&mut *tx, client).await.map_err(ProjectError::from)?;
         tx.commit().await.map_err(ProjectError::from)?;
@@ -106,6 +110,11 @@ impl Leaving {
             let revoke = CredentialCommand::Revoke { reason: "the client left".to_owned(), at: Time::now() };
             let asked = self.ask::<Credential>(client, &one.credential_id.to_string(), revoke, cause).await;
             unless(asked, |refusal| *refusal == CredentialRefusal::Revoked).map_err(LeavingError::Credential)?;
+        }
+        for one in subscriptions.iter().filter(|one| one.is_wanted()) {
+            let revoke = SubscriptionCommand::Revoke { reason: "the client left".to_owned(), at: Time::now() };
+            let asked = self.ask::<Subscription>(client, &one.subscription_id.to_string(), revoke, cause).await;
+            unless(asked, |refusal| *refusal == SubscriptionRefusal::Revoked).map_err(LeavingError::Subscription)?;
         }
         let all_revoked = credentials.iter().all(|one| one.state == State::Revoked);
         if all_revoked && reach.reached == head { self.destroy(client, cause).await } else { Ok(()) }

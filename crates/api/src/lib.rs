@@ -33,6 +33,7 @@ mod reconciliation;
 mod risk;
 mod server;
 mod standing;
+mod subscriptions;
 mod uptime;
 mod views;
 mod who;
@@ -61,6 +62,7 @@ use cursor::Cursors;
 use known::Known;
 use live::Live;
 use standing::Standings;
+use subscriptions::Issuing;
 use views::Views;
 
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -74,6 +76,8 @@ pub struct Foundation {
     pub desk: PgPool,
     pub auth: PgPool,
     pub vault: Vault,
+    /// What clients' accounts on NATS follow from; absent where NATS has none.
+    pub accounts: Option<relay::tenancy::keys::AccountKeys>,
     /// Tokens and cursors are signed with keys derived from it.
     pub secret: SecretString,
 }
@@ -100,6 +104,7 @@ macro_rules! everything {
 everything! {
     streams: Streams,
     vault: Vault,
+    issuing: Issuing,
     leaving: Leaving,
     known: Known,
     views: Views,
@@ -113,7 +118,7 @@ everything! {
 
 /// Every route, ready to be served, until `stop`.
 pub fn router(on: Foundation, stop: CancellationToken) -> Router {
-    let Foundation { streams, query, desk, auth, vault, secret } = on;
+    let Foundation { streams, query, desk, auth, vault, accounts, secret } = on;
     let standings = Standings::watch(desk.clone());
     let cursors = Cursors::new(&secret);
     let live =
@@ -124,6 +129,7 @@ pub fn router(on: Foundation, stop: CancellationToken) -> Router {
         known: Known::new(streams.clone()),
         streams,
         vault,
+        issuing: Issuing(accounts.map(relay::Issuer::new)),
         views: Views::new(query, desk, standings.clone()),
         live,
         standings,

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     Parts, admin, auth, bots, credentials, events, exchanges, fills, health, live, manual, orders, past, pnl,
-    portfolio, problem::ProblemBody, reconciliation, risk, uptime,
+    portfolio, problem::ProblemBody, reconciliation, risk, subscriptions, uptime,
 };
 
 #[derive(OpenApi)]
@@ -58,6 +58,7 @@ fn described() -> OpenApiRouter<Parts> {
         pnl::routes(),
         events::routes(),
         live::routes(),
+        subscriptions::routes(),
         admin::routes(),
         reconciliation::routes(),
         health::routes(),

@@ -7,7 +7,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{bot::BotRefusal, client::ClientRefusal, credential::CredentialRefusal, manual::ManualRefusal};
+use domain::{
+    bot::BotRefusal, client::ClientRefusal, credential::CredentialRefusal, manual::ManualRefusal,
+    subscription::SubscriptionRefusal,
+};
 use events::fields::FieldsRefusal;
 use projections::projection::ProjectError;
 use serde::Serialize;
@@ -228,6 +231,20 @@ impl From<ManualRefusal> for Problem {
             ManualRefusal::Market | ManualRefusal::NoPrice | ManualRefusal::Number { .. } => {
                 Self::invalid(refusal.to_string())
             }
+        }
+    }
+}
+
+impl From<SubscriptionRefusal> for Problem {
+    fn from(refusal: SubscriptionRefusal) -> Self {
+        match refusal {
+            SubscriptionRefusal::NotThere => Self::not_found(),
+            SubscriptionRefusal::AlreadyThere
+            | SubscriptionRefusal::Revoked
+            | SubscriptionRefusal::SameKey
+            | SubscriptionRefusal::KeyWasUsed
+            | SubscriptionRefusal::TooOften => Self::new(Code::Conflict, refusal.to_string()),
+            SubscriptionRefusal::Reason => Self::invalid(refusal.to_string()),
         }
     }
 }

@@ -166,16 +166,42 @@ impl Views {
     ) -> Result<Response, Problem> {
         let standing = self.standing(asked.min_seq, client, model).await?;
         let reach = standing.of(client, model);
-        let make = async {
-            let mut tx = self.0.query.begin_with(SNAPSHOT).await?;
-            read::for_client(&mut tx, client).await?;
-            versions::use_live(&mut tx).await?;
-            let reach = reach_of(&mut tx, model, client).await?;
-            Ok((Mark::of(reach), ask(&mut tx).await?.ok_or_else(Problem::not_found)?))
-        };
+        let make = self.make(client, model, ask);
         let kept = self.kept((client, asked.question), &Mark::of(reach), make).await?;
         let freshness = kept.of_client(&standing, reach);
         Ok(kept.response(client, asked.has.as_ref(), &freshness))
+    }
+
+    /// The same, where a part of the answer moves without the stream: made anew each time, and without a tag by which
+    /// somebody could take it for the one before.
+    pub async fn answer_anew<T: Serialize + Send>(
+        &self,
+        asked: Asked,
+        client: ClientId,
+        model: &'static str,
+        ask: impl for<'a> FnOnce(&'a mut PgConnection) -> Answering<'a, Option<T>> + Send,
+    ) -> Result<Response, Problem> {
+        let standing = self.standing(asked.min_seq, client, model).await?;
+        let (mark, answer) = self.make(client, model, ask).await?;
+        let made = Kept::new(mark, &answer);
+        let freshness = made.of_client(&standing, standing.of(client, model));
+        let mut response = made.response(client, None, &freshness);
+        response.headers_mut().remove(header::ETAG);
+        Ok(response)
+    }
+
+    /// An answer, and what it is made from.
+    async fn make<T>(
+        &self,
+        client: ClientId,
+        model: &'static str,
+        ask: impl for<'a> FnOnce(&'a mut PgConnection) -> Answering<'a, Option<T>> + Send,
+    ) -> Result<(Mark, T), Problem> {
+        let mut tx = self.0.query.begin_with(SNAPSHOT).await?;
+        read::for_client(&mut tx, client).await?;
+        versions::use_live(&mut tx).await?;
+        let reach = reach_of(&mut tx, model, client).await?;
+        Ok((Mark::of(reach), ask(&mut tx).await?.ok_or_else(Problem::not_found)?))
     }
 
     /// What a handler has to know of a client's read models before it decides, as they are now.

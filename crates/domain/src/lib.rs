@@ -7,6 +7,7 @@ pub mod ledger;
 pub mod manual;
 pub mod risk;
 pub mod self_match;
+pub mod subscription;
 
 /// Puts a pure decision behind cqrs-es: what is decided is written to the sink, which applies it.
 macro_rules! aggregate {

@@ -180,6 +180,7 @@ impl Hand {
             | Event::Ledger(_)
             | Event::Market(_)
             | Event::Order(_)
+            | Event::Subscription(_)
             | Event::Desk(_) => {}
         }
     }

@@ -177,6 +177,7 @@ async fn recorded(
         | Event::Order(_)
         | Event::Manual(_)
         | Event::Desk(_)
+        | Event::Subscription(_)
         | Event::Account(_) => None,
     });
     Ok(facts.collect())

@@ -4,6 +4,8 @@ mod audit;
 mod client;
 mod demo;
 mod import;
+mod nats_command;
+pub mod nats_keys;
 mod paper_command;
 mod parked;
 mod progress;
@@ -39,6 +41,9 @@ enum Command {
     Migrate,
     /// Run a private Postgres and NATS for development and tests
     Stack(stack_command::StackCommand),
+    /// A NATS with an account for each client: its keys, and a subscriber to try it with
+    #[command(subcommand)]
+    Nats(nats_command::NatsCommand),
     /// A Hummingbot that trades on paper, over the real one's HTTP and MQTT
     Paper(paper_command::PaperCommand),
     /// Show the whole way: market makers on paper exchanges that play a real tape, P&L out, every total verified
@@ -92,6 +97,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Migrate => serve::migrate(&settings.platform()?).await.map(|()| ExitCode::SUCCESS),
         Command::Stack(stack) => stack.run(),
+        Command::Nats(nats) => nats.run().await,
         Command::Paper(paper) => paper.run().await,
         Command::Demo(demo) => demo.run().await,
         Command::Client(client) => client.run(&reached(&settings).await?).await,

@@ -8,12 +8,11 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use async_nats::ConnectOptions;
 use clap::{Args, ValueEnum};
 use events::{ClientId, Time};
 use operator::Operator;
 use projections::{versions, worker};
-use relay::Relay;
+use relay::{Access, Relay};
 use store::{CHECKPOINTS_MOVED, Leases, Login, Streams, Waker, Wakes};
 use tokio::{
     net::TcpListener,
@@ -75,6 +74,7 @@ impl Serve {
         let roles = self.roles();
         Needs {
             nats: roles.contains(&Role::Relay),
+            subscribers: roles.contains(&Role::Api),
             vault: roles.contains(&Role::Api) || roles.contains(&Role::Operator),
             hummingbot: roles.contains(&Role::Operator),
         }
@@ -147,6 +147,7 @@ async fn api(
         query: platform.pool(Login::Query),
         desk: platform.pool(Login::AdminQuery),
         auth: platform.pool(Login::Auth),
+        accounts: platform.nats_accounts.clone(),
         secret: platform.secret.clone(),
     };
     parts.spawn(api::serve(listener, on, stop.clone()));
@@ -196,7 +197,10 @@ fn relay(
 ) -> anyhow::Result<()> {
     let nats = platform.nats.clone().context("NATS_URL is missing")?;
     let (db, settings) = (platform.pool(Login::Relay), relay::Settings { kept_max: platform.nats_kept_max });
-    let relay = Relay::new(db, streams, nats, ConnectOptions::new(), settings);
+    if matches!(platform.nats_access, Access::Open) {
+        warn!("NATS_KEYS is not set: NATS has to let everybody in, and there are no subscriptions");
+    }
+    let relay = Relay::new(db, streams, nats, platform.nats_access.clone(), settings);
     parts.spawn(relay.run(stop.clone()));
     Ok(())
 }

@@ -1,12 +1,16 @@
 //! What the surroundings must say before anything starts; every problem is reported at once.
 
-use std::{fmt, num::NonZeroU64, str::FromStr, time::Duration};
+use std::{fmt, fs, num::NonZeroU64, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use async_nats::ServerAddr;
 use clap::Args;
 use ed25519_dalek::SigningKey;
 use hummingbot::{Hummingbot, Patience, mqtt};
+use relay::{
+    Access,
+    tenancy::keys::{AccountKeys, BadKeys, RelayKeys},
+};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, PgPool, postgres::PgConnectOptions};
 use store::{Login, Streams};
@@ -31,6 +35,10 @@ pub struct Settings {
     /// The message server: nats://host:port; for role relay
     #[arg(long, env = "NATS_URL", hide_env_values = true, global = true)]
     nats_url: Option<SecretString>,
+    /// The keys of this process for NATS, as `pipelabs nats bootstrap` wrote them: the file's path, or its text; for roles
+    /// relay and api. Left out, NATS has to let everybody in, and there are no subscriptions
+    #[arg(long, env = "NATS_KEYS", hide_env_values = true, global = true)]
+    nats_keys: Option<SecretString>,
     /// Messages that NATS keeps of each client at most; all, if left out
     #[arg(long, env = "NATS_KEPT_MAX", global = true)]
     nats_kept_max: Option<NonZeroU64>,
@@ -59,6 +67,8 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
     pub nats: bool,
+    /// To let subscribers into NATS.
+    pub subscribers: bool,
     pub vault: bool,
     pub hummingbot: bool,
 }
@@ -88,6 +98,10 @@ pub struct Platform {
     pub outside: Option<Outside>,
     /// Where NATS answers; absent where no part asked for it.
     pub nats: Option<ServerAddr>,
+    /// How the relay comes into NATS.
+    pub nats_access: Access,
+    /// What clients' accounts on NATS follow from; absent where it has none, or no part asked for it.
+    pub nats_accounts: Option<AccountKeys>,
     /// Messages that NATS keeps of each client at most.
     pub nats_kept_max: Option<NonZeroU64>,
     connections_max: u32,
@@ -152,13 +166,29 @@ impl Settings {
         let signing_key = self.signing_key().map_err(|problem| problems.push(problem)).ok();
         let keys = needs.vault.then(|| self.keys()).transpose().map_err(|problem| problems.push(problem)).ok();
         let nats = needs.nats.then(|| self.nats()).transpose().map_err(|problem| problems.push(problem)).ok();
+        let nats_keys = self.nats_keys(needs).map_err(|problem| problems.push(problem)).ok();
         let outside = needs.hummingbot.then(|| self.outside()).transpose();
         let outside = outside.map_err(|told: Vec<String>| problems.extend(told)).ok();
-        match (owner, secret, signing_key, keys, outside, nats) {
-            (Some(owner), Some(secret), Some(signing_key), Some(keys), Some(outside), Some(nats)) => {
-                let (nats_kept_max, connections_max) = (self.nats_kept_max, self.database_connections_max);
-                Ok(Platform { owner, secret, signing_key, keys, outside, nats, nats_kept_max, connections_max })
-            }
+        match (owner, secret, signing_key, keys, outside, nats.zip(nats_keys)) {
+            (
+                Some(owner),
+                Some(secret),
+                Some(signing_key),
+                Some(keys),
+                Some(outside),
+                Some((nats, (nats_access, nats_accounts))),
+            ) => Ok(Platform {
+                owner,
+                secret,
+                signing_key,
+                keys,
+                outside,
+                nats,
+                nats_access,
+                nats_accounts,
+                nats_kept_max: self.nats_kept_max,
+                connections_max: self.database_connections_max,
+            }),
             _ => Err(BadSettings(problems)),
         }
     }
@@ -182,6 +212,34 @@ impl Settings {
         let url = self.nats_url.as_ref().ok_or_else(|| format!("NATS_URL is missing: {hint}"))?;
         // The url may hold a password: nothing of it is repeated.
         ServerAddr::from_str(url.expose_secret()).map_err(|_| format!("NATS_URL cannot be read: {hint}"))
+    }
+
+    /// Those keys of NATS that a part needs.
+    fn nats_keys(&self, needs: Needs) -> Result<(Access, Option<AccountKeys>), String> {
+        let text = if needs.nats || needs.subscribers { self.nats_keys_text()? } else { None };
+        let Some(text) = text else { return Ok((Access::Open, None)) };
+        let hint = "take the file that `pipelabs nats bootstrap` wrote for this role";
+        let bad = |bad: BadKeys| format!("NATS_KEYS will not do, {bad}: {hint}");
+        match needs.nats {
+            true => {
+                let keys = RelayKeys::read(&text).map_err(bad)?;
+                let accounts = needs.subscribers.then(|| keys.accounts());
+                Ok((Access::Accounts(Arc::new(keys)), accounts))
+            }
+            false => Ok((Access::Open, Some(AccountKeys::read(&text).map_err(bad)?))),
+        }
+    }
+
+    fn nats_keys_text(&self) -> Result<Option<SecretString>, String> {
+        let Some(given) = &self.nats_keys else { return Ok(None) };
+        if given.expose_secret().contains('=') {
+            return Ok(Some(given.clone()));
+        }
+        // What was meant to be a text may hold a key: nothing of it is repeated.
+        let read = fs::read_to_string(given.expose_secret());
+        let read =
+            read.map_err(|cause| format!("NATS_KEYS is neither a text of keys nor a file that can be read, {cause}"))?;
+        Ok(Some(read.into()))
     }
 
     /// Hummingbot, or all that is wrong with its settings.
@@ -253,6 +311,8 @@ impl Platform {
             keys: None,
             outside: None,
             nats: None,
+            nats_access: Access::Open,
+            nats_accounts: None,
             nats_kept_max: None,
             connections_max: CONNECTIONS_MAX,
         }
@@ -309,6 +369,7 @@ mod tests {
             hummingbot_mqtt_url: None,
             hummingbot_patience_seconds: 90,
             nats_url: None,
+            nats_keys: None,
             nats_kept_max: None,
             database_connections_max: 4,
         }
@@ -335,6 +396,35 @@ mod tests {
         assert!(told.contains("NATS_URL cannot be read") && !told.contains("hunter22"), "{told}");
         settings.nats_url = Some("nats://127.0.0.1:4222".into());
         assert!(settings.platform_with(nats).is_ok_and(|platform| platform.nats.is_some()));
+    }
+
+    #[test]
+    fn keys_of_nats_are_read_where_a_part_needs_them_from_a_file_or_as_a_text_and_are_not_repeated() {
+        let made = relay::tenancy::bootstrap::bootstrap("/data/accounts", events::Time::EPOCH);
+        let mut settings = settings("postgres://u@127.0.0.1/d", "0123456789abcdefghijklmnopqrstuv", "");
+        settings.nats_url = Some("nats://127.0.0.1:4222".into());
+        let relay = Needs { nats: true, ..Needs::default() };
+        let api = Needs { subscribers: true, ..Needs::default() };
+        assert!(matches!(settings.platform_with(relay).unwrap().nats_access, Access::Open));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("relay.keys").display().to_string();
+        fs::write(&file, made.relay.expose_secret()).unwrap();
+        for given in [made.relay.clone(), file.into()] {
+            settings.nats_keys = Some(given);
+            let platform = settings.platform_with(Needs { subscribers: true, ..relay }).unwrap();
+            assert!(matches!(platform.nats_access, Access::Accounts(_)) && platform.nats_accounts.is_some());
+            assert!(!format!("{platform:?}").contains("seed"));
+        }
+        settings.nats_keys = Some(made.api.clone());
+        assert!(settings.platform_with(api).unwrap().nats_accounts.is_some());
+        let told = settings.platform_with(relay).unwrap_err().to_string();
+        assert!(told.contains("NATS_KEYS will not do") && told.contains("exports is missing"), "{told}");
+        for (bad, says) in [("hunter22", "nor a file"), ("accounts=hunter22", "accounts cannot be read")] {
+            settings.nats_keys = Some(bad.into());
+            let told = settings.platform_with(api).unwrap_err().to_string();
+            assert!(told.contains(says) && !told.contains("hunter22"), "{told}");
+            assert!(settings.platform().is_ok(), "no part needs them");
+        }
     }
 
     #[test]

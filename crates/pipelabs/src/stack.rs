@@ -23,6 +23,8 @@ use std::{
 use nats::Nats;
 use postgres::Postgres;
 
+use crate::nats_keys::NatsKeys;
+
 /// Told what is being done, a sentence at a time.
 pub type Say<'a> = &'a mut dyn FnMut(&str);
 
@@ -31,6 +33,7 @@ pub type Say<'a> = &'a mut dyn FnMut(&str);
 pub struct Stack {
     /// Where they keep everything; absolute.
     pub dir: PathBuf,
+    accounts: bool,
 }
 
 /// Where the servers answer.
@@ -115,7 +118,13 @@ impl Stack {
     /// The stack of a directory, which need not exist yet.
     pub fn at(dir: impl AsRef<Path>) -> Self {
         let dir = std::path::absolute(dir.as_ref()).unwrap_or_else(|_| dir.as_ref().to_owned());
-        Self { dir }
+        Self { dir, accounts: true }
+    }
+
+    /// The same, whose NATS has no accounts and lets everybody in.
+    #[must_use]
+    pub fn without_accounts(self) -> Self {
+        Self { accounts: false, ..self }
     }
 
     /// Both servers running and answering; those that run already are left as they are.
@@ -150,9 +159,15 @@ impl Stack {
 
     /// The settings that the other commands need to reach this stack, by name.
     pub fn env(&self) -> Result<Vec<(String, String)>, StackError> {
+        let keys = self.nats_keys().map(|keys| ("NATS_KEYS", keys.relay().display().to_string()));
         let urls = [("DATABASE_URL", self.postgres()?.url()?), ("NATS_URL", self.nats().url()?)];
         let secrets = secrets::read(&self.real_dir())?;
-        Ok(urls.into_iter().map(|(name, url)| (name.to_owned(), url)).chain(secrets).collect())
+        Ok(urls.into_iter().chain(keys).map(|(name, value)| (name.to_owned(), value)).chain(secrets).collect())
+    }
+
+    /// The keys of its NATS; absent where that lets everybody in.
+    pub fn nats_keys(&self) -> Option<NatsKeys> {
+        self.accounts.then(|| self.nats().keys())
     }
 
     /// Ends every process of Postgres at once, as a crash would; for tests of what survives one.
@@ -199,7 +214,7 @@ impl Stack {
     }
 
     fn nats(&self) -> Nats {
-        Nats::below(&self.real_dir())
+        Nats::below(&self.real_dir(), self.accounts)
     }
 
     /// One name for one directory, however it was reached: servers are recognised by the paths they were started with.

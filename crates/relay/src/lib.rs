@@ -39,6 +39,7 @@
 //! anything else than the recorded event is left as it is, told as [`events::desk::DeskEvent::RelayDiverged`], and its
 //! client stops until somebody has removed that copy.
 
+mod address;
 mod checkpoints;
 mod copy;
 mod diverged;
@@ -48,7 +49,13 @@ mod message;
 mod publish;
 mod relay;
 mod session;
+pub mod tenancy;
 mod told;
 
+pub use address::{Address, filtered};
 pub use message::{heads_subject, stream_name, subjects};
-pub use relay::{Relay, Settings};
+pub use relay::{Access, Relay, Settings};
+pub use tenancy::{
+    consumers::{Reached, reached},
+    issue::{Issuer, OwnKey, check_nkey},
+};

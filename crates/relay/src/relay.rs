@@ -1,6 +1,6 @@
 //! The relay itself: sees which streams moved, gives each client its turn, and never ends before it is told to.
 
-use std::{fmt, num::NonZeroU64, pin::pin, time::Duration};
+use std::{fmt, num::NonZeroU64, pin::pin, sync::Arc, time::Duration};
 
 use async_nats::{ConnectOptions, ServerAddr};
 use events::ClientId;
@@ -20,6 +20,7 @@ use crate::{
     lines::{Line, Lines},
     publish::{PublishFault, publish},
     session::Session,
+    tenancy::{keys::RelayKeys, provide::Landlord},
     told,
 };
 
@@ -40,19 +41,29 @@ pub struct Settings {
     pub kept_max: Option<NonZeroU64>,
 }
 
+/// How NATS is reached.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// It lets everybody in, who then may do anything: for development. There are no subscribers.
+    Open,
+    /// Under these keys; each client has an account of its own.
+    Accounts(Arc<RelayKeys>),
+}
+
 /// Any number of these may run, in any processes.
 pub struct Relay {
     db: PgPool,
     streams: Streams,
     server: ServerAddr,
     options: ConnectOptions,
+    landlord: Option<Landlord>,
     settings: Settings,
     /// Other for each relay, so that of two that met one comes back first.
     stand_back: Duration,
 }
 
 impl fmt::Debug for Relay {
-    /// The address may hold a password.
+    /// The address may hold a password, the options keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relay").field("settings", &self.settings).finish_non_exhaustive()
     }
@@ -72,10 +83,17 @@ enum TurnError {
 }
 
 impl Relay {
-    /// Reads over connections of login `relay`, and writes into the desk's stream only.
-    pub fn new(db: PgPool, streams: Streams, server: ServerAddr, options: ConnectOptions, settings: Settings) -> Self {
+    /// Reads over connections of login `relay`; writes of copies that diverged, and of subscriptions that it let in or go.
+    pub fn new(db: PgPool, streams: Streams, server: ServerAddr, access: Access, settings: Settings) -> Self {
         let stand_back = STAND_BACK + Duration::from_millis(u64::from(Uuid::new_v4().as_bytes()[0]) / 2);
-        Self { db, streams, server, options, settings, stand_back }
+        let (options, landlord) = match access {
+            Access::Open => (ConnectOptions::new(), None),
+            Access::Accounts(keys) => {
+                let (db, streams, server) = (db.clone(), streams.clone(), server.clone());
+                (keys.as_relay(), Some(Landlord { keys, server, db, streams }))
+            }
+        };
+        Self { db, streams, server, options, landlord, settings, stand_back }
     }
 
     /// Publishes until told to stop; what is in flight then is still waited for. A NATS or Postgres that is away is waited
@@ -94,7 +112,7 @@ impl Relay {
                     told::connected(false);
                 }
                 Err(cause) => {
-                    warn!(error = %cause, "NATS does not answer: its subscribers wait, nobody else does");
+                    warn!(error = causes(&cause), "nothing is published: subscribers wait, nobody else does");
                     match read::heads_of_all(&self.db).await {
                         Ok(heads) => lines.moved(&heads),
                         Err(cause) => warn!(error = %cause, "could not read where the streams stand"),
@@ -111,7 +129,11 @@ impl Relay {
     /// could hold the connection of the database that is waited for.
     async fn serve(&self, session: &Session, lines: &mut Lines, wakes: Wakes, stop: &CancellationToken) {
         let (tell, mut seen) = watch::channel(Vec::new());
-        let mut beside = pin!(async { tokio::join!(self.follow_heads(wakes, tell), heads::tell(session, &self.db)) });
+        let heads = seen.clone();
+        let mut beside = pin!(async {
+            let follow = self.follow_heads(wakes, tell);
+            tokio::join!(follow, heads::tell(session, &self.db), self.look_after(session, heads))
+        });
         let mut turns = FuturesUnordered::new();
         while !stop.is_cancelled() && !session.is_closed() {
             let connects = session.connects();
@@ -126,7 +148,7 @@ impl Relay {
                 Ok(()) = seen.changed() => lines.moved(&seen.borrow_and_update()),
                 () = pause_ends(lines.next_due()), if may_start => {}
                 () = session.is_another_than(connects) => {}
-                ((), ()) = &mut beside => {}
+                ((), (), ()) = &mut beside => {}
                 () = stop.cancelled() => {}
             }
             told::lag(lines.lag_max(), lines.diverged());
@@ -134,7 +156,7 @@ impl Relay {
         while !turns.is_empty() {
             tokio::select! {
                 Some((client, line)) = turns.next() => lines.put(client, line),
-                ((), ()) = &mut beside => {}
+                ((), (), ()) = &mut beside => {}
             }
         }
     }
@@ -148,6 +170,14 @@ impl Relay {
             }
             tokio::time::sleep(LOOK_PAUSE).await;
             wakes.next().await;
+        }
+    }
+
+    /// Keeps clients' accounts, where there are any.
+    async fn look_after(&self, session: &Session, heads: watch::Receiver<Vec<(ClientId, u64)>>) {
+        match &self.landlord {
+            Some(landlord) => landlord.keep(session, heads).await,
+            None => std::future::pending().await,
         }
     }
 

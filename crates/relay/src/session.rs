@@ -8,7 +8,10 @@ use std::time::Duration;
 use async_nats::{
     Client, ConnectError, ConnectOptions, Event, ServerAddr,
     connection::State,
-    jetstream::{Context, context::ContextBuilder},
+    jetstream::{
+        Context,
+        context::{AccountError, ContextBuilder},
+    },
 };
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
@@ -35,8 +38,18 @@ struct Seen {
     closed: bool,
 }
 
+/// Why there is no connection that the relay can work over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    #[error("NATS does not answer, or does not let us in")]
+    Connect(#[from] ConnectError),
+    /// Limits of the account that are above the server's turn it off with only a line in the server's log.
+    #[error("NATS has no JetStream for our account: look into the log of nats-server for the reason")]
+    JetStream(#[from] AccountError),
+}
+
 impl Session {
-    pub async fn open(server: &ServerAddr, options: &ConnectOptions) -> Result<Self, ConnectError> {
+    pub async fn open(server: &ServerAddr, options: &ConnectOptions) -> Result<Self, SessionError> {
         let (tell, seen) = watch::channel(Seen::default());
         let options = options.clone().name("pipelabs relay").event_callback(move |event| {
             note(&tell, &event);
@@ -48,6 +61,7 @@ impl Session {
             .ack_timeout(ANSWER_MAX)
             .max_ack_inflight(IN_FLIGHT_MAX)
             .build(client.clone());
+        jetstream.query_account().await?;
         Ok(Self { client, jetstream, seen })
     }
 

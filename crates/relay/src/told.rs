@@ -8,6 +8,8 @@ const OVERTAKEN: &str = "relay_overtaken_total";
 const FAILED: &str = "relay_failed_total";
 const LAG: &str = "relay_lag_events_max";
 const DIVERGED: &str = "relay_diverged_clients";
+const ACCOUNTS: &str = "relay_accounts_told_total";
+const UNSERVED: &str = "relay_accounts_failed_total";
 
 pub(crate) fn describe() {
     describe_gauge!(CONNECTED, "1 while the relay is connected to NATS");
@@ -15,6 +17,8 @@ pub(crate) fn describe() {
     describe_counter!(OVERTAKEN, "Windows of which another relay, or a loss, had moved the end");
     describe_counter!(FAILED, "Turns of a client that a fault of NATS or Postgres ended");
     describe_gauge!(LAG, "Events by which the client that is furthest behind is behind");
+    describe_counter!(ACCOUNTS, "Accounts that NATS had to be told of, because it had none or another one");
+    describe_counter!(UNSERVED, "Looks after a client's subscriptions that a fault of NATS or Postgres ended");
     describe_gauge!(DIVERGED, "Clients whose copy on NATS holds something else than their stream");
 }
 
@@ -32,6 +36,14 @@ pub(crate) fn overtaken() {
 
 pub(crate) fn failed() {
     counter!(FAILED).increment(1);
+}
+
+pub(crate) fn account() {
+    counter!(ACCOUNTS).increment(1);
+}
+
+pub(crate) fn account_failed() {
+    counter!(UNSERVED).increment(1);
 }
 
 pub(crate) fn lag(events_max: u64, diverged: usize) {

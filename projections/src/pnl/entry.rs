@@ -123,6 +123,7 @@ impl Change {
             | Event::Client(_)
             | Event::Bot(_)
             | Event::Order(_)
+            | Event::Subscription(_)
             | Event::Manual(_)
             | Event::Desk(_)
             | Event::Account(_)

@@ -189,6 +189,7 @@ impl Named {
             | Event::Ledger(_)
             | Event::Market(_)
             | Event::Order(_)
+            | Event::Subscription(_)
             | Event::Manual(_)
             | Event::Desk(_)
             | Event::Account(_) => None,

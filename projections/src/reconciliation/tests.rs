@@ -83,6 +83,7 @@ fn check(given: Vec<Event>) -> Reconciled {
             | Event::Order(_)
             | Event::Account(_)
             | Event::Credential(_)
+            | Event::Subscription(_)
             | Event::Manual(_)
             | Event::Desk(_)) => told.of(AggregateRef::new("any", 1), event),
         };

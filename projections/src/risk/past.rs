@@ -109,6 +109,7 @@ impl Told {
             | Event::Order(_)
             | Event::Desk(_)
             | Event::Credential(_)
+            | Event::Subscription(_)
             | Event::Manual(_)
             | Event::Account(_) => Change::of(event).map(|change| match change {
                 Change::Put(place, entry) => Self::Put(place, Fact::Money(entry)),
@@ -348,6 +349,7 @@ impl State {
             | Event::Order(_)
             | Event::Desk(_)
             | Event::Credential(_)
+            | Event::Subscription(_)
             | Event::Manual(_)
             | Event::Account(_) => Ok(()),
         }

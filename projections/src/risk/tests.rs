@@ -88,6 +88,7 @@ fn recorded(seq: u64, event: Event) -> Recorded {
         | Event::Desk(_)
         | Event::Account(_)
         | Event::Credential(_)
+        | Event::Subscription(_)
         | Event::Manual(_) => AggregateRef::ledger(ClientId::DESK),
     };
     Recorded {

@@ -49,7 +49,7 @@ pub async fn all(desk: &mut Desk) -> anyhow::Result<()> {
     ensure!(missing.is_empty(), "figures are missing: {missing:?}");
     print(&report::table(&figures).to_string())?;
     for visitor in &desk.visitors {
-        let events = nats_holds_every_event_once(&desk.platform, visitor.client).await?;
+        let events = nats_holds_every_event_once(&desk.platform, &desk.nats, visitor.client).await?;
         step(&format!("NATS holds the {events} events of {}, each once and in order", visitor.slug));
     }
     for slug in history::CLIENTS {
@@ -114,10 +114,13 @@ fn is_close(told: Decimal, expected: Decimal) -> anyhow::Result<bool> {
 }
 
 /// The copy on NATS, message by message; how many there are.
-async fn nats_holds_every_event_once(platform: &Platform, client: ClientId) -> anyhow::Result<u64> {
+async fn nats_holds_every_event_once(
+    platform: &Platform,
+    nats: &async_nats::Client,
+    client: ClientId,
+) -> anyhow::Result<u64> {
     let db = platform.pool(Login::Projector);
-    let nats = platform.nats.clone().context("the stack has NATS")?;
-    let jetstream = jetstream::new(async_nats::connect(nats).await?);
+    let jetstream = jetstream::new(nats.clone());
     let (copy, head) = copy_of_all(&db, &jetstream, client).await?;
     for first in (1..=head).step_by(PAGE as usize) {
         let last = head.min(first + PAGE - 1);

@@ -1,12 +1,14 @@
 //! The demo's desk: a fresh database, every part of the platform, clients with a history, people who may log in.
 
-use std::{net::SocketAddr, str::FromStr};
+use std::{net::SocketAddr, str::FromStr, sync::Arc};
 
 use access::AddUser;
 use anyhow::{Context, Error};
 use async_nats::{ServerAddr, jetstream};
 use ed25519_dalek::SigningKey;
 use events::{Asset, ClientId, Slug, Time, desk::Role};
+use relay::{Access, tenancy::keys::RelayKeys};
+use secrecy::ExposeSecret;
 use sqlx::{ConnectOptions, Connection, Executor, PgPool, postgres::PgConnectOptions};
 use store::{Cause, Login, Streams, read};
 
@@ -22,6 +24,8 @@ use crate::{
 const DATABASE: &str = "demo";
 /// A client that has not traded yet.
 const NEWCOMER: &str = "cygnus";
+/// How long the demo may look into all that NATS holds.
+const ADMIN_LIFE_US: i64 = 24 * 3_600 * 1_000_000;
 
 /// Everything that runs, and who works with it.
 #[derive(Debug)]
@@ -33,13 +37,15 @@ pub struct Desk {
     pub visitors: Vec<Visitor>,
     pub streams: Streams,
     pub outside: Outside,
+    /// As somebody who may do anything there.
+    pub nats: async_nats::Client,
     parts: Parts,
 }
 
 impl Desk {
     pub async fn open(stack: &Stack, port: u16, speed: u32) -> anyhow::Result<Self> {
         print(&format!("1. a private Postgres and NATS under {}, and a Hummingbot on paper", stack.dir.display()))?;
-        let mut platform = start(stack).await?;
+        let (mut platform, nats) = start(stack).await?;
         let outside = Outside::start(&stack.dir, speed).await?;
         platform.outside = Some(outside.settings()?);
         step(&format!("the paper Hummingbot answers at {}; its exchanges play a real tape", outside.url));
@@ -50,7 +56,7 @@ impl Desk {
         let parts = Parts::start(&platform, &streams, &Part::every(), place).await?;
         let url = parts.url.clone().context("the API has no address")?;
         let visitors = let_in(&platform, &streams, &url).await?;
-        Ok(Self { platform, url, visitors, streams, outside, parts })
+        Ok(Self { platform, url, visitors, streams, outside, nats, parts })
     }
 
     /// What to try, for whoever watches.
@@ -58,8 +64,8 @@ impl Desk {
         let first = self.visitors.first().context("there are clients")?;
         print(&format!("\n   paste into another terminal:\n\n{}", leaflet::lines(first)))?;
         let nats = self.platform.nats.as_ref().context("the stack has NATS")?;
-        let subjects = relay::subjects(first.client);
-        print(&format!("\n   the same events on NATS: nats -s nats://{}:{} sub '{subjects}'", nats.host(), nats.port()))
+        let server = format!("nats://{}:{}", nats.host(), nats.port());
+        print(&format!("\n   the same events on NATS:\n\n{}", leaflet::subscribe(&server)?))
     }
 
     /// The platform first: what is under way with Hummingbot is finished.
@@ -69,14 +75,18 @@ impl Desk {
     }
 }
 
-async fn start(stack: &Stack) -> anyhow::Result<Platform> {
+async fn start(stack: &Stack) -> anyhow::Result<(Platform, async_nats::Client)> {
     let own = stack.clone();
     let running = tokio::task::spawn_blocking(move || own.up(&mut |text| step(text))).await??;
     let secrets = stack.env()?;
     let value = |name: &str| secrets.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
     let seed = hex::decode(value("AUDIT_SIGNING_KEY").context("the stack has no signing key")?)?;
     let seed: [u8; 32] = seed.try_into().ok().context("the stack's signing key is no Ed25519 seed")?;
-    let (owner, nats) = (PgConnectOptions::from_str(&running.database_url)?, running.nats_url.parse()?);
+    let (owner, server): (_, ServerAddr) =
+        (PgConnectOptions::from_str(&running.database_url)?, running.nats_url.parse()?);
+    let nats_keys = stack.nats_keys().context("the stack's NATS has accounts")?;
+    let admin = async_nats::ConnectOptions::with_credentials(nats_keys.admin(ADMIN_LIFE_US)?.expose_secret())?;
+    let nats = admin.connect(&server).await.context("NATS does not answer")?;
     forget_the_last(&owner, &nats).await?;
     let mut db = owner.connect().await?;
     db.execute(format!("drop database if exists {DATABASE} with (force)").as_str()).await?;
@@ -84,20 +94,22 @@ async fn start(stack: &Stack) -> anyhow::Result<Platform> {
     db.close().await?;
     let secret = value("SECRET_KEY").context("the stack has no secret")?.into();
     let mut platform = Platform::new(owner.database(DATABASE), secret, Some(SigningKey::from_bytes(&seed)));
-    platform.nats = Some(nats);
+    let keys = RelayKeys::read(&std::fs::read_to_string(nats_keys.relay())?.into())?;
+    (platform.nats, platform.nats_accounts) = (Some(server), Some(keys.accounts()));
+    platform.nats_access = Access::Accounts(Arc::new(keys));
     platform.keys = Some(value("ENCRYPTION_KEY").context("the stack has no encryption key")?.parse()?);
     serve::migrate(&platform).await?;
     step("a fresh database, migrated");
-    Ok(platform)
+    Ok((platform, nats))
 }
 
 /// What NATS holds of the clients of an earlier demo would stay for ever: nobody knows them any more.
-async fn forget_the_last(owner: &PgConnectOptions, nats: &ServerAddr) -> anyhow::Result<()> {
+async fn forget_the_last(owner: &PgConnectOptions, nats: &async_nats::Client) -> anyhow::Result<()> {
     let Ok(mut db) = owner.clone().database(DATABASE).connect().await else { return Ok(()) };
     // Without streams where that demo did not get to make them.
     let heads = read::heads_of_all(&mut db).await.unwrap_or_default();
     db.close().await?;
-    let jetstream = jetstream::new(async_nats::connect(nats).await.context("NATS does not answer")?);
+    let jetstream = jetstream::new(nats.clone());
     for (client, _) in heads {
         // Absent where its relay did not get to make it.
         let _ = jetstream.delete_stream(relay::stream_name(client)).await;

@@ -30,6 +30,15 @@ pub fn lines(visitor: &Visitor) -> String {
     .join("\n")
 }
 
+/// A line that follows all events on NATS, by a subscription; goes on from the others, until Ctrl-C.
+pub fn subscribe(server: &str) -> anyhow::Result<String> {
+    let program = std::env::current_exe()?;
+    Ok(format!(
+        r#"want try-5 /api/alerts/subscriptions -d '{{"name":"{NAME}","filter":"all"}}' | {} nats follow --server {server}"#,
+        program.display()
+    ))
+}
+
 fn log_in(visitor: &Visitor) -> String {
     let Visitor { url, email, password, .. } = visitor;
     let token = field("access_token", r#"[^"]+"#);

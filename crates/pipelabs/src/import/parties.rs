@@ -151,6 +151,7 @@ impl Parties {
                 | MarketEvent::VolumeObserved { .. },
             )
             | Event::Manual(_)
+            | Event::Subscription(_)
             | Event::Desk(_)
             | Event::Client(_)
             | Event::Account(_)
@@ -174,6 +175,7 @@ impl Parties {
                 Event::Desk(DeskEvent::ClientRegistered { client, .. }) => Some(*client),
                 Event::Desk(_)
                 | Event::Manual(_)
+                | Event::Subscription(_)
                 | Event::Client(_)
                 | Event::Bot(_)
                 | Event::Credential(_)

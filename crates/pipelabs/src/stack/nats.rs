@@ -1,4 +1,5 @@
-//! The stack's nats-server: JetStream on, its store in the stack's directory.
+//! The stack's nats-server: JetStream on, its store in the stack's directory, an account for each client unless it shall
+//! let everybody in.
 
 use std::{
     fs,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use super::{Part, Say, StackError, files, kept, ports, postgres::last_words, processes, programs};
+use crate::nats_keys::NatsKeys;
 
 const NAME: &str = "nats-server";
 const PORT: &str = "nats";
@@ -23,17 +25,36 @@ const WAYS_TO_END: [(&str, Duration); 2] = [("TERM", Duration::from_secs(15)), (
 #[derive(Debug)]
 pub struct Nats {
     dir: PathBuf,
+    accounts: bool,
 }
 
 impl Nats {
-    pub fn below(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+    pub fn below(dir: &Path, accounts: bool) -> Self {
+        Self { dir: dir.to_owned(), accounts }
+    }
+
+    /// Made once; what they signed is in use.
+    pub fn keys(&self) -> NatsKeys {
+        NatsKeys::at(self.dir.join("nats-keys"))
+    }
+
+    fn make_keys(&self) -> Result<(), StackError> {
+        if self.keys().exist() {
+            return Ok(());
+        }
+        // Under another name first: a crash leaves all of them or none.
+        let fresh = NatsKeys::at(self.dir.join("nats-keys.new"));
+        let _ = fs::remove_dir_all(&fresh.dir);
+        let accounts = self.dir.join("nats-accounts");
+        let made = fresh.make(&accounts.to_string_lossy()).and_then(|()| fs::rename(&fresh.dir, self.keys().dir));
+        made.map_err(files(&fresh.dir))
     }
 
     /// True if it had to be started.
     pub fn up(&self, say: Say<'_>) -> Result<bool, StackError> {
         // One whose directory was removed below it keeps its port, and writes to files that nobody finds again.
-        let kept = ports::read(&self.dir, PORT)?.filter(|_| self.conf().exists());
+        // One of an earlier build lets everybody in, or nobody whom we know.
+        let kept = ports::read(&self.dir, PORT)?.filter(|_| self.conf_says_accounts() == Some(self.accounts));
         let pids = self.pids()?;
         if let Some(port) = kept.filter(|_| !pids.is_empty()) {
             let answers = processes::wait_until(START, || answers(port));
@@ -93,7 +114,7 @@ impl Nats {
     }
 
     fn spawn(&self, program: &Path, port: u16) -> Result<Child, StackError> {
-        kept::write(&self.dir, "nats.conf", &self.config(port))?;
+        kept::write(&self.dir, "nats.conf", &self.config(port)?)?;
         let log = kept::log(&self.dir, LOG)?;
         let errors = log.try_clone().map_err(files(&self.log()))?;
         let mut server = Command::new(program);
@@ -103,18 +124,33 @@ impl Nats {
     }
 
     /// JSON is valid in this format, and escapes whatever a path may hold.
-    fn config(&self, port: u16) -> String {
+    fn config(&self, port: u16) -> Result<String, StackError> {
         let quoted = |path: PathBuf| serde_json::Value::from(path.to_string_lossy()).to_string();
         let (pid, store) = (quoted(self.dir.join("nats.pid")), quoted(self.dir.join("nats")));
-        [
+        let accounts = match self.accounts {
+            true => {
+                self.make_keys()?;
+                let file = self.keys().server();
+                fs::read_to_string(&file).map_err(files(&file))?
+            }
+            false => "# No accounts: everybody may do anything.".to_owned(),
+        };
+        let lines = [
             "# Written by `pipelabs stack up` at each start: changes here are lost.".to_owned(),
             "server_name: pipelabs".to_owned(),
             format!("listen: \"127.0.0.1:{port}\""),
             format!("pid_file: {pid}"),
             // What a crash loses of the last second is published again by the relay, so waiting for each write is waste.
             format!("jetstream {{ store_dir: {store}, sync_interval: \"1s\" }}"),
-        ]
-        .join("\n")
+            accounts,
+        ];
+        Ok(lines.join("\n"))
+    }
+
+    /// Absent: there is no configuration.
+    fn conf_says_accounts(&self) -> Option<bool> {
+        let conf = fs::read_to_string(self.conf()).ok()?;
+        Some(conf.lines().any(|line| line.starts_with("operator:")))
     }
 
     /// Known by the file it was started with.

@@ -1,0 +1,294 @@
+//! Makes NATS be as clients' subscriptions want it: accounts, durable consumers, users let in and let go.
+//!
+//! Any number of relays may do this at once: each looks first, and does what is missing. One that was stopped and wakes up
+//! may tell servers of an account as it was; it reads the events again right after, and so does every other in a moment.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_nats::ServerAddr;
+use events::{AggregateRef, ClientId, SubscriptionId, Time, subscription::SubscriptionEvent};
+use futures::future::join_all;
+use sqlx::PgPool;
+use store::{Append, AppendError, Cause, Draft, Expected, Streams, read};
+use tokio::{sync::watch, time::Instant};
+use tracing::{error, info, warn};
+
+use super::{
+    claims,
+    consumers::{self, ConsumersError},
+    keys::RelayKeys,
+    registry::{Registry, RegistryError},
+    wanted::{Stage, Subscription, Wanted},
+};
+use crate::{session::Session, told};
+
+/// Clients that are looked after at once.
+const AT_ONCE: usize = 8;
+/// How often it is looked whether NATS still is as it shall be, and how far subscribers have come.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+const FAULT_PAUSE: Duration = Duration::from_millis(100);
+const FAULT_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Keeps clients' accounts.
+#[derive(Debug)]
+pub(crate) struct Landlord {
+    pub keys: Arc<RelayKeys>,
+    pub server: ServerAddr,
+    pub db: PgPool,
+    pub streams: Streams,
+}
+
+/// Why a client is not served as it shall be, yet.
+#[derive(Debug, thiserror::Error)]
+enum ProvideError {
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Consumers(#[from] ConsumersError),
+    #[error("could not tell of a subscription")]
+    Tell(#[from] AppendError),
+}
+
+/// A client that has or had subscriptions.
+#[derive(Debug, Clone, Default)]
+struct Tenant {
+    wanted: Wanted,
+    /// What is claimed of its account, made once for each change.
+    claim: Option<Arc<Claimed>>,
+    due: Option<Instant>,
+    faults: u32,
+}
+
+#[derive(Debug)]
+struct Claimed {
+    account: String,
+    text: String,
+}
+
+/// All of them, and how far each stream was read.
+#[derive(Debug, Default)]
+struct Tenants {
+    tenants: BTreeMap<ClientId, Tenant>,
+    read: BTreeMap<ClientId, u64>,
+    connects: u64,
+}
+
+impl Landlord {
+    /// Looks after all clients for as long as the session lasts. `heads`: where the streams stand.
+    pub async fn keep(&self, session: &Session, mut heads: watch::Receiver<Vec<(ClientId, u64)>>) {
+        let (mut tenants, mut registry) = (Tenants::default(), None);
+        loop {
+            let seen = heads.borrow_and_update().clone();
+            if let Err(cause) = tenants.hear(&self.db, &seen).await {
+                warn!(error = %cause, "could not read what is wanted of subscriptions, trying again");
+            }
+            let connects = session.connects();
+            tenants.connected(connects);
+            if tenants.some_are_due() && session.is_connected() {
+                self.round(session, &mut registry, &mut tenants).await;
+                continue;
+            }
+            let due = tenants.next_due();
+            tokio::select! {
+                Ok(()) = heads.changed() => {}
+                () = tokio::time::sleep_until(due) => {}
+                () = session.is_another_than(connects) => {}
+            }
+        }
+    }
+
+    /// One turn of those that wait longest.
+    async fn round(&self, session: &Session, registry: &mut Option<Registry>, tenants: &mut Tenants) {
+        let turn = tenants.take(&self.keys);
+        let open = match registry.take() {
+            Some(open) => Ok(open),
+            None => Registry::open(&self.server, &self.keys).await,
+        };
+        match open {
+            Ok(open) => {
+                let all = turn.iter().map(|(client, tenant)| self.provide(session, &open, *client, tenant));
+                let outcomes = join_all(all).await;
+                // A connection over which nothing comes back is made anew.
+                let broken = outcomes.iter().any(|outcome| matches!(outcome, Err(ProvideError::Registry(_))));
+                *registry = Some(open).filter(|_| !broken);
+                for ((client, _), outcome) in turn.iter().zip(outcomes) {
+                    tenants.done(*client, outcome);
+                }
+            }
+            Err(cause) => {
+                warn!(error = &cause as &dyn std::error::Error, "nobody can be told of accounts: subscribers wait");
+                turn.iter().for_each(|(client, _)| tenants.failed(*client));
+            }
+        }
+    }
+
+    async fn provide(
+        &self,
+        session: &Session,
+        registry: &Registry,
+        client: ClientId,
+        tenant: &Tenant,
+    ) -> Result<(), ProvideError> {
+        if let Some(claimed) = &tenant.claim {
+            claimed.put(registry, client).await?;
+        }
+        let mut outcome = Ok(());
+        for (id, subscription) in &tenant.wanted.subscriptions {
+            // One that cannot be served keeps none of the others waiting.
+            let served = self.serve(session, client, *id, subscription).await;
+            outcome = outcome.and(served);
+        }
+        outcome
+    }
+
+    async fn serve(
+        &self,
+        session: &Session,
+        client: ClientId,
+        id: SubscriptionId,
+        subscription: &Subscription,
+    ) -> Result<(), ProvideError> {
+        match &subscription.stage {
+            Stage::Open { by, user } => {
+                consumers::ensure(session, &self.db, client, id, subscription).await?;
+                let event = SubscriptionEvent::SubscriptionActive { user: user.clone(), at: Time::now() };
+                self.tell(client, id, event, format!("subscription_active:{id}:{by}")).await?;
+                info!(client.id = %client, subscription.id = %id, "NATS lets subscription {id} of client {client} in");
+            }
+            Stage::Active => consumers::ensure(session, &self.db, client, id, subscription).await?,
+            Stage::Close { by } => {
+                consumers::remove(session, &self.db, client, id).await?;
+                let event = SubscriptionEvent::SubscriptionRevoked { at: Time::now() };
+                self.tell(client, id, event, format!("subscription_revoked:{id}:{by}")).await?;
+                info!(client.id = %client, subscription.id = %id, "NATS let subscription {id} of client {client} go");
+            }
+            Stage::Gone => {}
+        }
+        Ok(())
+    }
+
+    /// Records what was done, once, whichever relay did it.
+    async fn tell(
+        &self,
+        client: ClientId,
+        id: SubscriptionId,
+        event: SubscriptionEvent,
+        key: String,
+    ) -> Result<(), AppendError> {
+        let (aggregate, events) =
+            (AggregateRef::new("subscription", id), vec![Draft { event: event.into(), key: Some(key) }]);
+        let append = Append { client, aggregate, expected: Expected::Any, events, cause: Cause::system("relay") };
+        self.streams.committer().append(append).await.map(drop)
+    }
+}
+
+impl Claimed {
+    fn of(keys: &RelayKeys, client: ClientId, wanted: &Wanted) -> Self {
+        let account = keys.accounts.of(client).public_key();
+        let text = claims::client_account(&keys.clients, keys.exporter(), client, &account, &wanted.account());
+        Self { account, text }
+    }
+
+    /// Tells servers, if they claim something else.
+    async fn put(&self, registry: &Registry, client: ClientId) -> Result<(), RegistryError> {
+        if registry.look_up(&self.account).await? != self.text.as_bytes() {
+            registry.tell(self.text.clone()).await?;
+            told::account();
+            info!(client.id = %client, "NATS was told of the account of client {client}");
+        }
+        Ok(())
+    }
+}
+
+impl Tenants {
+    /// Reads what is new of clients whose streams moved.
+    async fn hear(&mut self, db: &PgPool, heads: &[(ClientId, u64)]) -> sqlx::Result<()> {
+        let moved: Vec<(ClientId, u64, u64)> = heads
+            .iter()
+            .map(|(client, head)| (*client, self.read.get(client).copied().unwrap_or_default(), *head))
+            .filter(|(client, read, head)| read < head && *client != ClientId::DESK)
+            .collect();
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let spans: Vec<(ClientId, u64)> = moved.iter().map(|(client, read, _)| (*client, *read)).collect();
+        for event in read::of_subscriptions(db, &spans).await? {
+            match event {
+                Ok(event) => {
+                    let tenant = self.tenants.entry(event.client).or_default();
+                    tenant.wanted.hear(&event);
+                    (tenant.claim, tenant.due) = (None, None);
+                    self.read.insert(event.client, event.seq);
+                }
+                Err(corrupt) => {
+                    error!(error = &corrupt as &dyn std::error::Error, "this client's subscriptions stay as they are");
+                    // A newer build reads it when that is started.
+                    self.read.insert(corrupt.client, u64::MAX);
+                }
+            }
+        }
+        for (client, read, head) in moved {
+            // Events that came since the heads were seen may have been read already, and are not read twice.
+            let known = self.read.entry(client).or_insert(read);
+            *known = head.max(*known);
+        }
+        Ok(())
+    }
+
+    /// In another connection nothing is known of what NATS holds.
+    fn connected(&mut self, connects: u64) {
+        if self.connects != connects {
+            self.connects = connects;
+            self.tenants.values_mut().for_each(|tenant| tenant.due = None);
+        }
+    }
+
+    /// Those whose turn it is, what is new first; what is claimed of them is made.
+    fn take(&mut self, keys: &RelayKeys) -> Vec<(ClientId, Tenant)> {
+        let now = Instant::now();
+        let mut due: Vec<(Option<Instant>, ClientId)> = self
+            .tenants
+            .iter()
+            .map(|(client, tenant)| (tenant.due, *client))
+            .filter(|(due, _)| *due <= Some(now))
+            .collect();
+        due.sort_unstable();
+        let taken = due.into_iter().take(AT_ONCE).map(|(_, client)| {
+            let tenant = self.tenants.get_mut(&client).expect("it was just found");
+            tenant.claim.get_or_insert_with(|| Arc::new(Claimed::of(keys, client, &tenant.wanted)));
+            (client, tenant.clone())
+        });
+        taken.collect()
+    }
+
+    fn some_are_due(&self) -> bool {
+        let now = Some(Instant::now());
+        self.tenants.values().any(|tenant| tenant.due <= now)
+    }
+
+    fn next_due(&self) -> Instant {
+        let due = self.tenants.values().filter_map(|tenant| tenant.due).min();
+        due.unwrap_or_else(|| Instant::now() + LOOK_AGAIN)
+    }
+
+    fn done(&mut self, client: ClientId, outcome: Result<(), ProvideError>) {
+        match outcome {
+            Ok(()) => {
+                let tenant = self.tenants.entry(client).or_default();
+                (tenant.due, tenant.faults) = (Some(Instant::now() + LOOK_AGAIN), 0);
+            }
+            Err(fault) => {
+                let fault = &fault as &dyn std::error::Error;
+                warn!(client.id = %client, error = fault, "subscriptions of client {client} are not served yet");
+                self.failed(client);
+            }
+        }
+    }
+
+    fn failed(&mut self, client: ClientId) {
+        told::account_failed();
+        let tenant = self.tenants.entry(client).or_default();
+        let pause = FAULT_PAUSE.saturating_mul(1 << tenant.faults.min(8)).min(FAULT_PAUSE_MAX);
+        (tenant.due, tenant.faults) = (Some(Instant::now() + pause), tenant.faults + 1);
+    }
+}
