@@ -13,6 +13,8 @@ use store::{Login, Streams};
 use url::Url;
 use vault::{KeyRing, Vault};
 
+use crate::edge_settings::EdgeSettings;
+
 /// Settings, each from the environment or a flag.
 #[derive(Debug, Args)]
 pub struct Settings {
@@ -160,6 +162,20 @@ impl Settings {
                 Ok(Platform { owner, secret, signing_key, keys, outside, nats, nats_kept_max, connections_max })
             }
             _ => Err(BadSettings(problems)),
+        }
+    }
+
+    /// The same, and the edge: what is wrong with either is told at once.
+    pub fn platform_and_edge(
+        &self,
+        needs: Needs,
+        edge: &EdgeSettings,
+    ) -> Result<(Platform, api::Settings), BadSettings> {
+        match (self.platform_with(needs), edge.read()) {
+            (Ok(platform), Ok(edge)) => Ok((platform, edge)),
+            (Err(bad), Ok(_)) => Err(bad),
+            (Ok(_), Err(problems)) => Err(BadSettings(problems)),
+            (Err(BadSettings(bad)), Err(problems)) => Err(BadSettings([bad, problems].concat())),
         }
     }
 

@@ -52,3 +52,4 @@ mod told;
 
 pub use message::{heads_subject, stream_name, subjects};
 pub use relay::{Relay, Settings};
+pub use told::Connected;

@@ -20,7 +20,7 @@ use crate::{
     lines::{Line, Lines},
     publish::{PublishFault, publish},
     session::Session,
-    told,
+    told::{self, Connected},
 };
 
 /// Clients that have their turn at once.
@@ -47,6 +47,7 @@ pub struct Relay {
     server: ServerAddr,
     options: ConnectOptions,
     settings: Settings,
+    connected: Connected,
     /// Other for each relay, so that of two that met one comes back first.
     stand_back: Duration,
 }
@@ -75,23 +76,28 @@ impl Relay {
     /// Reads over connections of login `relay`, and writes into the desk's stream only.
     pub fn new(db: PgPool, streams: Streams, server: ServerAddr, options: ConnectOptions, settings: Settings) -> Self {
         let stand_back = STAND_BACK + Duration::from_millis(u64::from(Uuid::new_v4().as_bytes()[0]) / 2);
-        Self { db, streams, server, options, settings, stand_back }
+        Self { db, streams, server, options, settings, connected: Connected::default(), stand_back }
+    }
+
+    /// Whether it is connected, for somebody else to ask.
+    pub fn connected(&self) -> Connected {
+        self.connected.clone()
     }
 
     /// Publishes until told to stop; what is in flight then is still waited for. A NATS or Postgres that is away is waited
     /// for, too.
     pub async fn run(self, stop: CancellationToken) {
         told::describe();
-        told::connected(false);
+        self.connected.tell(false);
         let wakes = Wakes::new(self.db.clone());
         let mut lines = Lines::known(checkpoints::all(&self.db).await.unwrap_or_default());
         let mut pause = CONNECT_PAUSE;
         while !stop.is_cancelled() {
-            match Session::open(&self.server, &self.options).await {
+            match Session::open(&self.server, &self.options, self.connected.clone()).await {
                 Ok(session) => {
                     pause = CONNECT_PAUSE;
                     self.serve(&session, &mut lines, wakes.clone(), &stop).await;
-                    told::connected(false);
+                    self.connected.tell(false);
                 }
                 Err(cause) => {
                     warn!(error = %cause, "NATS does not answer: its subscribers wait, nobody else does");
