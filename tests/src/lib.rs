@@ -1,5 +1,6 @@
 //! The harness: a private Postgres and NATS for a whole test run, a fresh database for each test, and the real binary.
 
+mod attack;
 mod database;
 mod differences;
 mod line;
@@ -10,6 +11,7 @@ mod own_redis;
 mod served;
 mod world;
 
+pub use attack::{Attack, connect_from};
 pub use database::{Database, ENCRYPTION_KEY, NEWER_ENCRYPTION_KEY, SECRET, SIGNING_KEY};
 pub use differences::differences;
 pub use line::Line;

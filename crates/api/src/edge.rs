@@ -175,7 +175,10 @@ impl Rules {
             return Ok(answer);
         }
         passage.asker.known = recognise(&mut head, parts).await;
-        self.may_now(class, passage).await?;
+        if let Err(refusal) = self.may_now(class, passage).await {
+            arriving::let_pass(body).await;
+            return Err(refusal);
+        }
         let request = Request::from_parts(head, body);
         // Nobody waits for the body of somebody who is refused without a look at it.
         let is_heard = passage.asker.known.is_some() || class == Class::Login;
