@@ -30,7 +30,7 @@ build:
 chaos: setup build
 	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --locked -p tests -- kill:: chaos:: hands_chaos:: --nocapture
 
-# What it does in a second, beside plain means on the same Postgres: BENCH="--quick append latency".
+# What it does in a second, beside plain means on the same Postgres, and under attack: BENCH="--quick append edge".
 bench: setup
 	cargo build --release --locked -p pipelabs -p benches
 	@exec target/release/benches $(BENCH)

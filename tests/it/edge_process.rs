@@ -141,6 +141,61 @@ async fn what_is_under_way_is_answered_before_the_process_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_told_to_end_says_so_first_and_lets_listeners_go_with_a_hint() {
+    let mut edge = Edge::new("projector").await;
+    let mut command = edge.database.command(&["serve", "--roles", "api", "--port", "0"]);
+    command.env("DRAIN_SECONDS", "300");
+    edge.served = Served::of(command);
+    let token = edge.acme.token.clone();
+    let mut listener = edge.served.listen(&token, "/api/stream", None).await.unwrap();
+    assert_eq!(edge.served.ask("", "/readyz").await.status, 200);
+    edge.served.signal("TERM");
+    let told = async {
+        while edge.served.ask("", "/readyz").await.status == 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), told).await.expect("balancers are told");
+    let unready = edge.served.ask("", "/readyz").await;
+    assert_eq!(unready.problem(), (503, "unavailable".into()));
+    assert!(unready.text().contains("about to end"), "{}", unready.text());
+    // Whoever has not noticed yet is answered as ever, and asked to come back over another connection.
+    let answer = edge.served.ask(&token, "/api/bots").await;
+    assert_eq!((answer.status, answer.header("connection")), (200, "close"));
+    assert_eq!(edge.served.ask("", "/livez").await.text(), "ok");
+    let seq = edge.set(&edge.acme, "k", "x").await;
+    assert_eq!(listener.next().await.unwrap().id, seq.to_string());
+    // Told again, it waits no longer.
+    edge.served.signal("TERM");
+    let rest = tokio::time::timeout(Duration::from_secs(60), listener.rest()).await.expect("it is let go");
+    assert!(rest.contains("event: reconnect\n") && rest.contains("retry: "), "{rest}");
+    assert_eq!(edge.served.wait().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_whether_it_can_answer_is_told_how_everything_does() {
+    let database = Database::new().await;
+    let with_relay = Served::start(&database, "api,relay");
+    let told = with_relay.ask("", "/readyz").await.text();
+    for line in ["ok\n", "database: seen at ", "read models: 0 events behind", "limits: counted in this process alone"]
+    {
+        assert!(told.contains(line), "{told}");
+    }
+    let connected = async {
+        while !with_relay.ask("", "/readyz").await.text().contains("NATS: connected") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), connected).await.expect("the relay connects");
+    let mut lonely = Database::new().await;
+    lonely.use_nats("nats://127.0.0.1:1");
+    let told = Served::start(&lonely, "api,relay").ask("", "/readyz").await;
+    assert!(told.status == 200 && told.text().contains("NATS: away"), "{}", told.text());
+    let without = Served::start(&lonely, "api").ask("", "/readyz").await.text();
+    assert!(!without.contains("NATS"), "{without}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_is_taken_is_told_in_words() {
     let database = Database::new().await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,5 +1,6 @@
 //! The harness: a private Postgres and NATS for a whole test run, a fresh database for each test, and the real binary.
 
+mod attack;
 mod database;
 mod differences;
 mod line;
@@ -7,9 +8,11 @@ mod nats;
 mod on_nats;
 mod outside;
 mod own_nats;
+mod own_redis;
 mod served;
 mod world;
 
+pub use attack::{Attack, connect_from};
 pub use database::{Database, ENCRYPTION_KEY, NEWER_ENCRYPTION_KEY, SECRET, SIGNING_KEY};
 pub use differences::differences;
 pub use line::Line;
@@ -17,5 +20,6 @@ pub use nats::Nats;
 pub use on_nats::{arrived, differences_on_nats};
 pub use outside::Outside;
 pub use own_nats::OwnNats;
+pub use own_redis::OwnRedis;
 pub use served::{Answer, Heard, Listener, Served, token, token_made_at};
 pub use world::{Servers, binary, shared_data, stop_with_the_process, target};

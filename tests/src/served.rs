@@ -194,6 +194,14 @@ impl Listener {
         Self { response, text: Vec::new() }
     }
 
+    /// All that comes up to the end, as it is sent.
+    pub async fn rest(mut self) -> String {
+        while let Ok(Some(more)) = self.response.chunk().await {
+            self.text.extend(more);
+        }
+        String::from_utf8(self.text).expect("it is UTF-8")
+    }
+
     /// The next event; none when the stream has ended or the connection broke.
     pub async fn next(&mut self) -> Option<Heard> {
         loop {

@@ -1,7 +1,5 @@
 //! Parse at the door: what a request says becomes typed values, or a problem that names the place.
 
-use std::time::Duration;
-
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request},
@@ -16,8 +14,6 @@ use crate::{
 
 /// A body is at most so large.
 pub const BODY_MAX: usize = 64 * 1_024;
-/// And has come to its end by then.
-const BODY_WAIT: Duration = Duration::from_secs(5);
 
 /// What every question may say beside its own; read where it is needed, by [`crate::who`] and [`crate::views`].
 const COMMON: [&str; 2] = ["client", "min_seq"];
@@ -88,14 +84,22 @@ pub fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
         .map_err(|error| Problem::invalid(format!("query: {}", told(&error))))
 }
 
-/// The whole body.
+/// The whole body; how fast it has to come is the edge's affair.
 pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    let cut_off = || Problem::new(Code::BadRequest, "the body did not come to its end: send the whole request again");
-    let read = tokio::time::timeout(BODY_WAIT, Bytes::from_request(request, state)).await.map_err(|_| cut_off())?;
-    read.map_err(|rejection| match rejection.status().as_u16() {
-        413 => Problem::new(Code::TooLarge, format!("a body has at most {BODY_MAX} bytes")),
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status().as_u16() {
+        413 => too_large(),
         _ => cut_off(),
     })
+}
+
+/// What is wrong with a body that has more than [`BODY_MAX`] bytes.
+pub fn too_large() -> Problem {
+    Problem::new(Code::TooLarge, format!("a body has at most {BODY_MAX} bytes"))
+}
+
+/// What is wrong with a body that ended early, or came too slowly.
+pub fn cut_off() -> Problem {
+    Problem::new(Code::BadRequest, "the body did not come to its end in time: send the whole request again")
 }
 
 /// A JSON text.

@@ -1,4 +1,4 @@
-//! JSON that can be meant in one way only: an object, and nothing in it said twice.
+//! JSON that can be meant in one way only: an object, nothing in it said twice, and nothing nested without an end.
 //!
 //! The types that are read from it would take a list for an object, and of two parameters of one name the last.
 
@@ -6,8 +6,11 @@ use std::{collections::HashSet, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
+
+/// Objects and lists within each other.
+const DEPTH_MAX: u8 = 32;
 
 /// An object without ambiguities, whatever it says.
 pub struct Unambiguous;
@@ -15,25 +18,36 @@ pub struct Unambiguous;
 /// Any value without ambiguities.
 struct Part;
 
+/// Looks at a value that stands in so many others.
+#[derive(Clone, Copy)]
 struct Looker {
-    within: bool,
+    depth: u8,
 }
 
 impl<'de> Deserialize<'de> for Unambiguous {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Looker { within: false }).map(|Part| Self)
+        Looker { depth: 0 }.deserialize(deserializer).map(|Part| Self)
     }
 }
 
-impl<'de> Deserialize<'de> for Part {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Looker { within: true })
+impl<'de> DeserializeSeed<'de> for Looker {
+    type Value = Part;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Part, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
 impl Looker {
-    fn plain<E: Error>(&self) -> Result<Part, E> {
-        if self.within { Ok(Part) } else { Err(E::custom("send a JSON object")) }
+    fn plain<E: Error>(self) -> Result<Part, E> {
+        if self.depth > 0 { Ok(Part) } else { Err(E::custom("send a JSON object")) }
+    }
+
+    fn within<E: Error>(self) -> Result<Self, E> {
+        match self.depth {
+            DEPTH_MAX => Err(E::custom(format!("objects and lists stand in each other {DEPTH_MAX} deep at most"))),
+            depth => Ok(Self { depth: depth + 1 }),
+        }
     }
 }
 
@@ -45,9 +59,9 @@ impl<'de> Visitor<'de> for Looker {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Part, A::Error> {
-        let mut names = HashSet::new();
+        let (within, mut names) = (self.within()?, HashSet::new());
         while let Some(name) = map.next_key::<String>()? {
-            map.next_value::<Part>()?;
+            map.next_value_seed(within)?;
             if let Some(name) = names.replace(name) {
                 return Err(A::Error::custom(format!("`{name}` is there twice")));
             }
@@ -56,7 +70,8 @@ impl<'de> Visitor<'de> for Looker {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Part, A::Error> {
-        while list.next_element::<Part>()?.is_some() {}
+        let within = self.within()?;
+        while list.next_element_seed(within)?.is_some() {}
         self.plain()
     }
 
@@ -99,5 +114,7 @@ mod tests {
         for bad in ["[]", "1", "-1", "null", "true", r#""x""#, r#"{"a":1,"a":1}"#, r#"{"a":[{"b":1,"\u0062":2}]}"#] {
             assert!(!reads(bad), "{bad}");
         }
+        let nested = |depth: usize| format!("{}1{}", r#"{"a":["#.repeat(depth / 2), "]}".repeat(depth / 2));
+        assert!(reads(&nested(32)) && !reads(&nested(34)), "32 deep and no more");
     }
 }

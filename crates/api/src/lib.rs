@@ -32,6 +32,7 @@ mod problem;
 mod reconciliation;
 mod risk;
 mod server;
+mod settings;
 mod standing;
 mod subscriptions;
 mod uptime;
@@ -54,11 +55,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
+pub use health::Beside;
 pub use leaving::{Leaving, sweep};
 pub use onboarding::{OnboardError, onboard};
 pub use problem::{Code, Problem};
+pub use settings::{CONNECTIONS_MAX, Ending, Hosts, Origins, Proxies, PublicUrl, RedisUrl, Settings};
 
 use cursor::Cursors;
+use edge::Edge;
 use known::Known;
 use live::Live;
 use standing::Standings;
@@ -80,6 +84,9 @@ pub struct Foundation {
     pub accounts: Option<relay::tenancy::keys::AccountKeys>,
     /// Tokens and cursors are signed with keys derived from it.
     pub secret: SecretString,
+    pub settings: Settings,
+    /// What else runs in this process, for `/readyz`.
+    pub beside: Vec<Beside>,
 }
 
 /// What handlers may ask for, each only what it names. It is cloned for every request, so it is one reference.
@@ -114,15 +121,22 @@ everything! {
     doorman: Doorman,
     tokens: Tokens,
     metrics: PrometheusHandle,
+    edge: Edge,
+    beside: Arc<[Beside]>,
 }
 
-/// Every route, ready to be served, until `stop`.
-pub fn router(on: Foundation, stop: CancellationToken) -> Router {
-    let Foundation { streams, query, desk, auth, vault, accounts, secret } = on;
+/// Every route, ready to be served.
+fn router(on: Foundation, ending: Ending) -> Router {
+    let Foundation { streams, query, desk, auth, vault, accounts, secret, settings, beside } = on;
     let standings = Standings::watch(desk.clone());
     let cursors = Cursors::new(&secret);
-    let live =
-        Live { query: query.clone(), desk: desk.clone(), standings: standings.clone(), cursors: cursors.clone(), stop };
+    let live = Live {
+        query: query.clone(),
+        desk: desk.clone(),
+        standings: standings.clone(),
+        cursors: cursors.clone(),
+        stop: ending.now.clone(),
+    };
     let leaving = Leaving { streams: streams.clone(), vault: vault.clone(), desk: desk.clone(), auth: auth.clone() };
     let parts = Everything {
         leaving,
@@ -137,17 +151,20 @@ pub fn router(on: Foundation, stop: CancellationToken) -> Router {
         doorman: Doorman::new(auth),
         tokens: Tokens::new(&secret),
         metrics: recorder(),
+        edge: Edge::new(&settings, ending),
+        beside: beside.into(),
     };
     let (routes, _) = openapi::routes();
-    edge::around(routes.with_state(Parts(Arc::new(parts))))
+    edge::around(routes, Parts(Arc::new(parts)))
 }
 
-/// Serves until told to stop, then finishes what is under way.
-pub async fn serve(listener: TcpListener, on: Foundation, stop: CancellationToken) {
-    tokio::spawn(keep_up(recorder(), stop.clone()));
+/// Serves until told to end, then finishes what is under way.
+pub async fn serve(listener: TcpListener, on: Foundation, ending: Ending) {
+    tokio::spawn(keep_up(recorder(), ending.now.clone()));
     let (streams, vault, desk, auth) = (on.streams.clone(), on.vault.clone(), on.desk.clone(), on.auth.clone());
-    tokio::spawn(Leaving { streams, vault, desk, auth }.keep_on(stop.clone()));
-    server::serve(listener, router(on, stop.clone()), stop).await;
+    tokio::spawn(Leaving { streams, vault, desk, auth }.keep_on(ending.now.clone()));
+    let room = server::Room::new(&on.settings);
+    server::serve(listener, router(on, ending.clone()), room, ending.now).await;
 }
 
 /// The description of the API, as JSON.

@@ -43,6 +43,8 @@ const BATCH: u64 = 200;
 const BEAT: Duration = Duration::from_secs(15);
 /// A listener comes back so soon.
 const RETRY: Duration = Duration::from_secs(1);
+/// Told last by a process that ends: where the listener stood holds at any other.
+const GOODBYE: &str = "reconnect";
 /// After trouble with the database.
 const PAUSE: Duration = Duration::from_millis(500);
 /// What an admin's place is bound to.
@@ -105,7 +107,8 @@ async fn listen(
         Some(client) => live.place_of(client, last.as_deref(), from.after).await?,
         None => live.place_of_all(last.as_deref(), from.after).await?,
     };
-    let listener = Listener { live, place, until: who.until, ready: VecDeque::from([Event::default().retry(RETRY)]) };
+    let ready = VecDeque::from([Event::default().retry(RETRY)]);
+    let listener = Listener { live, place, until: who.until, ready, left: false };
     let beat = KeepAlive::new().interval(BEAT);
     let unbuffered = [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -163,6 +166,8 @@ struct Listener {
     /// The token counts no longer.
     until: Time,
     ready: VecDeque<Event>,
+    /// It was told to come back.
+    left: bool,
 }
 
 impl Listener {
@@ -178,8 +183,12 @@ impl Listener {
     async fn next(&mut self) -> Option<Event> {
         loop {
             let left = self.until.micros() - Time::now().micros();
-            if left <= 0 || self.live.stop.is_cancelled() {
+            if left <= 0 || self.left {
                 return None;
+            }
+            if self.live.stop.is_cancelled() {
+                self.left = true;
+                return Some(Event::default().event(GOODBYE).retry(RETRY).data("this process ends: listen again"));
             }
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);

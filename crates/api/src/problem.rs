@@ -43,7 +43,14 @@ pub enum Code {
     IdempotencyKeyReused,
     TooLarge,
     UnsupportedMediaType,
+    /// Too many failed logins.
     TooManyRequests,
+    /// More is asked than one may in this time, or at once: `RateLimit` and `Retry-After` tell how much and when.
+    RateLimited,
+    /// More is asked by all together than can be answered in time.
+    Overloaded,
+    /// The request is for a host that is not this one.
+    WrongHost,
     /// The read model is not as far as the answer has to be.
     NotReachedYet,
     /// It may work later: send the same again.
@@ -64,8 +71,9 @@ impl Code {
             Self::Conflict => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotReachedYet | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyRequests | Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::NotReachedYet | Self::Unavailable | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -72,11 +72,11 @@ impl Demo {
         let mut told = pin!(serve::until_told_to_stop());
         let mut desk = tokio::select! {
             desk = Desk::open(stack, self.port(), self.speed) => desk?,
-            told = &mut told => return told.and_then(|()| bail!("stopped by you before it served")),
+            told = &mut told => return told.and_then(|_| bail!("stopped by you before it served")),
         };
         let outcome = tokio::select! {
             outcome = self.show(&mut desk) => outcome,
-            told = &mut told => told.and_then(|()| print("\nstopping: what is under way is finished")),
+            told = &mut told => told.and_then(|_| print("\nstopping: what is under way is finished")),
         };
         let closed = desk.close().await;
         outcome.and(closed)

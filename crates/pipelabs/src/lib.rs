@@ -3,6 +3,7 @@
 mod audit;
 mod client;
 mod demo;
+mod edge_settings;
 mod import;
 mod nats_command;
 pub mod nats_keys;
@@ -91,9 +92,9 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = cli.settings;
     match cli.command {
         Command::Serve(serve) => {
-            let platform = settings.platform_with(serve.needs())?;
+            let (platform, edge) = settings.platform_and_edge(serve.needs(), &serve.edge)?;
             platform.check().await?;
-            serve.run(&platform).await
+            serve.run(&platform, edge).await
         }
         Command::Migrate => serve::migrate(&settings.platform()?).await.map(|()| ExitCode::SUCCESS),
         Command::Stack(stack) => stack.run(),

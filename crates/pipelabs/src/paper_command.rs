@@ -36,7 +36,7 @@ impl PaperCommand {
         let paper = paper::Paper::start(paper::Settings { http: self.http, mqtt: self.mqtt, ..settings }).await?;
         print(&format!("ready: http://{} mqtt://{}", paper.http, paper.mqtt))?;
         tokio::select! {
-            told = until_told_to_stop() => told?,
+            told = until_told_to_stop() => drop(told?),
             () = stdin_ends(), if self.until_stdin_ends => {}
         }
         paper.stop().await;

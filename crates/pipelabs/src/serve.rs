@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use api::{Beside, Ending};
 use clap::{Args, ValueEnum};
 use events::{ClientId, Time};
 use operator::Operator;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    edge_settings::EdgeSettings,
     report::print,
     settings::{Needs, Platform},
 };
@@ -41,6 +43,8 @@ pub struct Serve {
     /// The port of role api; 0 takes one that is free
     #[arg(long, env = "PORT", default_value_t = 8080)]
     port: u16,
+    #[command(flatten)]
+    pub edge: EdgeSettings,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -80,15 +84,30 @@ impl Serve {
         }
     }
 
-    pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
-        let place = SocketAddr::new(self.listen, self.port);
+    pub async fn run(self, platform: &Platform, edge: api::Settings) -> anyhow::Result<ExitCode> {
+        let place = Door { at: SocketAddr::new(self.listen, self.port), settings: edge };
         let parts = Parts::start(platform, &platform.streams(), &self.roles(), place).await?;
         print(&parts.url.as_ref().map_or("ready".to_owned(), |url| format!("ready: {url}")))?;
-        until_told_to_stop().await?;
+        // A person who presses Ctrl-C waits for no balancer.
+        if until_told_to_stop().await? == Told::Term && parts.url.is_some() {
+            info!(
+                "stopping: balancers have {} s to notice, then what is under way is finished",
+                self.edge.drain().as_secs()
+            );
+            parts.end_soon();
+            tokio::select! { () = tokio::time::sleep(self.edge.drain()) => {}, told = until_told_to_stop() => drop(told?) }
+        }
         info!("stopping: batches under way are finished");
         parts.stop().await;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Where role api listens, and what it lets in.
+#[derive(Debug, Clone)]
+pub struct Door {
+    pub at: SocketAddr,
+    pub settings: api::Settings,
 }
 
 /// Parts of the platform that run in this process.
@@ -96,62 +115,76 @@ impl Serve {
 pub struct Parts {
     /// Where role api is reached; absent where it does not run.
     pub url: Option<String>,
-    stop: CancellationToken,
+    ending: Ending,
     running: JoinSet<()>,
 }
 
 impl Parts {
-    /// Starts parts; role api listens at `place`. `streams` is the one way into the streams for all of them: what writes
+    /// Starts parts; role api listens at `door`. `streams` is the one way into the streams for all of them: what writes
     /// to a client does not meet itself.
     pub async fn start(
         platform: &Platform,
         streams: &Streams,
         roles: &BTreeSet<Role>,
-        place: SocketAddr,
+        door: Door,
     ) -> anyhow::Result<Self> {
-        let (mut url, stop, mut running) = (None, CancellationToken::new(), JoinSet::new());
+        let (mut url, ending, mut running) = (None, Ending::default(), JoinSet::new());
+        let stop = &ending.now;
+        // The edge tells how the relay does.
+        let mut relay = roles.contains(&Role::Relay).then(|| relay(platform, streams.clone())).transpose()?;
+        let beside: Vec<Beside> = relay.iter().map(nats_beside).collect();
         for role in roles {
             match role {
-                Role::Api => url = Some(api(platform, streams.clone(), place, &stop, &mut running).await?),
-                Role::Projector => projector(platform, &stop, &mut running).await?,
-                Role::Relay => relay(platform, streams.clone(), &stop, &mut running)?,
-                Role::Operator => operate(platform, streams.clone(), &stop, &mut running).await?,
+                Role::Api => {
+                    let on = foundation(platform, streams.clone(), door.settings.clone(), beside.clone()).await?;
+                    let listener = listen(door.at).await?;
+                    url = Some(format!("http://{}", listener.local_addr()?));
+                    running.spawn(api::serve(listener, on, ending.clone()));
+                }
+                Role::Projector => projector(platform, stop, &mut running).await?,
+                Role::Relay => running.extend(relay.take().map(|relay| relay.run(stop.clone()))),
+                Role::Operator => operate(platform, streams.clone(), stop, &mut running).await?,
             }
         }
-        Ok(Self { url, stop, running })
+        Ok(Self { url, ending, running })
+    }
+
+    /// Everything goes on, and role api says that it will not for long.
+    pub fn end_soon(&self) {
+        self.ending.soon.cancel();
     }
 
     /// Finishes what is under way, and ends.
     pub async fn stop(mut self) {
-        self.stop.cancel();
+        self.ending.now.cancel();
         while self.running.join_next().await.is_some() {}
     }
 }
 
-/// Starts the edge; where it is reached.
-async fn api(
+async fn listen(place: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(place).await.with_context(|| {
+        format!("port {} of {} cannot be taken: is another process on it? PORT chooses one", place.port(), place.ip())
+    })
+}
+
+/// What the edge stands on.
+async fn foundation(
     platform: &Platform,
     streams: Streams,
-    place: SocketAddr,
-    stop: &CancellationToken,
-    parts: &mut JoinSet<()>,
-) -> anyhow::Result<String> {
-    let listener = TcpListener::bind(place).await.with_context(|| {
-        format!("port {} of {} cannot be taken: is another process on it? PORT chooses one", place.port(), place.ip())
-    })?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let vault = platform.vault(streams.clone()).await?;
-    let on = api::Foundation {
-        vault,
+    settings: api::Settings,
+    beside: Vec<Beside>,
+) -> anyhow::Result<api::Foundation> {
+    Ok(api::Foundation {
+        vault: platform.vault(streams.clone()).await?,
         streams,
         query: platform.pool(Login::Query),
         desk: platform.pool(Login::AdminQuery),
         auth: platform.pool(Login::Auth),
         accounts: platform.nats_accounts.clone(),
         secret: platform.secret.clone(),
-    };
-    parts.spawn(api::serve(listener, on, stop.clone()));
-    Ok(url)
+        settings,
+        beside,
+    })
 }
 
 /// Starts a worker of every read model, and the signing of heads where there is a key.
@@ -188,21 +221,22 @@ async fn projector(platform: &Platform, stop: &CancellationToken, parts: &mut Jo
     Ok(())
 }
 
-/// Starts the relay, whether NATS answers or not: its subscribers wait then, and nobody else.
-fn relay(
-    platform: &Platform,
-    streams: Streams,
-    stop: &CancellationToken,
-    parts: &mut JoinSet<()>,
-) -> anyhow::Result<()> {
+/// The relay, whether NATS answers or not: its subscribers wait then, and nobody else.
+fn relay(platform: &Platform, streams: Streams) -> anyhow::Result<Relay> {
     let nats = platform.nats.clone().context("NATS_URL is missing")?;
     let (db, settings) = (platform.pool(Login::Relay), relay::Settings { kept_max: platform.nats_kept_max });
     if matches!(platform.nats_access, Access::Open) {
         warn!("NATS_KEYS is not set: NATS has to let everybody in, and there are no subscriptions");
     }
-    let relay = Relay::new(db, streams, nats, platform.nats_access.clone(), settings);
-    parts.spawn(relay.run(stop.clone()));
-    Ok(())
+    Ok(Relay::new(db, streams, nats, platform.nats_access.clone(), settings))
+}
+
+fn nats_beside(relay: &Relay) -> Beside {
+    let connected = relay.connected();
+    Beside::new(move || match connected.now() {
+        true => "NATS: connected".to_owned(),
+        false => "NATS: away, its subscribers wait and nobody else does".to_owned(),
+    })
 }
 
 /// Starts the desk's hands, whether Hummingbot answers or not.
@@ -237,11 +271,19 @@ fn tell_diverged(client: &ClientId) {
     error!(client.id = %client, "the stream of client {client} does not hold what was signed before: it is not signed");
 }
 
+/// How a process is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// By whatever runs it.
+    Term,
+    /// By a person before it.
+    Interrupt,
+}
+
 /// Resolves when the process is asked to end.
-pub async fn until_told_to_stop() -> anyhow::Result<()> {
+pub async fn until_told_to_stop() -> anyhow::Result<Told> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-    Ok(())
+    tokio::select! { _ = term.recv() => Ok(Told::Term), _ = int.recv() => Ok(Told::Interrupt) }
 }
 
 /// Brings the database up to date.

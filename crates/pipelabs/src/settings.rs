@@ -17,6 +17,8 @@ use store::{Login, Streams};
 use url::Url;
 use vault::{KeyRing, Vault};
 
+use crate::edge_settings::EdgeSettings;
+
 /// Settings, each from the environment or a flag.
 #[derive(Debug, Args)]
 pub struct Settings {
@@ -190,6 +192,20 @@ impl Settings {
                 connections_max: self.database_connections_max,
             }),
             _ => Err(BadSettings(problems)),
+        }
+    }
+
+    /// The same, and the edge: what is wrong with either is told at once.
+    pub fn platform_and_edge(
+        &self,
+        needs: Needs,
+        edge: &EdgeSettings,
+    ) -> Result<(Platform, api::Settings), BadSettings> {
+        match (self.platform_with(needs), edge.read()) {
+            (Ok(platform), Ok(edge)) => Ok((platform, edge)),
+            (Err(bad), Ok(_)) => Err(bad),
+            (Ok(_), Err(problems)) => Err(BadSettings(problems)),
+            (Err(BadSettings(bad)), Err(problems)) => Err(BadSettings([bad, problems].concat())),
         }
     }
 

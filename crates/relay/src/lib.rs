@@ -59,3 +59,4 @@ pub use tenancy::{
     consumers::{Reached, reached},
     issue::{Issuer, OwnKey, check_nkey},
 };
+pub use told::Connected;

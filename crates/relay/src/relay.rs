@@ -21,7 +21,7 @@ use crate::{
     publish::{PublishFault, publish},
     session::Session,
     tenancy::{keys::RelayKeys, provide::Landlord},
-    told,
+    told::{self, Connected},
 };
 
 /// Clients that have their turn at once.
@@ -58,6 +58,7 @@ pub struct Relay {
     options: ConnectOptions,
     landlord: Option<Landlord>,
     settings: Settings,
+    connected: Connected,
     /// Other for each relay, so that of two that met one comes back first.
     stand_back: Duration,
 }
@@ -93,23 +94,28 @@ impl Relay {
                 (keys.as_relay(), Some(Landlord { keys, server, db, streams }))
             }
         };
-        Self { db, streams, server, options, landlord, settings, stand_back }
+        Self { db, streams, server, options, landlord, settings, connected: Connected::default(), stand_back }
+    }
+
+    /// Whether it is connected, for somebody else to ask.
+    pub fn connected(&self) -> Connected {
+        self.connected.clone()
     }
 
     /// Publishes until told to stop; what is in flight then is still waited for. A NATS or Postgres that is away is waited
     /// for, too.
     pub async fn run(self, stop: CancellationToken) {
         told::describe();
-        told::connected(false);
+        self.connected.tell(false);
         let wakes = Wakes::new(self.db.clone());
         let mut lines = Lines::known(checkpoints::all(&self.db).await.unwrap_or_default());
         let mut pause = CONNECT_PAUSE;
         while !stop.is_cancelled() {
-            match Session::open(&self.server, &self.options).await {
+            match Session::open(&self.server, &self.options, self.connected.clone()).await {
                 Ok(session) => {
                     pause = CONNECT_PAUSE;
                     self.serve(&session, &mut lines, wakes.clone(), &stop).await;
-                    told::connected(false);
+                    self.connected.tell(false);
                 }
                 Err(cause) => {
                     warn!(error = causes(&cause), "nothing is published: subscribers wait, nobody else does");

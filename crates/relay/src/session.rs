@@ -16,7 +16,7 @@ use async_nats::{
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::told;
+use crate::told::Connected;
 
 /// How long an answer or an acknowledgement of JetStream is waited for.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -49,10 +49,14 @@ pub(crate) enum SessionError {
 }
 
 impl Session {
-    pub async fn open(server: &ServerAddr, options: &ConnectOptions) -> Result<Self, SessionError> {
+    pub async fn open(
+        server: &ServerAddr,
+        options: &ConnectOptions,
+        connected: Connected,
+    ) -> Result<Self, SessionError> {
         let (tell, seen) = watch::channel(Seen::default());
         let options = options.clone().name("pipelabs relay").event_callback(move |event| {
-            note(&tell, &event);
+            note(&tell, &connected, &event);
             std::future::ready(())
         });
         let client = options.connect(server.clone()).await?;
@@ -86,12 +90,12 @@ impl Session {
     }
 }
 
-fn note(tell: &watch::Sender<Seen>, event: &Event) {
+fn note(tell: &watch::Sender<Seen>, connected: &Connected, event: &Event) {
     match event {
         Event::Connected => {
             info!("connected to NATS");
             tell.send_modify(|seen| seen.connects += 1);
-            told::connected(true);
+            connected.tell(true);
         }
         Event::Disconnected
         | Event::LameDuckMode
@@ -108,6 +112,6 @@ fn note(tell: &watch::Sender<Seen>, event: &Event) {
         }
     }
     if matches!(event, Event::Disconnected | Event::Closed) {
-        told::connected(false);
+        connected.tell(false);
     }
 }

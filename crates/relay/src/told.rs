@@ -1,6 +1,15 @@
 //! What the relay tells of itself in figures. No figure is per client: there may be thousands.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use metrics::{counter, describe_counter, describe_gauge, gauge};
+
+/// Whether a relay is connected to NATS. Clones are of the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Connected(Arc<AtomicBool>);
 
 const CONNECTED: &str = "relay_connected";
 const PUBLISHED: &str = "relay_published_total";
@@ -22,8 +31,15 @@ pub(crate) fn describe() {
     describe_gauge!(DIVERGED, "Clients whose copy on NATS holds something else than their stream");
 }
 
-pub(crate) fn connected(connected: bool) {
-    gauge!(CONNECTED).set(if connected { 1.0 } else { 0.0 });
+impl Connected {
+    pub fn now(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn tell(&self, connected: bool) {
+        self.0.store(connected, Ordering::Relaxed);
+        gauge!(CONNECTED).set(if connected { 1.0 } else { 0.0 });
+    }
 }
 
 pub(crate) fn published(events: u64) {

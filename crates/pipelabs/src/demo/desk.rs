@@ -15,7 +15,7 @@ use store::{Cause, Login, Streams, read};
 use super::{history, leaflet, outside::Outside, step, visitor::Visitor};
 use crate::{
     report::print,
-    serve::{self, Parts, Role as Part},
+    serve::{self, Door, Parts, Role as Part},
     settings::Platform,
     stack::Stack,
 };
@@ -52,8 +52,8 @@ impl Desk {
         print("\n2. two clients with their history, and one who has just come")?;
         let streams = platform.streams();
         seed(&platform, &streams, stack).await?;
-        let place = SocketAddr::from(([127, 0, 0, 1], port));
-        let parts = Parts::start(&platform, &streams, &Part::every(), place).await?;
+        let door = Door { at: SocketAddr::from(([127, 0, 0, 1], port)), settings: api::Settings::default() };
+        let parts = Parts::start(&platform, &streams, &Part::every(), door).await?;
         let url = parts.url.clone().context("the API has no address")?;
         let visitors = let_in(&platform, &streams, &url).await?;
         Ok(Self { platform, url, visitors, streams, outside, nats, parts })
