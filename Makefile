@@ -4,17 +4,17 @@ CHAOS_ROUNDS ?= 200
 # Stands in every event that the build writes.
 export PIPELABS_BUILD ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
-.PHONY: demo test check setup build chaos bench queries
+.PHONY: demo test check checks deny setup build chaos bench queries
 
 # A desk that runs on private servers until Ctrl-C, and leaves nothing running; DEMO_ARGS="--for 30s" ends it by itself.
 demo: setup build
 	@exec $(PIPELABS) demo $(DEMO_ARGS)
 
 # Runs against servers of its own, which end with it.
-test: setup check build
+test: check build
 	cargo test --workspace --locked
 
-check:
+check: checks deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -22,6 +22,15 @@ check:
 # Installs what is missing, and says what it does.
 setup:
 	@crates/pipelabs/install.sh
+
+# What `make test` checks with, beside what `setup` installs.
+checks:
+	@crates/pipelabs/install.sh checks
+
+# Which crates may be in the build, and under which licences: deny.toml. Known holes are looked for where their list can
+# be reached.
+deny: checks
+	tests/deny.sh
 
 build:
 	cargo build --locked -p pipelabs
