@@ -2,8 +2,10 @@
 
 mod append;
 mod audit;
+mod catalogue;
 mod chaos;
 mod demo;
+mod described;
 mod design;
 mod desk;
 mod edge;
@@ -28,12 +30,17 @@ mod leases;
 mod login;
 mod manual;
 mod migrations;
+mod neighbours;
+mod one_wall;
 mod oracle;
 mod people;
 mod readme;
 mod relay;
 mod risk;
 mod stack;
+mod sweep;
+mod trespass;
 mod vault;
 mod walls;
+mod who_may_see;
 mod worker;

@@ -1,7 +1,9 @@
 //! The harness: a private Postgres and NATS for a whole test run, a fresh database for each test, and the real binary.
 
+pub mod canaries;
 mod database;
 mod differences;
+mod forgetful;
 mod line;
 mod on_nats;
 mod outside;
@@ -11,6 +13,7 @@ mod world;
 
 pub use database::{Database, ENCRYPTION_KEY, NEWER_ENCRYPTION_KEY, SECRET, SIGNING_KEY};
 pub use differences::differences;
+pub use forgetful::Forgetful;
 pub use line::Line;
 pub use on_nats::{arrived, differences_on_nats, jetstream};
 pub use outside::Outside;

@@ -42,6 +42,7 @@ struct Which {
 /// In which order a stream is told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = OrderOfEvents)]
 enum Order {
     #[default]
     Newest,

@@ -10,6 +10,7 @@ mod auth;
 mod bots;
 mod credentials;
 mod cursor;
+mod described;
 mod edge;
 mod events;
 mod exchanges;
@@ -121,7 +122,7 @@ pub fn router(on: Foundation, stop: CancellationToken) -> Router {
     let leaving = Leaving { streams: streams.clone(), vault: vault.clone(), desk: desk.clone(), auth: auth.clone() };
     let parts = Everything {
         leaving,
-        known: Known::new(streams.clone()),
+        known: Known::new(streams.clone(), query.clone()),
         streams,
         vault,
         views: Views::new(query, desk, standings.clone()),

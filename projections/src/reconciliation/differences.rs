@@ -12,6 +12,7 @@ const MARK_PLACES: u32 = 3;
 /// A figure that both have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = Compared)]
 pub enum What {
     /// How many fills.
     Fills,
