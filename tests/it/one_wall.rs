@@ -5,7 +5,7 @@
 //! a verified token can name, and asks for its rows. *Row security*: the question's transaction says which client it is
 //! for, and Postgres shows no row of another. Here the first falls on the way from the real binary to Postgres (see
 //! `tests/src/forgetful.rs`), the second in the database; with both gone the same tries do find the neighbour, so the
-//! proofs can fail.
+//! proofs can fail. Nothing can be changed of it even then: a command works on its caller's stream alone.
 //!
 //! This is about login `query`, under which everything is looked up that a client asks for, ownership of what a path names
 //! included (`crates/api/src/known.rs`). No other login brings a client's id to a table when a client asks; what they do
@@ -115,8 +115,8 @@ async fn with_both_walls_gone_the_same_tries_find_the_neighbour() {
     assert!(changed * 2 > answers.len(), "{changed} of {} answers changed; these did not: {same:#?}", answers.len());
     let wrong = trespasses(&neighbours, &served, &me.token).await;
     for canary in neighbours.canaries() {
-        assert!(wrong.iter().any(|told| told.contains(&canary)), "{canary} was not found: {wrong:#?}");
+        assert!(wrong.iter().any(|told| told.contains(&canary)), "{canary} was not found in {} answers", wrong.len());
     }
-    let moved = wrong.iter().filter(|told| told.contains("has other rows of others than before")).count();
-    assert!(moved > 0, "nothing of the neighbour's was changed: {wrong:#?}");
+    // A command is decided on, and written to, the stream of its caller's client: there the neighbour's bot never was.
+    assert!(!wrong.iter().any(|told| told.contains("has other rows")), "something of the neighbour's was changed");
 }

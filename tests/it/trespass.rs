@@ -136,7 +136,8 @@ impl Never {
 /// Where an answer tells of the neighbour, or is none.
 fn told(what: &str, answer: &Answer, canaries: &[String]) -> Vec<String> {
     let said = format!("{} {:?}", answer.text(), answer.headers);
-    let found = canaries.iter().find(|canary| said.contains(*canary));
+    // What one has said oneself is no news.
+    let found = canaries.iter().find(|canary| said.contains(*canary) && !what.contains(*canary));
     let leaked = found.map(|canary| format!("{what} tells of {canary}: {} {said:.300}", answer.status));
     let failed = (answer.status >= 500).then(|| format!("{what} fails: {} {said:.300}", answer.status));
     leaked.into_iter().chain(failed).collect()

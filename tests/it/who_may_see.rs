@@ -4,8 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use access::AddUser;
+use events::{ClientId, Time, desk::Role};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
+use store::{Cause, Login};
 use tests::{Answer, token};
 
 use crate::{
@@ -79,14 +82,23 @@ fn table() -> BTreeMap<String, BTreeMap<&'static str, &'static str>> {
     lines.map(line).collect()
 }
 
-/// Somebody of each role; the client's is of acme.
-fn token_of(edge: &Edge, role: &str) -> String {
-    match role {
-        "anonymous" => String::new(),
-        "client" => edge.acme.token.clone(),
-        "admin" => edge.admin.clone(),
-        other => panic!("nobody knows a {other} here"),
+/// The token of a user of each role, by role; the client's is of acme.
+async fn tokens(edge: &Edge) -> BTreeMap<&'static str, String> {
+    let mut tokens = BTreeMap::from([("anonymous", String::new())]);
+    for (name, role, client) in [("client", Role::Client, Some(edge.acme.client)), ("admin", Role::Admin, None)] {
+        tokens.insert(name, log_in(edge, name, role, client).await);
     }
+    tokens
+}
+
+async fn log_in(edge: &Edge, name: &str, role: Role, client: Option<ClientId>) -> String {
+    let (email, password) = (format!("{name}@example.com"), "not-a-real-password-1");
+    let user = AddUser { email: email.parse().unwrap(), password: password.into(), role, client };
+    let (auth, cause) = (edge.database.pool(Login::Auth), Cause::system("test"));
+    access::add(&auth, &edge.streams, user, Time::now(), &cause).await.unwrap();
+    let who = json!({"email": email, "password": password});
+    let answer = Answer::to(edge.served.request(Method::POST, "/api/auth/login").json(&who)).await;
+    answer.json()["access_token"].as_str().unwrap().to_owned()
 }
 
 /// A request about what acme has, to which nothing is wrong but a body that says what no route knows: who may not, is told
@@ -112,8 +124,7 @@ async fn asked(edge: &Edge, route: &Route, token: &str, query: &str) -> (u16, St
 }
 
 /// What came of a route otherwise than its line says, for one role.
-async fn unlike(edge: &Edge, route: &Route, role: &str, may: &str) -> Vec<String> {
-    let token = token_of(edge, role);
+async fn unlike(edge: &Edge, route: &Route, role: &str, token: &str, may: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut expect = |query: &str, found: (u16, String), expected: &[(u16, &str)]| {
         if !expected.contains(&(found.0, found.1.as_str())) {
@@ -124,24 +135,24 @@ async fn unlike(edge: &Edge, route: &Route, role: &str, may: &str) -> Vec<String
     let nobodys: &[(u16, &str)] = &[(404, "not_found")];
     let unsaid: &[(u16, &str)] = &[(422, "invalid")];
     match may {
-        "all" | "self" => expect("", asked(edge, route, &token, "").await, fine),
+        "all" | "self" => expect("", asked(edge, route, token, "").await, fine),
         "own" => {
-            expect("", asked(edge, route, &token, "").await, fine);
+            expect("", asked(edge, route, token, "").await, fine);
             for query in ["?client=acme", "?client=borealis", "?client=nobody"] {
-                expect(query, asked(edge, route, &token, query).await, unsaid);
+                expect(query, asked(edge, route, token, query).await, unsaid);
             }
         }
         "named" => {
-            expect("", asked(edge, route, &token, "").await, unsaid);
-            expect("?client=acme", asked(edge, route, &token, "?client=acme").await, fine);
-            expect("?client=nobody", asked(edge, route, &token, "?client=nobody").await, nobodys);
+            expect("", asked(edge, route, token, "").await, unsaid);
+            expect("?client=acme", asked(edge, route, token, "?client=acme").await, fine);
+            expect("?client=nobody", asked(edge, route, token, "?client=nobody").await, nobodys);
             // What is acme's is not to be found with its neighbour, whoever asks.
             let elsewhere = if route.path.contains("{id}") { nobodys } else { fine };
-            expect("?client=borealis", asked(edge, route, &token, "?client=borealis").await, elsewhere);
+            expect("?client=borealis", asked(edge, route, token, "?client=borealis").await, elsewhere);
         }
-        "desk" => expect("", asked(edge, route, &token, "").await, fine),
-        "no" if token.is_empty() => expect("", asked(edge, route, &token, "").await, &[(401, "unauthenticated")]),
-        "no" => expect("", asked(edge, route, &token, "").await, &[(403, "forbidden")]),
+        "desk" => expect("", asked(edge, route, token, "").await, fine),
+        "no" if token.is_empty() => expect("", asked(edge, route, token, "").await, &[(401, "unauthenticated")]),
+        "no" => expect("", asked(edge, route, token, "").await, &[(403, "forbidden")]),
         other => panic!("nobody knows what {other} means"),
     }
     wrong
@@ -154,7 +165,8 @@ async fn every_route_is_seen_by_whom_the_table_says_and_nobody_else() {
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     let bots = edge.heads().await.into_iter().find(|(client, _)| *client == edge.acme.client).unwrap().1;
     edge.served.ask(&edge.acme.token, &format!("/api/bots?min_seq={bots}")).await.json();
-    let (mut table, before, mut wrong) = (table(), edge.heads().await, Vec::new());
+    let (mut table, tokens) = (table(), tokens(&edge).await);
+    let (before, mut wrong) = (edge.heads().await, Vec::new());
     for route in routes(&edge.served).await {
         let name = format!("{} {}", route.method, route.path);
         let Some(line) = table.remove(&name) else {
@@ -162,7 +174,7 @@ async fn every_route_is_seen_by_whom_the_table_says_and_nobody_else() {
             continue;
         };
         for (role, may) in line {
-            wrong.extend(unlike(&edge, &route, role, may).await);
+            wrong.extend(unlike(&edge, &route, role, &tokens[role], may).await);
         }
     }
     wrong.extend(table.keys().map(|name| format!("{name} has a line in WHO_MAY_SEE and is not served")));
@@ -188,6 +200,6 @@ async fn a_key_and_a_name_of_a_neighbours_are_free_for_oneself() {
     assert_eq!((&theirs["repeated"], &mine["repeated"]), (&json!(false), &json!(false)));
     assert_ne!(theirs["bot_id"], mine["bot_id"]);
     // Whether a user is there is told to nobody either.
-    let nobody = token(&edge.database, Some(events::ClientId::new()));
+    let nobody = token(&edge.database, Some(ClientId::new()));
     assert_eq!(edge.served.ask(&nobody, "/api/bots").await.json(), json!([]));
 }
