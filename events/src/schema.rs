@@ -15,9 +15,10 @@ use crate::{
     subscription::{Filter, UserNkey},
 };
 
-fn text(about: &str, example: &str, format: Option<KnownFormat>) -> RefOr<Schema> {
+fn text(about: &str, example: &str, format: Option<KnownFormat>, pattern: Option<&str>) -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::String)
+        .pattern(pattern)
         .format(format.map(SchemaFormat::KnownFormat))
         .description(Some(about))
         .examples([serde_json::Value::from(example)])
@@ -25,10 +26,10 @@ fn text(about: &str, example: &str, format: Option<KnownFormat>) -> RefOr<Schema
 }
 
 macro_rules! texts {
-    ($($name:ident: $about:literal, $example:literal, $format:expr;)+) => {$(
+    ($($name:ident: $about:literal, $example:literal, $format:expr $(, $pattern:literal)?;)+) => {$(
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {
-                text($about, $example, $format)
+                text($about, $example, $format, None$(.or(Some($pattern)))?)
             }
         }
 
@@ -41,13 +42,13 @@ macro_rules! texts {
 }
 
 texts! {
-    Decimal: "An exact decimal number, never a float", "-12.345", None;
-    Price: "Of one unit of the base asset, in the quote asset", "64250.1", None;
-    Amount: "Of the base asset", "0.25", None;
+    Decimal: "An exact decimal number, never a float", "-12.345", None, r"^-?[0-9]+(\.[0-9]+)?$";
+    Price: "Of one unit of the base asset, in the quote asset", "64250.1", None, r"^[0-9]+(\.[0-9]+)?$";
+    Amount: "Of the base asset", "0.25", None, r"^[0-9]+(\.[0-9]+)?$";
     Time: "RFC 3339 in UTC, six decimals", "2026-11-24T12:00:00.000000Z", Some(KnownFormat::DateTime);
     Asset: "An asset by its symbol", "USDT", None;
     Pair: "What is traded for what", "BTC-USDT", None;
-    Slug: "A short name that never changes", "acme", None;
+    Slug: "A short name that never changes", "acme", None, "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     AccountName: "An account as the Hummingbot server knows it", "0192f0c1a2b3", None;
     OrderId: "The exchange's own order id", "771203", None;
     TradeId: "The exchange's own trade id", "88412", None;

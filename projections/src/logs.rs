@@ -35,6 +35,7 @@ struct Row {
 
 /// A line of a bot's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = LogLine)]
 pub struct Line {
     /// The event that told it.
     pub seq: u64,

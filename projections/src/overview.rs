@@ -25,6 +25,7 @@ pub struct Overview {
 
 /// What the desk sees of a client at a glance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = OverviewLine)]
 pub struct Line {
     pub client_id: Uuid,
     /// Bots, and whether each is wanted to run.

@@ -17,8 +17,8 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-pub use self::depth::{Deep, Mean};
 use self::depth::Depths;
+pub use self::depth::{Deep, Mean};
 use crate::{
     projection::{ProjectError, Projection},
     rows,

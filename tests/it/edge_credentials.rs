@@ -203,7 +203,7 @@ async fn a_secret_that_went_in_is_nowhere_to_be_found() {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = edge.database.command(&["serve", "--roles", "api,projector,relay", "--port", "0"]);
     command.env("RUST_LOG", "debug").stderr(Stdio::from(log.reopen().unwrap()));
-    let relaying = Served::of(command);
+    let relaying = Served::heard_elsewhere(command);
     drop(std::mem::replace(&mut edge.served, relaying));
     let (client, token) = (edge.acme.client, edge.acme.token.clone());
 

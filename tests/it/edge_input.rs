@@ -17,12 +17,12 @@ use crate::{
 };
 
 /// A route as its description tells it.
-struct Route {
-    method: Method,
-    path: String,
-    public: bool,
-    queries: Vec<String>,
-    command: bool,
+pub struct Route {
+    pub method: Method,
+    pub path: String,
+    pub public: bool,
+    pub queries: Vec<String>,
+    pub command: bool,
 }
 
 const UNAUTHENTICATED: &[(u16, &str)] = &[(401, "unauthenticated")];
@@ -30,7 +30,7 @@ const INVALID: &[(u16, &str)] = &[(422, "invalid")];
 const UNREADABLE: &[(u16, &str)] = &[(400, "bad_request"), (422, "invalid")];
 const TOO_LARGE: &[(u16, &str)] = &[(413, "too_large")];
 
-async fn routes(served: &Served) -> Vec<Route> {
+pub async fn routes(served: &Served) -> Vec<Route> {
     let api = served.ask("", "/openapi.json").await.json();
     let mut found = Vec::new();
     for (path, item) in api["paths"].as_object().unwrap() {
@@ -58,8 +58,13 @@ impl Route {
         ["/livez", "/readyz", "/version", "/metrics"].contains(&self.path.as_str())
     }
 
-    fn is_of_desk(&self) -> bool {
+    pub fn is_of_desk(&self) -> bool {
         self.path.starts_with("/api/admin/")
+    }
+
+    /// Asked once and answered once.
+    pub fn is_question(&self) -> bool {
+        !self.is_of_health() && !self.takes_a_body() && self.path != "/api/stream"
     }
 
     fn takes_a_body(&self) -> bool {

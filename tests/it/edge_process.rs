@@ -38,7 +38,7 @@ async fn a_log_tells_what_happened_and_no_secret() {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = edge.database.command(&["serve", "--roles", "api,projector", "--port", "0"]);
     command.env("RUST_LOG", "debug").stderr(Stdio::from(log.reopen().unwrap()));
-    edge.served = Served::of(command);
+    edge.served = Served::heard_elsewhere(command);
     let served = &mut edge.served;
     let wrong = log_in(served, "trader.joe@example.com", "not-a-real-password-2").await;
     assert_eq!(wrong.problem(), (401, "wrong_credentials".into()));

@@ -22,7 +22,7 @@ async fn a_bot_is_deployed_fills_is_changed_and_stopped_and_its_ledger_is_the_tr
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = outside.serve(&database, "api,projector,operator");
     command.env("RUST_LOG", "debug").stderr(log.reopen().unwrap());
-    let served = Served::of(command);
+    let served = Served::heard_elsewhere(command);
     let desk = Desk { database, outside, served };
     let client = desk.onboard("acme").await;
     desk.connect(&client, "binance", "acme").await;

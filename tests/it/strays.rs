@@ -121,7 +121,8 @@ async fn of_two_calls_that_land_one_instance_is_left_and_the_ledger_is_the_truth
     let by_strays = desk.outside.true_fills(&client.id.to_string()).await;
     assert!(by_strays.values().any(|fill| fill["bot"] != *instance), "no stray traded: there was nothing to attribute");
     let history = desk.served.ask(&client.token, &format!("/api/bots/{bot}/history")).await.json();
-    let lines: Vec<&str> = history["items"].as_array().unwrap().iter().map(|line| line["what"].as_str().unwrap()).collect();
+    let lines: Vec<&str> =
+        history["items"].as_array().unwrap().iter().map(|line| line["what"].as_str().unwrap()).collect();
     assert!(lines.contains(&"stray_found") && lines.contains(&"stray_stopped"), "{lines:?}");
 }
 

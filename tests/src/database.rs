@@ -11,8 +11,8 @@ use sqlx::{ConnectOptions, Executor, PgPool, postgres::PgConnectOptions};
 use store::{Login, Streams};
 
 use crate::{
-    Line, Nats,
-    world::{Servers, TEMPLATE, binary},
+    Line, Nats, canaries,
+    world::{Servers, TEMPLATE, binary, log},
 };
 
 /// Obviously no real ones.
@@ -131,7 +131,12 @@ impl Database {
 
     /// The same, by another way to Postgres.
     pub fn command_by(&self, line: &Line, arguments: &[&str]) -> Command {
-        let there = self.owner.clone().host("127.0.0.1").port(line.port());
+        self.command_at(line.port(), arguments)
+    }
+
+    /// The same, to whatever takes it to Postgres from a port of this machine.
+    pub fn command_at(&self, port: u16, arguments: &[&str]) -> Command {
+        let there = self.owner.clone().host("127.0.0.1").port(port);
         let mut command = self.command(arguments);
         command.env("DATABASE_URL", there.to_url_lossy().to_string());
         command
@@ -144,7 +149,10 @@ impl Database {
 
     /// Runs it to its end.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("the binary can be started")
+        let output = self.command(arguments).output().expect("the binary can be started");
+        canaries::none_in(&format!("what {arguments:?} says"), &output.stdout, &[]);
+        canaries::none_in(&format!("what {arguments:?} complains of"), &output.stderr, &[]);
+        output
     }
 
     /// Runs it and expects it to succeed; what it wrote to standard output.
@@ -158,7 +166,7 @@ impl Database {
     /// Starts it and lets it run.
     pub fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
-        command.stdout(Stdio::null());
+        command.stdout(Stdio::null()).stderr(log(arguments.first().unwrap_or(&"pipelabs")).1);
         command.spawn().expect("the binary can be started")
     }
 

@@ -1,8 +1,10 @@
 //! The harness: a private Postgres and NATS for a whole test run, a fresh database for each test, and the real binary.
 
 mod attack;
+pub mod canaries;
 mod database;
 mod differences;
+mod forgetful;
 mod line;
 mod nats;
 mod on_nats;
@@ -15,6 +17,7 @@ mod world;
 pub use attack::{Attack, connect_from};
 pub use database::{Database, ENCRYPTION_KEY, NEWER_ENCRYPTION_KEY, SECRET, SIGNING_KEY};
 pub use differences::differences;
+pub use forgetful::Forgetful;
 pub use line::Line;
 pub use nats::Nats;
 pub use on_nats::{arrived, differences_on_nats};

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
 };
 
@@ -11,13 +12,15 @@ use reqwest::{Method, RequestBuilder, Response, header::HeaderMap};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use crate::Database;
+use crate::{Database, canaries, world::log};
 
 /// A process that serves, until it is dropped.
 #[derive(Debug)]
 pub struct Served {
     /// Where role api is reached; empty without it.
     pub url: String,
+    /// What it has to say, if nobody else reads that.
+    log: Option<PathBuf>,
     process: Child,
     http: reqwest::Client,
 }
@@ -51,15 +54,24 @@ impl Served {
         Self::of(database.command(&["serve", "--roles", roles, "--port", "0"]))
     }
 
-    /// A command that serves; returns once it is ready.
+    /// A command that serves; returns once it is ready. What it has to say goes into a file.
     pub fn of(mut command: Command) -> Self {
+        let (path, file) = log("serve");
+        command.stderr(file);
+        let mut served = Self::heard_elsewhere(command);
+        served.log = Some(path);
+        served
+    }
+
+    /// The same, of a command whose words go where its test wants to read them.
+    pub fn heard_elsewhere(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).spawn().expect("the binary can be started");
         let mut line = String::new();
         let said = process.stdout.take().expect("its output is read");
         BufReader::new(said).read_line(&mut line).expect("it says when it is ready");
         assert!(line.starts_with("ready"), "it did not start: {line:?}");
         let url = line.trim().strip_prefix("ready: ").unwrap_or_default().to_owned();
-        Self { url, process, http: caller() }
+        Self { url, log: None, process, http: caller() }
     }
 
     /// The process.
@@ -135,6 +147,9 @@ pub(crate) fn caller() -> reqwest::Client {
 impl Drop for Served {
     fn drop(&mut self) {
         self.kill();
+        if let Some(log) = self.log.as_ref().filter(|_| std::thread::panicking()) {
+            eprintln!("what the process said is in {}", log.display());
+        }
     }
 }
 
@@ -147,7 +162,13 @@ impl Answer {
     /// An answer whose head is there.
     pub async fn of(response: Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, body: response.bytes().await.expect("the answer has an end").to_vec() }
+        let path = response.url().path().to_owned();
+        let body = response.bytes().await.expect("the answer has an end").to_vec();
+        // A token is given to whoever logs in, and shown by nothing else.
+        let may_show: &[&str] = if path.starts_with("/api/auth/") { &["a token"] } else { &[] };
+        canaries::none_in(&format!("the answer to {path}"), &body, may_show);
+        canaries::none_in(&format!("the head of the answer to {path}"), format!("{headers:?}").as_bytes(), may_show);
+        Self { status, headers, body }
     }
 
     pub fn text(&self) -> String {
@@ -219,6 +240,7 @@ impl Listener {
 
 impl Heard {
     fn read(block: &str) -> Self {
+        canaries::none_in("an event that is told", block.as_bytes(), &[]);
         let mut heard = Self::default();
         for (name, value) in block.lines().filter_map(|line| line.split_once(": ")) {
             match name {

@@ -1,11 +1,15 @@
 //! The servers that a test run needs, started when the first test asks and stopped when the process ends.
 
 use std::{
+    fs::{self, File},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     str::FromStr,
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use pipelabs::stack::Stack;
@@ -28,7 +32,26 @@ pub struct Servers {
 /// The database that every test's own is a copy of.
 pub(crate) const TEMPLATE: &str = "template_of_tests";
 
-static SHARED: LazyLock<Servers> = LazyLock::new(|| Servers::start(&target().join("test-stack")));
+static SHARED: LazyLock<Servers> = LazyLock::new(|| {
+    // Those of the run before are looked through already.
+    let _ = fs::remove_dir_all(logs());
+    Servers::start(&target().join("test-stack"))
+});
+
+/// Where the processes that tests start write what they have to say, one file each.
+fn logs() -> PathBuf {
+    target().join("test-stack/logs")
+}
+
+/// A new file for what one process has to say.
+pub(crate) fn log(name: &str) -> (PathBuf, File) {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = logs().join(format!("{}-{n}-{name}.log", std::process::id()));
+    fs::create_dir_all(logs()).expect("a folder can be made");
+    let file = File::create(&path).expect("a file can be made");
+    (path, file)
+}
 
 impl Servers {
     /// The ones that all tests share.

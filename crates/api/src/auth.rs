@@ -27,6 +27,7 @@ pub fn routes() -> OpenApiRouter<Parts> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Credentials {
+    #[schema(max_length = 254, pattern = "^[!-?A-~]+@[!-?A-~]+\\.[!-?A-~]+$", example = "desk@acme.example")]
     email: String,
     #[schema(value_type = String, format = Password)]
     password: SecretString,

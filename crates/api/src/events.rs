@@ -43,6 +43,7 @@ struct Which {
 /// In which order a stream is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = OrderOfEvents)]
 enum Order {
     Newest,
     Oldest,

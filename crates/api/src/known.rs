@@ -1,13 +1,20 @@
 //! What is there once is there for ever: whose a slug is, which bots a client has. It is remembered, so that a question
 //! about them is answered while the database is away, too.
+//!
+//! What a client has is looked for as that client: under login `query`, which sees the rows of the client that its
+//! transaction names, so that a condition that was forgotten here would find nothing. Whose a slug is stands in the desk's
+//! stream, which no client may see, and is asked by the desk alone: under login `writer`, whose functions take the stream
+//! that they read as an argument.
 
 use std::fmt;
 
 use cqrs_es::Aggregate;
 use domain::{bot::Bot, client::Client, credential::Credential, manual::ManualOrder};
-use events::{AggregateRef, BotId, ClientId, CredentialId, Event, ManualId, Slug, manual::ManualOrderEvent};
+use events::{AggregateRef, BotId, ClientId, CredentialId, Event, ManualId, Recorded, Slug, manual::ManualOrderEvent};
+use futures::{FutureExt, future::BoxFuture};
 use moka::future::Cache;
-use store::{ReadError, Streams};
+use sqlx::{PgConnection, PgPool};
+use store::{ReadError, Streams, read};
 
 /// Slugs, and bots, that are remembered.
 const REMEMBERED_MAX: u64 = 100_000;
@@ -16,6 +23,7 @@ const REMEMBERED_MAX: u64 = 100_000;
 #[derive(Clone)]
 pub struct Known {
     streams: Streams,
+    query: PgPool,
     clients: Cache<Slug, ClientId>,
     bots: Cache<(ClientId, BotId), ()>,
 }
@@ -27,8 +35,9 @@ impl fmt::Debug for Known {
 }
 
 impl Known {
-    pub fn new(streams: Streams) -> Self {
-        Self { streams, clients: Cache::new(REMEMBERED_MAX), bots: Cache::new(REMEMBERED_MAX) }
+    /// Over connections of logins `writer` and `query`.
+    pub fn new(streams: Streams, query: PgPool) -> Self {
+        Self { streams, query, clients: Cache::new(REMEMBERED_MAX), bots: Cache::new(REMEMBERED_MAX) }
     }
 
     /// The client that has this slug.
@@ -57,30 +66,17 @@ impl Known {
 
     /// Whether a client has, or had, this credential.
     pub async fn had(&self, client: ClientId, credential: CredentialId) -> Result<bool, ReadError> {
-        self.streams.knows(client, &AggregateRef::new(Credential::TYPE, credential)).await
+        self.tells_of(client, AggregateRef::new(Credential::TYPE, credential)).await
     }
 
     /// The order by hand in a bot's book that is called this: what the wish was answered with, or the order's own id.
     pub async fn by_hand(&self, client: ClientId, bot: BotId, named: &str) -> Result<Option<ManualId>, ReadError> {
-        let id = match named.parse() {
-            Ok(id) => id,
-            Err(_) => match self.submitted_as(client, named).await? {
-                Some(id) => id,
-                None => return Ok(None),
-            },
-        };
-        let (order, _) = self.streams.load::<ManualOrder>(client, &id.to_string()).await?;
-        Ok(order.wanted().filter(|wanted| wanted.bot == bot).map(|_| id))
-    }
-
-    /// Orders by hand are few: all of them are looked through.
-    async fn submitted_as(&self, client: ClientId, named: &str) -> Result<Option<ManualId>, ReadError> {
-        let events = self.streams.all_of_kind(client, ManualOrder::TYPE, u64::MAX).await?;
-        let told = events.into_iter().find(|recorded| {
-            let submitted = |event: &Event| matches!(event, Event::Manual(ManualOrderEvent::ManualOrderSubmitted { order, .. }) if order.as_str() == named);
-            submitted(&recorded.event)
-        });
-        Ok(told.and_then(|recorded| recorded.aggregate.id.parse().ok()))
+        let id: Option<ManualId> = named.parse().ok();
+        // Orders by hand are few: for one that is called as the exchange does, all of them are looked through.
+        let one = id.map(|id| id.to_string());
+        let told = self.ask(client, |db| read::told_of(db, client, ManualOrder::TYPE, one).boxed()).await?;
+        let id = id.or_else(|| called(&told, named));
+        Ok(id.filter(|id| wanted_of(&told, *id, bot)))
     }
 
     /// Whether a client has this bot.
@@ -88,10 +84,41 @@ impl Known {
         if self.bots.contains_key(&(client, bot)) {
             return Ok(true);
         }
-        let known = self.streams.knows(client, &AggregateRef::new(Bot::TYPE, bot)).await?;
+        let known = self.tells_of(client, AggregateRef::new(Bot::TYPE, bot)).await?;
         if known {
             self.bots.insert((client, bot), ()).await;
         }
         Ok(known)
     }
+
+    async fn tells_of(&self, client: ClientId, aggregate: AggregateRef) -> Result<bool, ReadError> {
+        self.ask(client, |db| read::tells_of(db, client, aggregate).boxed()).await
+    }
+
+    /// Asks as that client.
+    async fn ask<T>(
+        &self,
+        client: ClientId,
+        ask: impl for<'a> FnOnce(&'a mut PgConnection) -> BoxFuture<'a, Result<T, ReadError>> + Send,
+    ) -> Result<T, ReadError> {
+        let database = |cause| ReadError::Database { client, cause };
+        let mut tx = self.query.begin().await.map_err(database)?;
+        read::for_client(&mut tx, client).await.map_err(database)?;
+        ask(&mut tx).await
+    }
+}
+
+/// The order that the exchange calls this.
+fn called(told: &[Recorded], named: &str) -> Option<ManualId> {
+    let submitted = |event: &Event| matches!(event, Event::Manual(ManualOrderEvent::ManualOrderSubmitted { order, .. }) if order.as_str() == named);
+    told.iter().find(|recorded| submitted(&recorded.event))?.aggregate.id.parse().ok()
+}
+
+/// Whether somebody wanted this order in this bot's book.
+fn wanted_of(told: &[Recorded], id: ManualId, of: BotId) -> bool {
+    let (id, wanted) = (
+        id.to_string(),
+        |event: &Event| matches!(event, Event::Manual(ManualOrderEvent::ManualOrderRequested { bot, .. }) if *bot == of),
+    );
+    told.iter().any(|recorded| recorded.aggregate.id == id && wanted(&recorded.event))
 }

@@ -10,6 +10,7 @@ mod auth;
 mod bots;
 mod credentials;
 mod cursor;
+mod described;
 mod edge;
 mod events;
 mod exchanges;
@@ -140,7 +141,7 @@ fn router(on: Foundation, ending: Ending) -> Router {
     let leaving = Leaving { streams: streams.clone(), vault: vault.clone(), desk: desk.clone(), auth: auth.clone() };
     let parts = Everything {
         leaving,
-        known: Known::new(streams.clone()),
+        known: Known::new(streams.clone(), query.clone()),
         streams,
         vault,
         issuing: Issuing(accounts.map(relay::Issuer::new)),

@@ -3,16 +3,13 @@
 use axum::{Router, routing::get};
 use utoipa::{
     Modify, OpenApi,
-    openapi::{
-        Content, Ref, RefOr, ResponseBuilder,
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-    },
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Parts, admin, auth, bots, credentials, events, exchanges, fills, health, live, manual, orders, past, pnl,
-    portfolio, problem::ProblemBody, reconciliation, risk, subscriptions, uptime,
+    Parts, admin, auth, bots, credentials, described, events, exchanges, fills, health, live, manual, orders, past,
+    pnl, portfolio, problem::ProblemBody, reconciliation, risk, subscriptions, uptime,
 };
 
 #[derive(OpenApi)]
@@ -69,18 +66,10 @@ fn described() -> OpenApiRouter<Parts> {
 
 /// The routes, and their description as JSON.
 pub fn routes() -> (Router<Parts>, String) {
-    let (router, mut api) = described().split_for_parts();
-    for item in api.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
-        for operation in operations.into_iter().flatten() {
-            let body = Content::new(Some(Ref::from_schema_name("ProblemBody")));
-            let problem = ResponseBuilder::new()
-                .description("Not answered: why, and what to do")
-                .content("application/problem+json", body);
-            operation.responses.responses.insert("default".to_owned(), RefOr::T(problem.build()));
-        }
-    }
-    let text = api.to_pretty_json().expect("a description has a JSON form");
+    let (router, api) = described().split_for_parts();
+    let mut api = serde_json::to_value(api).expect("a description has a JSON form");
+    described::complete(&mut api);
+    let text = serde_json::to_string_pretty(&api).expect("what was JSON stays it");
     let told = text.clone();
     let json = [(axum::http::header::CONTENT_TYPE, "application/json")];
     (router.route("/openapi.json", get(async move || (json, told))), text)

@@ -1,8 +1,13 @@
 //! Lists in pages: how many, where the next one begins.
 
+use std::borrow::Cow;
+
 use events::ClientId;
 use serde::{Deserialize, Deserializer, Serialize, de};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 use crate::cursor::Cursors;
 
@@ -28,12 +33,23 @@ impl<'de> Deserialize<'de> for Limit {
 }
 
 impl PartialSchema for Limit {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-        u32::schema()
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(LIMIT_MAX))
+            .default(Some(Self::default().0.into()))
+            .description(Some("How many at most"))
+            .into()
     }
 }
 
-impl ToSchema for Limit {}
+impl ToSchema for Limit {
+    // There are limits of bots, too.
+    fn name() -> Cow<'static, str> {
+        "PageLimit".into()
+    }
+}
 
 impl Limit {
     pub fn items(self) -> u32 {

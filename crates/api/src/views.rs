@@ -266,7 +266,7 @@ impl Views {
             return Ok(standing);
         };
         // What was looked at may be older than the event.
-        let head = read::head(&self.0.desk, client).await?;
+        let head = self.read(client, |db| read::head(db, client).boxed()).await?;
         if min_seq > head {
             return Err(Problem::invalid(format!("min_seq is {min_seq}, but the stream ends with event {head}")));
         }

@@ -6,8 +6,8 @@ use events::{Amount, Asset, Decimal, OrderId, Pair, Price, Time, TradeId, ledger
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    BotName, ConnectorName, Fault, FeePaid, Hummingbot, OrderType, PAGE_MAX, RoundedFees, RoundedTrade, Why, as_written,
-    numbers, times, trading,
+    BotName, ConnectorName, Fault, FeePaid, Hummingbot, OrderType, PAGE_MAX, RoundedFees, RoundedTrade, Why,
+    as_written, numbers, times, trading,
 };
 
 /// Where the server keeps a bot's database.

@@ -46,7 +46,8 @@ pub(crate) async fn restore(
 
 async fn add_missing(mandate: &Mandate, owner: &Owner, lives: &[(&OrderId, Life)]) -> Result<u64, HandError> {
     let streams = &mandate.means.streams;
-    let keys = |order: &OrderId| OrderEvent::NAMES.iter().map(|name| step_key(owner.bot, order, name)).collect::<Vec<_>>();
+    let keys =
+        |order: &OrderId| OrderEvent::NAMES.iter().map(|name| step_key(owner.bot, order, name)).collect::<Vec<_>>();
     let keys: Vec<String> = lives.iter().flat_map(|(order, _)| keys(order)).collect();
     let stored = streams.stored_all(mandate.client, &keys).await?;
     let known = stored.chunks(OrderEvent::NAMES.len());

@@ -10,7 +10,8 @@ mod depth;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use events::{
-    Amount, BotId, Decimal, OrderId, Price, Time, TradeId, bot::Venue, ledger::Side, market::MarketEvent, order::OrderEvent,
+    Amount, BotId, Decimal, OrderId, Price, Time, TradeId, bot::Venue, ledger::Side, market::MarketEvent,
+    order::OrderEvent,
 };
 
 use changes::{Changes, Pace};

@@ -168,6 +168,51 @@ pub async fn of_subscriptions(
     Ok(events)
 }
 
+/// Whether a client's stream tells of such a thing. The ledger is in no index of things: it is not asked for.
+pub async fn tells_of(db: impl PgExecutor<'_>, client: ClientId, aggregate: AggregateRef) -> Result<bool, ReadError> {
+    sqlx::query_scalar!(
+        r#"
+        select exists (
+          select
+            from es.events
+           where client_id = $1 and aggregate_type = $2 and aggregate_id = $3 and aggregate_type <> 'ledger') as "told!"
+        "#,
+        client.0,
+        aggregate.kind,
+        aggregate.id
+    )
+    .fetch_one(db)
+    .await
+    .map_err(|cause| ReadError::Database { client, cause })
+}
+
+/// What a client's stream tells of one kind of thing, or of one of them alone, each in its own order.
+pub async fn told_of(
+    db: impl PgExecutor<'_>,
+    client: ClientId,
+    kind: &str,
+    id: Option<String>,
+) -> Result<Vec<Recorded>, ReadError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        select client_id, client_seq, aggregate_type, aggregate_id, aggregate_seq, event_id, event_type, event_version,
+               payload::text as "payload!", occurred_at, recorded_at, metadata ->> 'actor' as actor
+          from es.events
+         where client_id = $1 and aggregate_type = $2 and aggregate_type <> 'ledger'
+           and ($3::text is null or aggregate_id = $3)
+         order by aggregate_id, aggregate_seq
+        "#,
+        client.0,
+        kind,
+        id
+    )
+    .fetch_all(db)
+    .await
+    .map_err(|cause| ReadError::Database { client, cause })?;
+    rows.into_iter().map(|row| row.read().map_err(ReadError::from)).collect()
+}
+
 /// Lets this transaction, of login `query` or `auditor`, see one client and no other.
 pub async fn for_client(tx: &mut PgConnection, client: ClientId) -> sqlx::Result<()> {
     sqlx::query!("select set_config('app.client_id', $1, true)", client.to_string()).fetch_one(tx).await?;

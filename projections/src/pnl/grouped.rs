@@ -61,6 +61,7 @@ pub struct Grouped {
 
 /// The figures of one group in one quote asset. Null is unknown, never zero.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = PnlLine)]
 pub struct Line {
     #[serde(flatten)]
     pub of: Of,

@@ -12,6 +12,7 @@ const MARK_PLACES: u32 = 3;
 /// A figure that both have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = Compared)]
 pub enum What {
     /// How many fills.
     Fills,
@@ -281,7 +282,8 @@ impl Sides<'_> {
     fn always(&self) -> Vec<Because> {
         let words = "a gap is open: fills may not have reached us yet";
         let missing = self.gap_open.then(|| Because::unbounded(Cause::FillsMissing, words));
-        let words = format!("{} more instances traded beside it, and Hummingbot's figures are of one alone", self.strays);
+        let words =
+            format!("{} more instances traded beside it, and Hummingbot's figures are of one alone", self.strays);
         let strays = (self.strays > 0).then(|| Because::unbounded(Cause::AnotherInstance, words));
         missing.into_iter().chain(strays).collect()
     }

@@ -282,7 +282,12 @@ mod tests {
 
     fn sum(bid: i64, own: i64, beyond_s: u64) -> DepthSum {
         let us = |quote: i64| Decimal::from_int(quote * 1_000_000);
-        DepthSum { bid_quote_us: us(bid), own_bid_quote_us: us(own), beyond_us: beyond_s * 1_000_000, ..DepthSum::default() }
+        DepthSum {
+            bid_quote_us: us(bid),
+            own_bid_quote_us: us(own),
+            beyond_us: beyond_s * 1_000_000,
+            ..DepthSum::default()
+        }
     }
 
     fn minute(known_s: u64, own_known_s: u64, within: &[(u32, DepthSum)]) -> MarketEvent {

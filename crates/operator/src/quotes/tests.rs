@@ -190,7 +190,8 @@ fn a_spread_on_the_edge_of_a_band_is_within_it() {
 
 /// A book of one level a side, so far from 100,000, so deep, and whether that is all of it.
 fn book(away: i64, amount: i64, is_whole: bool) -> Look {
-    let level = |price: i64| Level { price: Price(Decimal::from_int(price)), amount: Amount(Decimal::from_int(amount)) };
+    let level =
+        |price: i64| Level { price: Price(Decimal::from_int(price)), amount: Amount(Decimal::from_int(amount)) };
     let (bids, asks) = (vec![level(100_000 - away)], vec![level(100_000 + away)]);
     let book = OrderBook { pair: venue().pair, bids, asks, at: Time::EPOCH };
     Look::at(&book, if is_whole { 2 } else { 1 }).unwrap()
@@ -244,7 +245,8 @@ fn how_much_of_the_book_is_its_own_follows_its_fills_whenever_they_are_told() {
     let MarketEvent::DepthMinute { known_us, own_known_us, within, .. } = told.last().unwrap() else { panic!() };
     assert_eq!((*known_us, *own_known_us), (15_000_000, 15_000_000));
     // 0.75 from the first millisecond on, 0.25 from the fifth second.
-    let own = d("99900").times(d("0.75").times(d("4999000")).unwrap().plus(d("0.25").times(d("5000000")).unwrap()).unwrap());
+    let own =
+        d("99900").times(d("0.75").times(d("4999000")).unwrap().plus(d("0.25").times(d("5000000")).unwrap()).unwrap());
     assert_eq!(within[&100].own_bid_quote_us, own.unwrap());
     assert_eq!((within[&5].own_bid_quote_us, within[&100].own_ask_quote_us), (Decimal::ZERO, Decimal::ZERO));
 }

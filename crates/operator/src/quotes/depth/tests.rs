@@ -12,12 +12,7 @@ fn d(text: &str) -> Decimal {
 fn book(bids: &[(&str, &str)], asks: &[(&str, &str)]) -> OrderBook {
     let level = |(price, amount): &(&str, &str)| Level { price: Price(d(price)), amount: Amount(d(amount)) };
     let pair: Pair = "BTC-USDT".parse().unwrap();
-    OrderBook {
-        pair,
-        bids: bids.iter().map(level).collect(),
-        asks: asks.iter().map(level).collect(),
-        at: Time::EPOCH,
-    }
+    OrderBook { pair, bids: bids.iter().map(level).collect(), asks: asks.iter().map(level).collect(), at: Time::EPOCH }
 }
 
 /// What stands within so many bps of a book, of which 3 levels a side were asked for.

@@ -1,0 +1,299 @@
+//! Two clients of whom everything is on record that a stream can hold, so that every read model has rows of both. Whatever
+//! is the second one's can be recognised wherever it turns up: its words, its ids, its numbers and its pair are nobody
+//! else's.
+
+use std::collections::BTreeMap;
+
+use events::{
+    AggregateRef, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price,
+    account::AccountEvent,
+    bot::{BotConfig, BotEvent, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
+    credential::CredentialEvent,
+    ledger::{BookKey, Fill, LedgerEvent, Side},
+    manual::ManualOrderEvent,
+    market::MarketEvent,
+    order::OrderEvent,
+};
+use projections::worker::catch_up;
+use sqlx::{PgPool, Row};
+use store::{Append, Login, read};
+use tests::{Database, Served};
+
+use crate::{
+    edge::{Edge, Party},
+    facts::{append, at, credential, d, order_by_hand, recorded, write},
+};
+
+/// A tenth of them would do; the list of fills has more than one page of the size that is asked for.
+const FILLS: u64 = 12;
+
+/// Two clients, served by a process of role api alone: nothing moves by itself.
+pub struct Neighbours {
+    pub edge: Edge,
+}
+
+impl Neighbours {
+    pub async fn new() -> Self {
+        let edge = Edge::on(Database::new().await, "api").await;
+        for party in [&edge.acme, &edge.borealis] {
+            tell_everything(&edge, party).await;
+        }
+        let neighbours = Self { edge };
+        neighbours.fold().await;
+        neighbours.have_rows_in_every_table().await;
+        neighbours
+    }
+
+    /// The one that asks, and the one that is none of its business.
+    pub fn me_and_other(&self) -> (&Party, &Party) {
+        (&self.edge.acme, &self.edge.borealis)
+    }
+
+    /// Takes every read model to the head.
+    pub async fn fold(&self) {
+        let db = self.edge.database.pool(Login::Projector);
+        for mut model in projections::all(&db) {
+            let parked = catch_up(&mut *model, |_| {}).await.unwrap();
+            assert!(parked.is_empty(), "{}: {parked:?}", model.name());
+        }
+    }
+
+    /// What is the other's alone, as it would stand in an answer.
+    pub fn canaries(&self) -> Vec<String> {
+        let other = &self.edge.borealis;
+        let hex = other.client.0.simple().to_string();
+        vec![
+            other.slug.to_owned(),
+            asset(other),
+            price(other).to_owned(),
+            other.client.to_string(),
+            // The end of a client's id stands in the names of its instances.
+            hex[20..].to_owned(),
+            hex,
+            other.bot.to_string(),
+            credential_of(other).to_string(),
+            order_of(other).to_string(),
+        ]
+    }
+
+    /// Another process of role api on the same database, by way of a port of this machine.
+    pub fn serve_at(&self, port: u16) -> Served {
+        Served::of(self.edge.database.command_at(port, &["serve", "--roles", "api", "--port", "0"]))
+    }
+
+    /// A hash of all rows that are not the asking client's, by table, and where every other stream stands.
+    pub async fn rows_of_others(&self) -> BTreeMap<String, String> {
+        let (me, superuser) = (self.edge.acme.client, self.edge.database.superuser());
+        let mut found = BTreeMap::new();
+        for table in tables_of_clients(&superuser).await {
+            let rows = format!(
+                "select count(*) || ' rows: ' || md5(coalesce(string_agg(t::text, E'\\n' order by t::text), ''))
+                   from {table} t where t.client_id is distinct from $1"
+            );
+            found.insert(table, sqlx::query_scalar(&rows).bind(me.0).fetch_one(&superuser).await.unwrap());
+        }
+        found
+    }
+
+    /// So that an answer which lacks the other's rows lacks them for a reason.
+    async fn have_rows_in_every_table(&self) {
+        let superuser = self.edge.database.superuser();
+        for table in tables_of_clients(&superuser).await.into_iter().filter(|table| table.starts_with("rm_")) {
+            for party in [&self.edge.acme, &self.edge.borealis] {
+                let count = format!("select count(*) from {table} where client_id = $1");
+                let rows: i64 = sqlx::query_scalar(&count).bind(party.client.0).fetch_one(&superuser).await.unwrap();
+                assert!(rows > 0, "{table} has no row of {}: tell a fact here that makes one", party.slug);
+            }
+        }
+    }
+}
+
+/// Every table that holds something of clients.
+pub async fn tables_of_clients(superuser: &PgPool) -> Vec<String> {
+    let tables = "select c.oid::regclass::text as name
+                    from pg_class c
+                    join pg_attribute a on a.attrelid = c.oid and a.attname = 'client_id' and not a.attisdropped
+                   where c.relkind in ('r', 'p') and not c.relispartition
+                   order by name";
+    sqlx::query(tables).fetch_all(superuser).await.unwrap().into_iter().map(|row| row.get("name")).collect()
+}
+
+pub fn credential_of(of: &Party) -> CredentialId {
+    CredentialId::of(of.client, Exchange::Okx, Market::Spot)
+}
+
+pub fn order_of(of: &Party) -> ManualId {
+    ManualId::of(of.client, of.bot, "by-hand")
+}
+
+/// An asset that one client trades alone.
+fn asset(of: &Party) -> String {
+    of.slug[..4].to_uppercase()
+}
+
+/// A price of one client's alone, that no sum of the other's comes to.
+fn price(of: &Party) -> &'static str {
+    if of.slug == "acme" { "170.5" } else { "7313.313131" }
+}
+
+fn venue(of: &Party) -> Venue {
+    let pair = format!("{}-USDT", asset(of)).parse().unwrap();
+    Venue { exchange: Exchange::Kucoin, market: Market::Spot, pair }
+}
+
+/// A word of one client's alone.
+fn word(of: &Party, what: &str) -> String {
+    format!("{}-{what}", of.slug)
+}
+
+async fn tell_everything(edge: &Edge, of: &Party) {
+    credential(&edge.streams, of.client).await;
+    order_by_hand(&edge.streams, of.client, of.bot).await;
+    let facts = [of_bot(of), of_book(of), of_market(of), of_order(of), of_account(of)].concat();
+    write(&edge.streams, facts).await;
+    assert!(read::head(&edge.database.pool(Login::Projector), of.client).await.unwrap() > FILLS);
+}
+
+fn of_bot(of: &Party) -> Vec<Append> {
+    let instance = word(of, "1-20240808-235000");
+    let limits = Limits { loss_budget: Some(d("250")), position_limit: Some(d("90")), ..Limits::default() };
+    let config = BotConfig {
+        controller: Some("pmm_simple".into()),
+        venue: Some(venue(of)),
+        parameters: [("note".to_owned(), word(of, "parameter"))].into(),
+        limits,
+        ..BotConfig::default()
+    };
+    let figures = Figures { volume_quote: Some(d(price(of))), fills: Some(FILLS), ..Figures::default() };
+    let events = [
+        BotEvent::BotConfigChanged { config, at: at(1) },
+        BotEvent::BotDeployRequested { at: at(2) },
+        BotEvent::BotDeployStarted { name: word(of, "1"), at: at(3) },
+        BotEvent::BotDeployed { instance: instance.clone(), at: at(4) },
+        BotEvent::BotStateReported { state: ReportedState::Running, at: at(5) },
+        BotEvent::BotSeenAlive { at: at(6) },
+        BotEvent::BotLogged { level: LogLevel::Error, message: word(of, "complaint"), at: at(7) },
+        BotEvent::BotGapOpened { since: at(6), reason: word(of, "gap"), at: at(8) },
+        BotEvent::BotLimitNeared { limit: Limit::LossBudget, measured: d("201"), allowed: d("250"), at: at(9) },
+        BotEvent::BotFiguresReported { instance, figures, source: "mqtt".into(), at: at(60_000) },
+        BotEvent::BotStopRequested { reason: word(of, "reason"), at: at(90_000_000) },
+    ];
+    events.into_iter().map(|event| append(of.client, AggregateRef::new("bot", of.bot), event.into(), None)).collect()
+}
+
+/// Fills on two days, so that there are closings of hours and of days, with what else moves a book.
+fn of_book(of: &Party) -> Vec<Append> {
+    let Venue { exchange, market, pair } = venue(of);
+    let fills = (0..FILLS).map(|n| {
+        let price = Price(d(price(of)).plus(Decimal::from_int(n as i64)).unwrap());
+        let fill = Fill {
+            pair: pair.clone(),
+            price,
+            order: Some(word(of, &format!("o{n}")).parse().unwrap()),
+            trade: word(of, &format!("t{n}")).parse().unwrap(),
+            source: word(of, "source"),
+            ..crate::facts::fill(of.client, of.bot, n, n as i64 * 9_000_000)
+        };
+        recorded(of.client, fill)
+    });
+    let book = BookKey { bot: of.bot, exchange, market, pair: pair.clone() };
+    let funding = LedgerEvent::FundingPaid {
+        book,
+        amount: d("-0.5"),
+        asset: "USDT".parse().unwrap(),
+        funding: word(of, "f1").parse().unwrap(),
+        at: at(70_000),
+    };
+    let transfer = LedgerEvent::TransferRecorded {
+        exchange,
+        account: of.client.into(),
+        asset: asset(of).parse().unwrap(),
+        amount: d("313"),
+        transfer: word(of, "w1").parse().unwrap(),
+        at: at(80_000),
+    };
+    let others =
+        [funding, transfer].map(|event| append(of.client, AggregateRef::ledger(of.client), event.into(), None));
+    fills.chain(others).collect()
+}
+
+fn of_market(of: &Party) -> Vec<Append> {
+    let venue = venue(of);
+    let price = Price(d(price(of)));
+    let minute = MarketEvent::QuoteMinute {
+        bot: of.bot,
+        venue: venue.clone(),
+        bid_us: 45_000_000,
+        ask_us: 45_000_000,
+        two_sided_us: 45_000_000,
+        spread_bps_us: d("900000000"),
+        unknown_us: 0,
+        band_us: [(20, 45_000_000)].into(),
+        changes_left_out: None,
+        at: at(60_000),
+    };
+    let quote = MarketEvent::QuoteObserved {
+        bot: of.bot,
+        venue: venue.clone(),
+        bid: Some(price),
+        ask: Some(price),
+        band_bps: Some(20),
+        at: at(60_000),
+    };
+    let volume = MarketEvent::VolumeObserved {
+        venue: venue.clone(),
+        day: at(600_000),
+        amount: events::Amount(d("31331")),
+        at: at(700_000),
+    };
+    let mark =
+        MarketEvent::MarkObserved { pair: venue.pair.clone(), price, source: word(of, "source"), at: at(65_000) };
+    let fees = MarketEvent::MarkObserved {
+        pair: "KCS-USDT".parse().unwrap(),
+        price: Price(d("10")),
+        source: word(of, "source"),
+        at: at(1),
+    };
+    let of_pair = |event: MarketEvent, pair: &events::Pair| {
+        append(of.client, AggregateRef::new("market", pair), event.into(), None)
+    };
+    let kcs = "KCS-USDT".parse().unwrap();
+    [mark, minute, quote, volume]
+        .map(|event| of_pair(event, &venue.pair))
+        .into_iter()
+        .chain([of_pair(fees, &kcs)])
+        .collect()
+}
+
+/// Orders of the bot's and one by hand.
+fn of_order(of: &Party) -> Vec<Append> {
+    let placed = |n: u64| {
+        let order = word(of, &format!("o{n}")).parse().unwrap();
+        let (price, amount) = (Some(Price(d(price(of)))), events::Amount(d("2")));
+        let event = OrderEvent::OrderPlaced { order, venue: venue(of), side: Side::Buy, price, amount, at: at(30) };
+        append(of.client, AggregateRef::new("orders", of.bot), event.into(), None)
+    };
+    let (order, by_hand) = (word(of, "by-hand").parse().unwrap(), AggregateRef::new("manual", order_of(of)));
+    let submitted = ManualOrderEvent::ManualOrderSubmitted { order, at: at(40) };
+    let failing =
+        CredentialEvent::CredentialFailing { sealed: events::SealedId::new(), reason: word(of, "refusal"), at: at(50) };
+    let key = AggregateRef::new("credential", credential_of(of));
+    let others: [(AggregateRef, Event); 2] = [(by_hand, submitted.into()), (key, failing.into())];
+    let others = others.map(|(of_what, event)| append(of.client, of_what, event, None));
+    (0..FILLS).map(placed).chain(others).collect()
+}
+
+fn of_account(of: &Party) -> Vec<Append> {
+    let Venue { exchange, market, .. } = venue(of);
+    let (asset, held) = (asset(of).parse().unwrap(), d("313.31"));
+    let event = AccountEvent::BalanceObserved {
+        exchange,
+        market,
+        account: of.client.into(),
+        asset,
+        total: held,
+        available: held,
+        at: at(75_000),
+    };
+    vec![append(of.client, AggregateRef::new("account", format!("{exchange}:{market}")), event.into(), None)]
+}
