@@ -10,7 +10,7 @@ use domain::{
     credential::Credential,
     manual::{ManualOrder, ManualTask},
 };
-use events::{BotId, CredentialId, Event, ManualId, Recorded, Time, bot::BotEvent};
+use events::{BotId, CredentialId, Event, ManualId, Recorded, bot::BotEvent};
 use hummingbot::mqtt::Heard;
 use memories::Memories;
 use rounds::Compared;

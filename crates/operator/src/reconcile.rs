@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use events::{
-    BotId, ClientId, Time, TradeId,
+    BotId, ClientId, TradeId,
     ledger::{Fill, Side},
 };
 use hummingbot::RoundedTrade;

@@ -30,6 +30,36 @@
 //!
 //! Signed heads are told on `pipelabs_heads.<client>` each minute, outside the stream: its sequence is the events' alone.
 //!
+//! # How a subscriber comes in
+//!
+//! By a subscription, for which `POST /api/alerts/subscriptions` tells names and a credential ([`Address`] says what each
+//! is). Its client's account on NATS has no JetStream of its own: the API of ours is called `PLJS` there, and of that a
+//! subscriber may look at and fetch from its own durable pull consumer, and acknowledge. With async-nats:
+//!
+//! ```no_run
+//! # async fn follow(creds: &str, inbox_prefix: &str, consumer: &str, stream: &str) -> Result<(), async_nats::Error> {
+//! use async_nats::jetstream::{self, consumer::PullConsumer};
+//! use futures::StreamExt;
+//!
+//! let options = async_nats::ConnectOptions::with_credentials(creds)?.custom_inbox_prefix(inbox_prefix);
+//! let client = options.connect("nats://127.0.0.1:4222").await?;
+//! let jetstream = jetstream::with_prefix(client, "PLJS");
+//! let consumer: PullConsumer = jetstream.get_consumer_from_stream(consumer, stream).await?;
+//! let mut messages = consumer.messages().await?;
+//! while let Some(message) = messages.next().await {
+//!     let message = message?;
+//!     // The same number as the event's `client_seq`: whoever was away asks GET /api/events?after_seq= with it, too.
+//!     println!("{} {}", message.info()?.stream_sequence, message.subject);
+//!     message.ack().await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Messages come once each and in order as long as they are acknowledged; one that was not comes again after 30 s. A
+//! credential counts for 24 hours: renewed, the new one has to be presented at the next connection. Whoever has no accounts
+//! on NATS, for development, has no subscribers: everybody may do anything there.
+//!
 //! # How it stays true
 //!
 //! Each message is accepted only as the next of its stream (`Nats-Expected-Last-Sequence`), and within one window only

@@ -41,7 +41,7 @@ pub(super) struct Memory {
 /// A question to one instance.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
-    /// From when on its fills may be missing.
+    /// From when on its fills may be missing: since the last comparison, or since the instance was asked for.
     pub since: Time,
     /// From when on it is asked for them.
     from: Time,
@@ -60,11 +60,6 @@ impl Memories {
         if self.of.get(&bot).is_none_or(|known| known.instance != instance || known.until < until) {
             self.of.insert(bot, Memory { fills: figures.fills, ..Memory::of(instance, until) });
         }
-    }
-
-    /// From when on an instance's fills may be missing: since the last comparison, or since it was asked for.
-    pub fn since(&self, bot: BotId, instance: &str, started: Time) -> Time {
-        self.of.get(&bot).filter(|known| known.instance == instance).map_or(started, |known| known.until)
     }
 
     pub fn question(&self, bot: BotId, instance: &str, started: Time, now: Time) -> Question {

@@ -48,8 +48,8 @@ fn the_first_question_asks_for_all_and_later_ones_for_what_is_new_and_what_may_b
     assert_eq!(ask(&mut memories, 1_060, [1_010, 1_050]), (180, Some(2)));
     assert_eq!(ask(&mut memories, 90_000, [1_010, 1_050, 80_000]), (86_400 + 2_660, Some(3)), "deep, and whole");
     assert_eq!(ask(&mut memories, 90_060, [89_990, 90_010, 90_020]), (180, Some(5)), "two are new");
-    assert_eq!(memories.since(bot(), "b-1", at(STARTED_S)), at(90_060));
-    assert_eq!(memories.since(bot(), "b-2", at(STARTED_S)), at(STARTED_S), "another instance is another memory");
+    let since = |instance| memories.question(bot(), instance, at(STARTED_S), at(90_120)).since;
+    assert_eq!((since("b-1"), since("b-2")), (at(90_060), at(STARTED_S)), "another instance is another memory");
 }
 
 #[test]
