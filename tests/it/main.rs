@@ -36,6 +36,7 @@ mod relay;
 mod risk;
 mod stack;
 mod strays;
+mod takeover;
 mod vault;
 mod walls;
 mod worker;

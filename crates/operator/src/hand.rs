@@ -10,7 +10,7 @@ use domain::{
     credential::Credential,
     manual::{ManualOrder, ManualTask},
 };
-use events::{BotId, CredentialId, Event, ManualId, Recorded, Time};
+use events::{BotId, CredentialId, Event, ManualId, Recorded, Time, bot::Venue};
 use hummingbot::mqtt::Heard;
 use rounds::Compared;
 use store::{Follower, Wakes, read};
@@ -28,6 +28,7 @@ use crate::{
     mandate::{HandError, Mandate, Outcome},
     manual,
     observe::{Looks, Seen},
+    quotes::Beginning,
     risk::WatchError,
     sights::Sights,
 };
@@ -45,6 +46,7 @@ enum Ended {
     Reconciled(BotId, Time, Result<Compared, HandError>),
     Reported(Result<(), HandError>),
     Swept(Result<(), HandError>),
+    Began(BotId, Venue, Time, Result<Beginning, HandError>),
     Looked(Looks),
     Watched(Result<u64, WatchError>),
     Followed(manual::Memory, Result<(), HandError>),
@@ -83,6 +85,8 @@ struct Hand {
     report_at: Instant,
     /// When instances that nobody counts on are looked for next; absent while they are.
     sweep_at: Option<Instant>,
+    /// When it may be asked again what is known of bots that nobody listens to yet.
+    begin_at: Instant,
     watching: bool,
 }
 
@@ -147,6 +151,7 @@ impl Hand {
             look_at: now,
             report_at: now,
             sweep_at: Some(now),
+            begin_at: now,
             watching: false,
         }
     }
@@ -237,6 +242,13 @@ impl Hand {
             Ended::Swept(told) => {
                 self.sweep_at = Some(Instant::now() + self.mandate.means.settings.report_every);
                 unless_passing(told)?;
+            }
+            Ended::Began(id, venue, since, known) => {
+                let known = known.map(Some).or_else(|fault| {
+                    self.begin_at = Instant::now() + PAUSE * 4;
+                    unless_passing(Err(fault)).map(|()| None)
+                })?;
+                self.sights.begin(id, venue, since, known, self.hears);
             }
             Ended::Followed(memory, told) => {
                 self.watch = Some(memory);

@@ -1,27 +1,24 @@
 //! What a bot itself remembers, against what is recorded: whatever is missing is added, provisionally where the source
 //! does not know the order.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use events::{
-    BotId, ClientId, Time, TradeId,
+    BotId, Time, TradeId,
     ledger::{Fill, Side},
 };
 use hummingbot::RoundedTrade;
-use projections::{checkpoints, fills, versions};
+use projections::{fills, versions};
 use store::read;
-use tokio::time::Instant;
 
 use crate::{
+    caught_up::caught_up,
     facts::Owner,
     keep::{self, Gate},
     mandate::{HandError, Mandate},
     quarantine::{self, Stray},
 };
 
-/// How long the read model of fills is waited for.
-const CATCH_UP_MAX: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The same trade may carry two times: the clock tick that a source knows, and the whole second of it.
 const TIMES_APART_US: i64 = 5_000_000;
 
@@ -87,29 +84,11 @@ async fn known(mandate: &Mandate, bot: BotId, told: &[Fill]) -> Result<BTreeSet<
     let head = read::head(&mandate.means.db, mandate.client).await?;
     let mut tx = mandate.means.query.begin().await?;
     read::for_client(&mut tx, mandate.client).await?;
-    reached(&mut tx, mandate.client, head).await?;
+    caught_up::<fills::Fills>(&mut tx, mandate.client, head).await?;
     versions::use_live(&mut tx).await?;
     let trades: Vec<TradeId> = told.iter().map(|fill| fill.trade.clone()).collect();
     let (from, to) = (first.plus_micros(-TIMES_APART_US), last.plus_micros(TIMES_APART_US));
     Ok(fills::known_trades(&mut tx, mandate.client, bot, &trades, from, to).await?)
-}
-
-async fn reached(tx: &mut sqlx::PgConnection, client: ClientId, head: u64) -> Result<(), HandError> {
-    let until = Instant::now() + CATCH_UP_MAX;
-    loop {
-        let reach =
-            checkpoints::reach(&mut *tx, <fills::Fills as projections::projection::Projection>::NAME, client).await?;
-        if reach.reached >= head {
-            return Ok(());
-        }
-        if Instant::now() >= until {
-            return Err(HandError::NotYet(format!(
-                "the read model of fills is at {}, not yet at {head}",
-                reach.reached
-            )));
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
 }
 
 /// The whole stretch that a gap since `since` is asked for again.
