@@ -410,7 +410,9 @@ impl Bot {
         match event {
             BotEvent::BotCreated { config, .. } | BotEvent::BotConfigChanged { config, .. } => {
                 self.configs += 1;
-                self.unanswered.insert(self.configs, config.clone());
+                if self.phase != Phase::Idle {
+                    self.unanswered.insert(self.configs, config.clone());
+                }
                 self.config = Some(config);
             }
             BotEvent::BotConfigApplied { config, .. } => {
