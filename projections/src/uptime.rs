@@ -40,6 +40,15 @@ const METHOD: &str = "exact time by the bot's own orders: a side is up while it 
 pub struct Uptime {
     minutes: BTreeMap<(BotId, Venue, Time), Sums>,
     depths: Depths,
+    /// Changes that were told, by the day (UTC).
+    changes: BTreeMap<(BotId, Time), Changes>,
+}
+
+/// How many changes of a bot's quotes, and of the book that it quotes in, were told of a day (UTC).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub quotes: u32,
+    pub depths: u32,
 }
 
 /// Times in microseconds, over a minute or many. The spread's is in bps x microseconds.
@@ -153,6 +162,14 @@ impl Projection for Uptime {
           left_out      bigint      not null,
           primary key (client_id, bot_id, at, exchange, market, pair)
         );
+        create table quote_days (
+          client_id uuid        not null,
+          bot_id    uuid        not null,
+          day       timestamptz not null,                 -- begin of the day
+          quotes    bigint      not null,                 -- changes that were told
+          depths    bigint      not null,
+          primary key (client_id, bot_id, day)
+        );
         create table depth_minutes (
           client_id    uuid        not null,
           bot_id       uuid        not null,
@@ -175,6 +192,7 @@ impl Projection for Uptime {
         let unfoldable = |reason: String| ProjectError::Unfoldable { seq: event.seq, reason };
         if let Event::Market(told) = &event.event {
             self.depths.hear(told).map_err(unfoldable)?;
+            self.count(told);
         }
         let Event::Market(MarketEvent::QuoteMinute { bot, venue, at, .. }) = &event.event else { return Ok(()) };
         let sums = Sums::of(&event.event).ok_or_else(|| unfoldable("a minute is longer than a minute".to_owned()))?;
@@ -184,6 +202,7 @@ impl Projection for Uptime {
 
     async fn save(&mut self, db: &mut PgConnection, client: ClientId, _: u64) -> Result<(), ProjectError> {
         self.depths.save(db, client).await?;
+        save_changes(db, client, &std::mem::take(&mut self.changes)).await?;
         let mut minutes = std::mem::take(&mut self.minutes);
         if minutes.is_empty() {
             return Ok(());
@@ -218,6 +237,60 @@ impl Projection for Uptime {
             .await?;
         Ok(())
     }
+}
+
+impl Uptime {
+    fn count(&mut self, told: &MarketEvent) {
+        let one = |bot: &BotId, at: &Time| (*bot, at.midnight());
+        match told {
+            MarketEvent::QuoteObserved { bot, at, .. } => self.changes.entry(one(bot, at)).or_default().quotes += 1,
+            MarketEvent::DepthObserved { bot, at, .. } => self.changes.entry(one(bot, at)).or_default().depths += 1,
+            MarketEvent::QuoteMinute { .. }
+            | MarketEvent::DepthMinute { .. }
+            | MarketEvent::MarkObserved { .. }
+            | MarketEvent::VolumeObserved { .. } => {}
+        }
+    }
+}
+
+async fn save_changes(
+    db: &mut PgConnection,
+    client: ClientId,
+    changes: &BTreeMap<(BotId, Time), Changes>,
+) -> sqlx::Result<()> {
+    let bots: Vec<Uuid> = changes.keys().map(|(bot, _)| bot.0).collect();
+    let days: Vec<DateTime<Utc>> = changes.keys().map(|(_, day)| DateTime::<Utc>::from(*day)).collect();
+    let count = |of: fn(&Changes) -> u32| changes.values().map(|told| i64::from(of(told))).collect::<Vec<i64>>();
+    sqlx::query!(
+        "insert into quote_days as d (client_id, bot_id, day, quotes, depths)
+         select $1, bot, day, quotes, depths from unnest($2::uuid[], $3::timestamptz[], $4::bigint[], $5::bigint[])
+             n(bot, day, quotes, depths)
+         on conflict (client_id, bot_id, day) do update
+            set quotes = d.quotes + excluded.quotes,
+                depths = d.depths + excluded.depths",
+        client.0,
+        &bots,
+        &days,
+        &count(|told| told.quotes),
+        &count(|told| told.depths)
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// How many changes were told of a bot on the day (UTC) of a moment.
+pub async fn told_of_day(db: &mut PgConnection, client: ClientId, bot: BotId, at: Time) -> sqlx::Result<Changes> {
+    let found = sqlx::query!(
+        "select quotes, depths from quote_days where client_id = $1 and bot_id = $2 and day = $3",
+        client.0,
+        bot.0,
+        DateTime::<Utc>::from(at.midnight())
+    )
+    .fetch_optional(db)
+    .await?;
+    let count = |told: i64| u32::try_from(told).unwrap_or(u32::MAX);
+    Ok(found.map_or_else(Changes::default, |of| Changes { quotes: count(of.quotes), depths: count(of.depths) }))
 }
 
 type Key = (BotId, Venue, Time);

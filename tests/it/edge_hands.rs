@@ -3,7 +3,7 @@
 use events::{
     AggregateRef, Decimal, Exchange, Market,
     bot::{BotEvent, Figures, Limit, LogLevel, ReportedState, Venue},
-    market::MarketEvent,
+    market::{DepthSum, MarketEvent},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -192,7 +192,34 @@ async fn uptime_is_told_with_what_it_is_made_of_and_without_what_nobody_could_te
         append(of.client, AggregateRef::new("market", "SOL-USDT"), event.into(), None)
     };
     // The third minute is told in two parts: the bot was deployed again within it.
-    let told = vec![minute(0, 45, 0), minute(1, 30, 30), minute(2, 20, 40), minute(2, 30, 30)];
+    let deep = |n: i64, known_s: u64, own: &str| {
+        let us = |quote: &str| d(quote).times(d("1000000")).unwrap();
+        let sum = DepthSum {
+            bid_quote_us: us("60000"),
+            ask_quote_us: us("30000"),
+            own_bid_quote_us: us(own),
+            ..DepthSum::default()
+        };
+        let event = MarketEvent::DepthMinute {
+            bot: of.bot,
+            venue: venue.clone(),
+            known_us: known_s * 1_000_000,
+            own_known_us: known_s * 1_000_000,
+            within: [(50, sum)].into(),
+            changes_left_out: None,
+            at: at(n * 60_000),
+        };
+        append(of.client, AggregateRef::new("market", "SOL-USDT"), event.into(), None)
+    };
+    let told = vec![
+        minute(0, 45, 0),
+        minute(1, 30, 30),
+        minute(2, 20, 40),
+        minute(2, 30, 30),
+        deep(0, 60, "6000"),
+        deep(2, 20, "0"),
+        deep(2, 40, "12000"),
+    ];
     let head = write(&edge.streams, told).await.last().unwrap().last;
     let (from, to) = (at(0), at(5 * 60_000));
     let path = format!("{}?from={from}&to={to}&min_seq={head}", of.path("/uptime"));
@@ -202,6 +229,13 @@ async fn uptime_is_told_with_what_it_is_made_of_and_without_what_nobody_could_te
     assert_eq!((&uptime["window_us"], &uptime["unknown_us"]), (&json!(300_000_000), &json!(160_000_000)));
     assert_eq!(uptime["within"][0]["bps"], 20);
     assert_eq!((&uptime["spread_bps"]["value"], &uptime["changes_left_out"]), (&json!("20"), &json!(4)));
+    let within = &uptime["depth"][0];
+    assert_eq!(
+        (&within["bps"], &within["bid_quote"]["value"], &within["ask_quote"]["value"]),
+        (&json!(50), &json!("1500"), &json!("750"))
+    );
+    assert_eq!((&within["own_bid_quote"]["value"], &within["own_bid_share"]), (&json!("150"), &json!("0.1")));
+    assert_eq!(within["bid_quote"]["denominator_us"], 120_000_000);
     assert!(uptime["method"].as_str().is_some_and(|method| method.contains("middle")), "{uptime}");
     let last = edge.served.ask(&of.token, &of.path("/uptime")).await.json();
     assert_eq!((&last["to"], &last["window_us"]), (&json!(at(180_000).to_string()), &json!(86_400_000_000_i64)));

@@ -8,7 +8,7 @@ use std::{
 
 use events::{ClientId, Event, bot::BotEvent};
 use paper::Settings;
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{Login, read};
 use tests::{Database, Outside, Served};
 
@@ -40,6 +40,18 @@ async fn a_bot_is_deployed_fills_is_changed_and_stopped_and_its_ledger_is_the_tr
     desk.until(&client, &format!("/api/bots/{bot}"), |bot| bot["config_applied"] == 2).await;
     let live = desk.outside.control(reqwest::Method::GET, &format!("/controllers/bots/{instance}/configs"), None).await;
     assert_eq!(live[0]["buy_spreads"], json!([0.0001]));
+    // Hummingbot takes no config from now on: limits are none of its business.
+    let faults = json!({"error_in_200": {"/controllers/": 1.0}});
+    desk.outside.control(reqwest::Method::POST, "/paper/faults", Some(faults)).await;
+    let limits = json!({"limits": {"loss_budget": "100000"}});
+    let changed =
+        desk.served.command(reqwest::Method::PATCH, &client.token, &path, "c2", &limits).send().await.unwrap();
+    assert_eq!(changed.status(), 202);
+    let limited = desk.until(&client, &format!("/api/bots/{bot}"), |bot| bot["config_applied"] == 3).await;
+    assert_eq!(
+        (&limited["config"]["limits"]["loss_budget"], &limited["config_failure"]),
+        (&json!("100000"), &Value::Null)
+    );
 
     desk.want(&client, &bot, "stop", "s1").await;
     let stopped = desk.until(&client, &format!("/api/bots/{bot}"), |bot| bot["answer"] == "stopped").await;

@@ -44,6 +44,7 @@ mod risk;
 mod stack;
 mod strays;
 mod sweep;
+mod takeover;
 mod tenancy;
 mod trespass;
 mod vault;

@@ -200,6 +200,11 @@ async fn an_order_by_hand_is_placed_once_filled_into_its_bots_book_or_cancelled(
     let quarantined = |event: &Event| matches!(event, Event::Desk(DeskEvent::Quarantined { reason, .. }) if reason.contains(stray["order_id"].as_str().unwrap()));
     assert!(desks.iter().any(|(_, event)| quarantined(event)), "{desks:?}");
 
+    let admin = token(&desk.database, None);
+    let kept = desk.edge.ask(&admin, "/api/admin/quarantine").await.json();
+    let raw: Value = serde_json::from_str(kept[0]["raw"].as_str().unwrap()).expect("it is kept as the server wrote it");
+    assert_eq!((&raw["order_id"], &raw["trading_pair"]), (&stray["order_id"], &json!("BTC-USDT")));
+
     let second = desk.wish(&client, "buy", "limit_maker", "50000", "o2").await;
     desk.comes(&client, second, &["ManualOrderSubmitted"]).await;
     let cancel = format!("{path}/{second}/cancel");

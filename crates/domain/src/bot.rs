@@ -2,7 +2,7 @@
 
 mod config;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
     Decimal, Slug, Time,
@@ -10,7 +10,7 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use config::ConfigChange;
+pub use config::{ConfigChange, run_alike};
 use config::{PARAMETERS_MAX, VALUE_MAX, possible};
 
 /// The longest reason, in characters.
@@ -145,7 +145,7 @@ pub enum BotRefusal {
     ControllerName(String),
     #[error("a bot runs a controller or a script, not both")]
     BothControllerAndScript,
-    #[error("a running script takes no other config: stop the bot first")]
+    #[error("a running script takes no other config, limits aside: stop the bot first")]
     ScriptRuns,
     #[error("a parameter is called 1 to 64 characters of a-z, A-Z, 0-9, _ and ., this one {0:?}")]
     ParameterName(String),
@@ -196,6 +196,9 @@ pub struct Bot {
     /// How many configs it has had, and which of them its instance has or refused.
     configs: u64,
     answered_config: u64,
+    /// Those that it has not answered yet, by number, and the one that it runs with.
+    unanswered: BTreeMap<u64, BotConfig>,
+    runs_with: Option<BotConfig>,
     /// What Hummingbot was asked for since the bot was last asked for, and what came of it.
     started: Option<Started>,
     instance: Option<String>,
@@ -337,6 +340,11 @@ impl Bot {
         self.config.as_ref()
     }
 
+    /// What its instance was told last, as far as it took it.
+    pub fn runs_with(&self) -> Option<&BotConfig> {
+        self.runs_with.as_ref()
+    }
+
     /// What its newest instance's name begins with.
     pub fn started(&self) -> Option<&Started> {
         self.started.as_ref()
@@ -401,12 +409,17 @@ impl Bot {
     pub fn remember(&mut self, event: BotEvent) {
         match event {
             BotEvent::BotCreated { config, .. } | BotEvent::BotConfigChanged { config, .. } => {
-                self.config = Some(config);
                 self.configs += 1;
+                if self.phase != Phase::Idle {
+                    self.unanswered.insert(self.configs, config.clone());
+                }
+                self.config = Some(config);
             }
-            BotEvent::BotConfigApplied { config, .. } | BotEvent::BotConfigNotApplied { config, .. } => {
-                self.answered_config = config
+            BotEvent::BotConfigApplied { config, .. } => {
+                self.runs_with = self.unanswered.remove(&config);
+                self.answer(config);
             }
+            BotEvent::BotConfigNotApplied { config, .. } => self.answer(config),
             BotEvent::BotDeployRequested { .. } => {
                 self.phase = Phase::Deploying;
                 (self.started, self.instance) = (None, None);
@@ -416,7 +429,8 @@ impl Bot {
             BotEvent::BotDeployStarted { name, at } => {
                 self.place(&name);
                 self.started = Some(Started { name, at });
-                self.answered_config = self.configs;
+                self.runs_with = self.config.clone();
+                self.answer(self.configs);
             }
             BotEvent::BotDeployed { instance, .. } => {
                 if self.phase == Phase::Deploying {
@@ -452,6 +466,11 @@ impl Bot {
         }
     }
 
+    fn answer(&mut self, config: u64) {
+        self.answered_config = config;
+        self.unanswered.retain(|number, _| *number > config);
+    }
+
     fn know(&mut self, instance: &str) {
         self.known.push(instance.to_owned());
         if self.known.len() > KNOWN_MAX {
@@ -476,7 +495,7 @@ impl Bot {
         if changed == *config {
             return Err(BotRefusal::SameConfig);
         }
-        if config.script.is_some() && self.phase != Phase::Idle {
+        if config.script.is_some() && self.phase != Phase::Idle && !run_alike(&changed, config) {
             return Err(BotRefusal::ScriptRuns);
         }
         // Its fills would be taken for those of a market where it no longer trades.

@@ -7,7 +7,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     BotName, ConnectorName, Fault, FeePaid, Hummingbot, OrderType, PAGE_MAX, RoundedFees, RoundedTrade, Why,
-    as_written, numbers, times, trading,
+    as_written::{self, AsWritten},
+    numbers, times, trading,
 };
 
 /// Where the server keeps a bot's database.
@@ -45,7 +46,7 @@ pub struct ArchivedOrder {
     pub created_at: Time,
     pub updated_at: Time,
     /// The row as the server wrote it.
-    pub raw: Box<str>,
+    pub raw: AsWritten,
 }
 
 /// What an order's last event says of it.
@@ -101,6 +102,9 @@ struct TradeTold {
     quote_asset: Asset,
 }
 
+/// A fill of an archive: told in other words than a bot's own memory.
+struct ArchivedTrade(RoundedTrade);
+
 /// One page of a list; the server names the list by what it holds.
 #[derive(Deserialize)]
 struct Page<R> {
@@ -129,8 +133,8 @@ impl Hummingbot {
 
     /// Every fill of an archived bot, at six decimals.
     pub async fn archived_trades(&self, archive: &ArchivePath) -> Result<Vec<RoundedTrade>, Fault> {
-        let told: Vec<TradeTold> = self.archived(archive, "trades").await?;
-        Ok(told.into_iter().map(RoundedTrade::from).collect())
+        let told: Vec<ArchivedTrade> = self.archived(archive, "trades").await?;
+        Ok(told.into_iter().map(|ArchivedTrade(trade)| trade).collect())
     }
 
     /// Every order of an archived bot.
@@ -178,6 +182,13 @@ impl ArchivePath {
 impl fmt::Display for ArchivePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ArchivedTrade {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (told, raw): (TradeTold, _) = as_written::read(deserializer)?;
+        Ok(Self(told.rounded(raw)))
     }
 }
 
@@ -235,10 +246,11 @@ fn side_in(order: &OrderId, pair: &Pair) -> Option<Side> {
     }
 }
 
-impl From<TradeTold> for RoundedTrade {
-    fn from(told: TradeTold) -> Self {
+impl TradeTold {
+    fn rounded(self, raw: AsWritten) -> RoundedTrade {
+        let told = self;
         let in_quote = |amount| RoundedFees::InQuote(FeePaid { asset: told.quote_asset, amount });
-        Self {
+        RoundedTrade {
             connector: told.connector_name,
             pair: told.trading_pair,
             trade: told.exchange_trade_id,
@@ -248,6 +260,7 @@ impl From<TradeTold> for RoundedTrade {
             amount: Amount(told.amount),
             fees: told.trade_fee_in_quote.map_or(RoundedFees::Untold, in_quote),
             at: told.timestamp,
+            raw,
         }
     }
 }

@@ -4,9 +4,14 @@ use std::time::{Duration, Instant};
 
 use events::{Amount, OrderId, Pair, Price, Time, TradeId, ledger::Side};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 
-use crate::{BotName, ConnectorName, Fault, Hummingbot, RoundedFees, TradeFee, numbers, times, trading};
+use crate::{
+    BotName, ConnectorName, Fault, Hummingbot, RoundedFees, TradeFee,
+    as_written::{self, AsWritten},
+    numbers, times, trading,
+};
 
 /// Calls this close share the reply topic of the server, which is a millisecond; two keep them apart for certain.
 const APART: Duration = Duration::from_millis(2);
@@ -28,6 +33,8 @@ pub struct RoundedTrade {
     pub fees: RoundedFees,
     /// The bot's clock tick, in whole seconds on most exchanges: neither a key nor a cursor.
     pub at: Time,
+    /// The row as its source wrote it.
+    pub raw: AsWritten,
 }
 
 /// How far back a history reaches, by the bot's own clock.
@@ -84,7 +91,7 @@ impl Hummingbot {
         }
         #[derive(Deserialize)]
         struct Message {
-            data: serde_json::Value,
+            data: Box<RawValue>,
         }
         let call = self.get(&["bot-orchestration", bot.as_str(), "history"], format!("read the history of bot {bot}"));
         let doing = call.doing();
@@ -92,7 +99,7 @@ impl Hummingbot {
             .query("days", since.whole_days())
             .query("timeout", self.patience.history.as_secs().saturating_sub(5).max(1));
         let told: Told = alone(call.patience(self.patience.history).answer()).await?;
-        trades(told.response.data.data).map_err(|why| Fault { doing, why })
+        trades(told.response.data.data.get()).map_err(|why| Fault { doing, why })
     }
 }
 
@@ -108,15 +115,24 @@ async fn alone<T>(call: impl Future<Output = T>) -> T {
 }
 
 /// The trades of a bot's answer, unless it holds a refusal.
-pub(crate) fn trades(data: serde_json::Value) -> Result<Vec<RoundedTrade>, crate::Why> {
-    let status = data.get("status").and_then(serde_json::Value::as_u64).unwrap_or(200);
-    if status != 200 {
-        let reason = data.get("msg").and_then(serde_json::Value::as_str).unwrap_or("without a reason");
-        let reason = crate::scrub::scrub(reason, []);
+fn trades(data: &str) -> Result<Vec<RoundedTrade>, crate::Why> {
+    #[derive(Deserialize)]
+    struct Outcome {
+        #[serde(default)]
+        status: Option<u64>,
+        #[serde(default)]
+        msg: Option<serde_json::Value>,
+    }
+    let unreadable = |cause: String| crate::Why::Unreadable(cause);
+    let outcome: Outcome = serde_json::from_str(data).map_err(|cause| unreadable(cause.to_string()))?;
+    if let Some(status) = outcome.status.filter(|status| *status != 200) {
+        let said = outcome.msg.as_ref().and_then(serde_json::Value::as_str);
+        let reason = crate::scrub::scrub(said.unwrap_or("without a reason"), []);
         return Err(crate::Why::Refused { status: u16::try_from(status).unwrap_or(400), reason });
     }
-    let read: Result<Answer, _> = serde_path_to_error::deserialize(data);
-    read.map(|answer| answer.trades).map_err(|cause| crate::Why::Unreadable(cause.to_string()))
+    let mut json = serde_json::Deserializer::from_str(data);
+    let read: Result<Answer, _> = serde_path_to_error::deserialize(&mut json);
+    read.map(|answer| answer.trades).map_err(|cause| unreadable(cause.to_string()))
 }
 
 impl Since {
@@ -139,7 +155,7 @@ impl Since {
 
 impl<'de> Deserialize<'de> for RoundedTrade {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let told = Told::deserialize(deserializer)?;
+        let (told, raw): (Told, _) = as_written::read(deserializer)?;
         Ok(Self {
             connector: told.market,
             pair: told.symbol,
@@ -150,6 +166,24 @@ impl<'de> Deserialize<'de> for RoundedTrade {
             amount: Amount(told.quantity),
             fees: told.raw_json.trade_fee.map_or(RoundedFees::Untold, RoundedFees::Charged),
             at: told.trade_timestamp,
+            raw,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numbers::tolerant;
+
+    #[test]
+    fn a_row_keeps_its_own_text_and_a_refusal_is_none() {
+        let row = r#"{"market":"binance", "trade_id":"7","price":1.215e-05,"quantity":"3","symbol":"PEPE-USDT","trade_timestamp":1723161600000,"trade_type":"BUY","age":NaN}"#;
+        let told = format!(r#"{{"status":200,"msg":"","trades":[ {row} ]}}"#);
+        let trades = trades(std::str::from_utf8(&tolerant(told.as_bytes())).unwrap()).unwrap();
+        assert_eq!(trades[0].raw.as_bytes(), row.replace("NaN", "null").as_bytes());
+        assert_eq!(trades[0].price.to_string(), "0.00001215");
+        let refused = super::trades(r#"{"status":400,"msg":"not now","trades":[]}"#).unwrap_err();
+        assert_eq!(refused, crate::Why::Refused { status: 400, reason: "not now".into() });
     }
 }

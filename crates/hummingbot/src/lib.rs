@@ -44,6 +44,7 @@ use url::Url;
 
 pub use accounts::Added;
 pub use archive::{ArchivePath, ArchivedOrder, LastEvent, Summary};
+pub use as_written::AsWritten;
 pub use bots::{BotState, BotStatus, ControllerDeployment, LogLine, ScriptDeployment, Start};
 pub use connectors::{ConfigMap, Field, OrderType, TradingRule};
 pub use controllers::Config;

@@ -6,7 +6,9 @@ use futures::FutureExt;
 use serde::Deserialize;
 
 use crate::{
-    ConnectorName, Fault, FeePaid, Hummingbot, Window, numbers, times,
+    ConnectorName, Fault, FeePaid, Hummingbot, Window,
+    as_written::{self, AsWritten},
+    numbers, times,
     trading::{self, Owned, Question},
     windows::{self, PAGE_MAX, Row},
 };
@@ -26,6 +28,8 @@ pub struct Trade {
     pub fee: Option<FeePaid>,
     /// The server's clock tick: several fills share one.
     pub at: Time,
+    /// The row as the server wrote it.
+    pub raw: AsWritten,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +81,7 @@ impl Trade {
 
 impl<'de> Deserialize<'de> for Trade {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let told = Told::deserialize(deserializer)?;
+        let (told, raw): (Told, _) = as_written::read(deserializer)?;
         let fee = told.fee_paid.zip(told.fee_currency);
         Ok(Self {
             account: told.account_name,
@@ -90,6 +94,7 @@ impl<'de> Deserialize<'de> for Trade {
             amount: Amount(told.amount),
             fee: fee.map(|(amount, asset)| FeePaid { asset, amount }),
             at: told.timestamp,
+            raw,
         })
     }
 }

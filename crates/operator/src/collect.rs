@@ -24,7 +24,8 @@ const LOG_LINE_MAX: usize = 500;
 /// What a batch of messages tells.
 #[derive(Debug, Default)]
 pub(crate) struct Told<'a> {
-    fills: Vec<Fill>,
+    /// Each with the message that told it.
+    fills: Vec<(Fill, &'a Message)>,
     orders: Vec<Append>,
     sights: Vec<(BotId, Sight)>,
     strays: Vec<(&'a Message, String)>,
@@ -65,12 +66,12 @@ impl<'a> Told<'a> {
         &mut self,
         mandate: &Mandate,
         owner: &Owner,
-        message: &Message,
+        message: &'a Message,
         happened: &Happened,
         at: events::Time,
     ) -> Result<(), String> {
         if let Happened::OrderFilled(fill) = happened {
-            self.fills.push(owner.fill(fill, at, &message.raw)?);
+            self.fills.push((owner.fill(fill, at, &message.raw)?, message));
         }
         if let Some(event) = owner.order(happened, at)? {
             let key = Some(order_key(owner.bot, &event));
@@ -87,14 +88,11 @@ impl<'a> Told<'a> {
 
     /// Writes it all down.
     pub async fn keep(self, mandate: &Mandate) -> Result<(), HandError> {
-        let Self { fills, orders, sights, strays } = self;
+        let Self { fills, orders, sights, mut strays } = self;
         if !fills.is_empty() {
+            let (fills, told): (Vec<Fill>, Vec<&Message>) = fills.into_iter().unzip();
             let kept = keep::fills(mandate, &mandate.gate.close().await, fills).await?;
-            for (fill, reason) in kept.impossible {
-                let raw = serde_json::to_vec(&fill).expect("a fill has a JSON form");
-                let stray = Stray { client: mandate.client, instance: "", source: "mqtt", reason, raw: &raw };
-                quarantine::keep(&mandate.means.db, &mandate.means.streams, stray).await?;
-            }
+            strays.extend(kept.impossible.into_iter().map(|(place, reason)| (told[place], reason)));
         }
         for outcome in mandate.means.streams.committer().append_all(orders).await {
             match outcome {

@@ -1,6 +1,6 @@
 //! A bot's config in Hummingbot's own words, and how a running bot gets a new one.
 
-use domain::bot::{Bot, Deed};
+use domain::bot::{Bot, Deed, run_alike};
 use events::{
     BotId, ClientId,
     bot::{BotConfig, Venue},
@@ -60,7 +60,8 @@ pub(crate) fn in_hummingbots_words(
     words
 }
 
-/// Hands a running bot the config that it shall have now.
+/// Hands a running bot the config that it shall have now, where that is another to Hummingbot. (Its own breaker, a second one
+/// behind ours, keeps the drawdown that the instance was deployed with.)
 pub(crate) async fn apply(
     mandate: &Mandate,
     id: BotId,
@@ -69,6 +70,11 @@ pub(crate) async fn apply(
     config: u64,
 ) -> Result<Outcome, HandError> {
     let told = bot.config().ok_or_else(|| HandError::NotYet("the bot has no config".into()))?;
+    // Limits are held by us, and from the moment that they were asked for.
+    if bot.runs_with().is_some_and(|runs_with| run_alike(runs_with, told)) {
+        mandate.did(id, Deed::ConfigApplied { config }).await?;
+        return Ok(Outcome::Done);
+    }
     let deed = match (deployable(told), instance.parse::<BotName>()) {
         (Ok((program, venue)), Ok(instance)) => {
             let name = name(mandate.client, id);

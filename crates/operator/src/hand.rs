@@ -10,7 +10,10 @@ use domain::{
     credential::Credential,
     manual::{ManualOrder, ManualTask},
 };
-use events::{BotId, CredentialId, Event, ManualId, Recorded, bot::BotEvent};
+use events::{
+    BotId, CredentialId, Event, ManualId, Recorded, Time,
+    bot::{BotEvent, Venue},
+};
 use hummingbot::mqtt::Heard;
 use memories::Memories;
 use rounds::Compared;
@@ -29,6 +32,7 @@ use crate::{
     mandate::{HandError, Mandate, Outcome},
     manual,
     observe::{Looks, Seen},
+    quotes::Beginning,
     risk::WatchError,
     sights::Sights,
 };
@@ -47,6 +51,7 @@ enum Ended {
     Reconciled(BotId, Result<Compared, HandError>),
     Reported(Result<(), HandError>),
     Swept(Result<(), HandError>),
+    Began(BotId, Venue, Time, Result<Beginning, HandError>),
     Looked(Looks),
     Watched(Result<u64, WatchError>),
     Followed(manual::Memory, Result<(), HandError>),
@@ -85,6 +90,8 @@ struct Hand {
     report_at: Instant,
     /// When instances that nobody counts on are looked for next; absent while they are.
     sweep_at: Option<Instant>,
+    /// When it may be asked again what is known of bots that nobody listens to yet.
+    begin_at: Instant,
     watching: bool,
 }
 
@@ -149,6 +156,7 @@ impl Hand {
             look_at: now,
             report_at: now,
             sweep_at: Some(now),
+            begin_at: now,
             watching: false,
         }
     }
@@ -243,6 +251,13 @@ impl Hand {
             Ended::Swept(told) => {
                 self.sweep_at = Some(Instant::now() + self.mandate.means.settings.report_every);
                 unless_passing(told)?;
+            }
+            Ended::Began(id, venue, since, known) => {
+                let known = known.map(Some).or_else(|fault| {
+                    self.begin_at = Instant::now() + PAUSE * 4;
+                    unless_passing(Err(fault)).map(|()| None)
+                })?;
+                self.sights.begin(id, venue, since, known, self.hears);
             }
             Ended::Followed(memory, told) => {
                 self.watch = Some(memory);

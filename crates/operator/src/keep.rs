@@ -39,18 +39,18 @@ pub(crate) struct Kept {
     pub corrected: u64,
     pub repeated: u64,
     pub disputed: u64,
-    /// Those that cannot be true, and why.
-    pub impossible: Vec<(Fill, String)>,
+    /// Those that cannot be true, by their places among those that were told, and why.
+    pub impossible: Vec<(usize, String)>,
 }
 
 /// Records fills, each once.
 pub(crate) async fn fills(mandate: &Mandate, _: &Alone<'_>, told: Vec<Fill>) -> Result<Kept, HandError> {
     let mut kept = Kept::default();
     let (mut fills, now) = (Vec::new(), Time::now());
-    for fill in told {
+    for (place, fill) in told.into_iter().enumerate() {
         match Fact::Fill(Box::new(fill.clone())).decide(now) {
             Ok(_) => fills.push(fill),
-            Err(refusal) => kept.impossible.push((fill, refusal.to_string())),
+            Err(refusal) => kept.impossible.push((place, refusal.to_string())),
         }
     }
     let before = provisional(mandate, &fills).await?;

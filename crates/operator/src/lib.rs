@@ -5,7 +5,9 @@
 //! and confirmed by what Hummingbot or the bot itself shows.
 
 mod archive;
+mod beginnings;
 mod carry_out;
+mod caught_up;
 mod collect;
 mod config;
 mod connect;

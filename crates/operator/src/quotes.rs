@@ -50,8 +50,29 @@ pub struct Quotes {
     depth: Depth,
 }
 
+/// What is known of a bot when somebody begins to listen to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// Its orders that rest already.
+    pub resting: Vec<Resting>,
+    /// Changes of its quotes and of its book that were told of this day (UTC) before.
+    pub quotes_told: u32,
+    pub depths_told: u32,
+}
+
+/// An order that was there before: it may have ended since, unheard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resting {
+    pub order: OrderId,
+    pub side: Side,
+    pub price: Price,
+    /// As far as nothing of it was executed.
+    pub left: Decimal,
+}
+
 #[derive(Debug, Clone)]
 enum Told {
+    Resting(Resting),
     Placed(OrderId, Side, Price, Amount),
     Filled(OrderId, TradeId, Amount),
     Ended(OrderId),
@@ -64,7 +85,7 @@ enum Told {
 #[derive(Debug, Clone, Copy)]
 struct Order {
     own: Own,
-    /// It was there before the broker was away: it may be gone.
+    /// It was there before anybody listened, or before the broker was away: it may be gone.
     doubtful: bool,
 }
 
@@ -96,9 +117,10 @@ struct Best {
 }
 
 impl Quotes {
-    /// Of a bot that has no orders yet. Of the minute that `since` lies in, what was before is unknown.
-    pub fn new(bot: BotId, venue: Venue, since: Time) -> Self {
-        Self {
+    /// Of the minute that `since` lies in, what was before is unknown.
+    pub fn new(bot: BotId, venue: Venue, since: Time, beginning: Beginning) -> Self {
+        let Beginning { resting, quotes_told, depths_told } = beginning;
+        let mut quotes = Self {
             bot,
             venue,
             heard: BTreeMap::new(),
@@ -109,9 +131,11 @@ impl Quotes {
             fills: VecDeque::new(),
             hears: true,
             minute: Minute::default(),
-            changes: Changes::new(PACE),
-            depth: Depth::new(),
-        }
+            changes: Changes::new(PACE, since, quotes_told),
+            depth: Depth::new(since, depths_told),
+        };
+        resting.into_iter().for_each(|order| quotes.hear(since, Told::Resting(order)));
+        quotes
     }
 
     /// Where it quotes.
@@ -188,6 +212,9 @@ impl Quotes {
 
     fn take(&mut self, told: Told) {
         match told {
+            Told::Resting(Resting { order, side, price, left }) => {
+                self.live.insert(order, Order { own: Own { side, price, left }, doubtful: true });
+            }
             Told::Placed(order, side, price, amount) => self.place(order, side, price, amount),
             Told::Filled(order, trade, amount) => self.fill(order, trade, amount),
             Told::Ended(order) => {

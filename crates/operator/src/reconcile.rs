@@ -1,27 +1,24 @@
 //! What a bot itself remembers, against what is recorded: whatever is missing is added, provisionally where the source
 //! does not know the order.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use events::{
-    BotId, ClientId, TradeId,
+    BotId, TradeId,
     ledger::{Fill, Side},
 };
 use hummingbot::RoundedTrade;
-use projections::{checkpoints, fills, versions};
+use projections::{fills, versions};
 use store::read;
-use tokio::time::Instant;
 
 use crate::{
+    caught_up::caught_up,
     facts::Owner,
     keep::{self, Gate},
     mandate::{HandError, Mandate},
     quarantine::{self, Stray},
 };
 
-/// How long the read model of fills is waited for.
-const CATCH_UP_MAX: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The same trade may carry two times: the clock tick that a source knows, and the whole second of it.
 const TIMES_APART_US: i64 = 5_000_000;
 
@@ -37,19 +34,18 @@ pub(crate) async fn with(
     let mut told = Vec::new();
     for trade in &trades {
         match owner.rounded(trade, source) {
-            Ok(fill) => told.push(fill),
+            Ok(fill) => told.push((fill, trade)),
             Err(reason) => set_aside(mandate, instance, trade, reason, source).await?,
         }
     }
     let alone = gate.close().await;
-    let known = known(mandate, owner.bot, &told).await?;
+    let known = known(mandate, owner.bot, told.iter().map(|(fill, _)| fill)).await?;
     // What has an order finds its provisional self by itself; what has none must not stand beside an exact one.
-    told.retain(|fill| fill.order.is_some() || !known.contains(&(fill.trade.clone(), fill.side)));
-    let kept = keep::fills(mandate, &alone, told).await?;
-    for (fill, reason) in kept.impossible {
-        let raw = serde_json::to_vec(&fill).expect("a fill has a JSON form");
-        let stray = Stray { client: mandate.client, instance, source, reason, raw: &raw };
-        quarantine::keep(&mandate.means.db, &mandate.means.streams, stray).await?;
+    told.retain(|(fill, _)| fill.order.is_some() || !known.contains(&(fill.trade.clone(), fill.side)));
+    let (fills, rows): (Vec<Fill>, Vec<&RoundedTrade>) = told.into_iter().unzip();
+    let kept = keep::fills(mandate, &alone, fills).await?;
+    for (place, reason) in kept.impossible {
+        set_aside(mandate, instance, rows[place], reason, source).await?;
     }
     Ok(kept.new)
 }
@@ -75,39 +71,24 @@ async fn set_aside(
     reason: String,
     source: &'static str,
 ) -> Result<(), HandError> {
-    let raw = format!("{trade:?}");
-    let stray = Stray { client: mandate.client, instance, source, reason, raw: raw.as_bytes() };
+    let stray = Stray { client: mandate.client, instance, source, reason, raw: trade.raw.as_bytes() };
     quarantine::keep(&mandate.means.db, &mandate.means.streams, stray).await
 }
 
 /// Which trades of a bot are recorded, as of now: the read model has to be as far as the stream is.
-async fn known(mandate: &Mandate, bot: BotId, told: &[Fill]) -> Result<BTreeSet<(TradeId, Side)>, HandError> {
-    let times = told.iter().map(|fill| fill.at);
+async fn known<'a>(
+    mandate: &Mandate,
+    bot: BotId,
+    told: impl Iterator<Item = &'a Fill> + Clone,
+) -> Result<BTreeSet<(TradeId, Side)>, HandError> {
+    let times = told.clone().map(|fill| fill.at);
     let (Some(first), Some(last)) = (times.clone().min(), times.max()) else { return Ok(BTreeSet::new()) };
     let head = read::head(&mandate.means.db, mandate.client).await?;
     let mut tx = mandate.means.query.begin().await?;
     read::for_client(&mut tx, mandate.client).await?;
-    reached(&mut tx, mandate.client, head).await?;
+    caught_up::<fills::Fills>(&mut tx, mandate.client, head).await?;
     versions::use_live(&mut tx).await?;
-    let trades: Vec<TradeId> = told.iter().map(|fill| fill.trade.clone()).collect();
+    let trades: Vec<TradeId> = told.map(|fill| fill.trade.clone()).collect();
     let (from, to) = (first.plus_micros(-TIMES_APART_US), last.plus_micros(TIMES_APART_US));
     Ok(fills::known_trades(&mut tx, mandate.client, bot, &trades, from, to).await?)
-}
-
-async fn reached(tx: &mut sqlx::PgConnection, client: ClientId, head: u64) -> Result<(), HandError> {
-    let until = Instant::now() + CATCH_UP_MAX;
-    loop {
-        let reach =
-            checkpoints::reach(&mut *tx, <fills::Fills as projections::projection::Projection>::NAME, client).await?;
-        if reach.reached >= head {
-            return Ok(());
-        }
-        if Instant::now() >= until {
-            return Err(HandError::NotYet(format!(
-                "the read model of fills is at {}, not yet at {head}",
-                reach.reached
-            )));
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
 }

@@ -9,7 +9,7 @@ use domain::bot::Sight;
 use events::{AggregateRef, BotId, Time, bot::Venue, market::MarketEvent};
 use hummingbot::{
     BotName, OrderBook,
-    mqtt::{Happened, Message, Said},
+    mqtt::{BotEvent, Happened, Message, Said},
 };
 use store::{Append, Draft, Expected};
 
@@ -19,7 +19,7 @@ use crate::{
     figures::OwnFigures,
     mandate::{HandError, Mandate},
     observe::LEVELS,
-    quotes::{Look, Quotes},
+    quotes::{Beginning, Look, Quotes},
 };
 
 /// Of one client's bots, in this process: who acts next sees everything anew.
@@ -28,6 +28,8 @@ pub(crate) struct Sights {
     evidence: HashMap<BotId, Evidence>,
     figures: OwnFigures,
     quotes: BTreeMap<BotId, Quotes>,
+    /// What bots said since it was asked what is known of them: heard when that is there.
+    early: BTreeMap<BotId, Vec<(Owner, BotEvent)>>,
     /// Those whose quotes came to their end, and when: the minute of it is still to be told.
     ending: BTreeMap<BotId, (Quotes, Time)>,
     /// What could not be recorded yet.
@@ -61,16 +63,34 @@ impl Sights {
         seen
     }
 
-    fn quote(&mut self, owner: &Owner, event: &hummingbot::mqtt::BotEvent) {
-        // What is told of another market is kept aside elsewhere.
-        let order = owner.order(&event.happened, event.at).ok().flatten();
-        let begin = || Quotes::new(owner.bot, owner.venue.clone(), event.at);
-        if let Some(order) = order {
-            self.quotes.entry(owner.bot).or_insert_with(begin).order(&order);
-        } else if let Happened::OrderFilled(fill) = &event.happened {
-            let quotes = self.quotes.entry(owner.bot).or_insert_with(begin);
-            quotes.filled(fill.order.clone(), fill.trade.clone(), fill.amount, event.at);
+    /// What is said before it is asked what is known of the bot will be among that.
+    fn quote(&mut self, owner: &Owner, event: &BotEvent) {
+        if let Some(quotes) = self.quotes.get_mut(&owner.bot) {
+            hear(quotes, owner, event);
+        } else if let Some(early) = self.early.get_mut(&owner.bot) {
+            early.push((owner.clone(), event.clone()));
         }
+    }
+
+    /// Bots that run and are not listened to yet: what is known of them is to be asked for now.
+    pub fn unknown(&mut self, running: &[(BotId, BotName)]) -> Vec<BotId> {
+        let is_new = |id: &BotId| !self.quotes.contains_key(id) && !self.early.contains_key(id);
+        let new: Vec<BotId> = running.iter().map(|(id, _)| *id).filter(is_new).collect();
+        self.early.extend(new.iter().map(|id| (*id, Vec::new())));
+        new
+    }
+
+    /// What is known of a bot since a moment; absent: nobody could tell, and it is to be asked for again.
+    pub fn begin(&mut self, bot: BotId, venue: Venue, since: Time, known: Option<Beginning>, hears: bool) {
+        // It may have stopped meanwhile.
+        let Some(early) = self.early.remove(&bot) else { return };
+        let Some(known) = known else { return };
+        let mut quotes = Quotes::new(bot, venue, since, known);
+        early.iter().for_each(|(owner, event)| hear(&mut quotes, owner, event));
+        if !hears {
+            quotes.deaf(since);
+        }
+        self.quotes.insert(bot, quotes);
     }
 
     /// What order books looked like.
@@ -103,6 +123,7 @@ impl Sights {
         let now = Time::now();
         let runs = |id: &BotId| running.iter().any(|(running, _)| running == id);
         let ended: Vec<BotId> = self.evidence.keys().filter(|id| !runs(id)).copied().collect();
+        self.early.retain(|id, _| runs(id));
         let mut seen = Vec::new();
         for id in ended {
             self.evidence.remove(&id);
@@ -138,6 +159,16 @@ impl Sights {
         }
         self.untold.clear();
         Ok(())
+    }
+}
+
+fn hear(quotes: &mut Quotes, owner: &Owner, event: &BotEvent) {
+    if let Happened::OrderFilled(fill) = &event.happened {
+        quotes.filled(fill.order.clone(), fill.trade.clone(), fill.amount, event.at);
+    }
+    // What is told of another market is kept aside elsewhere.
+    if let Ok(Some(order)) = owner.order(&event.happened, event.at) {
+        quotes.order(&order);
     }
 }
 

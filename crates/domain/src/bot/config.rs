@@ -56,6 +56,12 @@ impl ConfigChange {
     }
 }
 
+/// Whether two configs are the same to Hummingbot: what a bot is for and what it may not pass are held by us.
+pub fn run_alike(one: &BotConfig, other: &BotConfig) -> bool {
+    let BotConfig { controller, script, venue, parameters, kind: _, limits: _ } = one;
+    (controller, script, venue, parameters) == (&other.controller, &other.script, &other.venue, &other.parameters)
+}
+
 /// A config that Hummingbot can take as far as form goes; whether the controller knows each name only it can say.
 pub(super) fn possible(config: BotConfig) -> Result<BotConfig, BotRefusal> {
     let short = |name: &str| (1..=NAME_MAX).contains(&name.len());

@@ -215,7 +215,35 @@ fn a_bot_runs_a_controller_or_a_script_and_a_running_script_keeps_its_config() {
     let both = ConfigChange { controller: Some("pmm_simple".into()), ..script("v2_twap") };
     check([created()], change(both), Err(BotRefusal::BothControllerAndScript));
     let running = [created(), runs_script, asked_for(), deployed()];
-    check(running, change(set("interval", "5")), Err(BotRefusal::ScriptRuns));
+    check(running.clone(), change(set("interval", "5")), Err(BotRefusal::ScriptRuns));
+    let limits = Limits { loss_budget: Some(Decimal::from_int(5)), ..Limits::default() };
+    let mut limited = Bot::default();
+    running.into_iter().for_each(|event| limited.remember(event));
+    let told = limited.decide(change(ConfigChange { limits: Some(limits), ..ConfigChange::default() }));
+    assert!(matches!(&told.unwrap()[..], [BotEvent::BotConfigChanged { .. }]), "limits are ours, not the script's");
+}
+
+#[test]
+fn what_an_instance_runs_with_is_what_it_took_last() {
+    let mut bot = Bot::default();
+    let spread = |value: &str| {
+        let parameters = [("spread".to_owned(), value.to_owned())].into();
+        BotConfig { parameters, ..config() }
+    };
+    let changed = |value: &str| BotEvent::BotConfigChanged { config: spread(value), at: AT };
+    let runs_with = |bot: &Bot| bot.runs_with().cloned();
+    let started = BotEvent::BotDeployStarted { name: "maker".into(), at: AT };
+    [created(), asked_for(), started, deployed()].into_iter().for_each(|event| bot.remember(event));
+    assert_eq!(runs_with(&bot), Some(config()));
+    bot.remember(changed("1"));
+    bot.remember(changed("2"));
+    // Two changes in a row: the answer to the first comes after the second was asked for.
+    bot.remember(BotEvent::BotConfigApplied { config: 2, at: AT });
+    assert_eq!(runs_with(&bot), Some(spread("1")));
+    bot.remember(BotEvent::BotConfigNotApplied { config: 3, reason: "no".into(), at: AT });
+    assert_eq!(runs_with(&bot), Some(spread("1")));
+    assert!(run_alike(&spread("1"), &BotConfig { kind: BotKind::Volume, ..spread("1") }));
+    assert!(!run_alike(&spread("1"), &spread("2")));
 }
 
 #[test]

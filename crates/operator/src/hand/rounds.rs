@@ -21,7 +21,7 @@ use super::{
     unless_passing,
 };
 use crate::{
-    evidence,
+    beginnings, evidence,
     facts::Owner,
     mandate::{HandError, Mandate},
     manual, observe, reconcile, risk, strays,
@@ -43,6 +43,7 @@ impl Hand {
         let (silence, told_to) = (settings.silence, Time::now().plus_micros(-micros(settings.grace)));
         let seen = self.sights.look(&running, self.hears, silence);
         self.tell(seen).await?;
+        self.begin_to_listen(&running);
         let quoted = self.sights.record_quotes(&self.mandate, told_to).await;
         unless_passing(quoted)?;
         self.ask_histories(&running);
@@ -52,6 +53,21 @@ impl Hand {
         self.watch_limits();
         self.watch_manual();
         Ok(())
+    }
+
+    /// A bot's quotes begin with the orders that rest already, and its day with what was told of it.
+    fn begin_to_listen(&mut self, running: &[(BotId, BotName)]) {
+        if Instant::now() < self.begin_at {
+            return;
+        }
+        for id in self.sights.unknown(running) {
+            let venue = self.bots[&id].config().and_then(|config| config.venue.clone());
+            let (Some(venue), mandate, since) = (venue, self.mandate.clone(), Time::now()) else { continue };
+            self.work.spawn(async move {
+                let known = beginnings::of(&mandate, id, &venue, since).await;
+                Ended::Began(id, venue, since, known)
+            });
+        }
     }
 
     fn ask_histories(&mut self, running: &[(BotId, BotName)]) {

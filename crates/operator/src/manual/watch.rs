@@ -116,11 +116,11 @@ async fn keep_fills(
     memory: &mut Memory,
 ) -> Result<(), HandError> {
     let searching = here.values().any(|order| order.is_under_way());
-    let (mut fills, mut strays): (Vec<Fill>, Vec<(&Trade, String)>) = (Vec::new(), Vec::new());
+    let (mut fills, mut strays): (Vec<(Fill, &Trade)>, Vec<(&Trade, String)>) = (Vec::new(), Vec::new());
     for trade in trades.iter().filter(|trade| !memory.kept.contains(&(trade.order.clone(), trade.key.clone()))) {
         let of = here.values().find(|order| order.order() == Some(&trade.order)).and_then(|order| order.wanted());
         match of.map(|wanted| owner(mandate, wanted).api_fill(trade, wanted.order_type)) {
-            Some(Ok(fill)) => fills.push(fill),
+            Some(Ok(fill)) => fills.push((fill, trade)),
             Some(Err(reason)) => strays.push((trade, reason)),
             None if searching => continue,
             None => strays.push((trade, format!("no manual order of ours is {}", trade.order))),
@@ -129,14 +129,12 @@ async fn keep_fills(
     let told: Vec<_> = trades.iter().map(|trade| (trade.order.clone(), trade.key.clone())).collect();
     let known = |order: &OrderId| here.values().any(|manual| manual.order() == Some(order));
     if !fills.is_empty() {
+        let (fills, rows): (Vec<Fill>, Vec<&Trade>) = fills.into_iter().unzip();
         let kept = keep::fills(mandate, &mandate.gate.close().await, fills).await?;
-        for (fill, reason) in kept.impossible {
-            let raw = serde_json::to_vec(&fill).expect("a fill has a JSON form");
-            set_aside(mandate, reason, &raw).await?;
-        }
+        strays.extend(kept.impossible.into_iter().map(|(place, reason)| (rows[place], reason)));
     }
     for (trade, reason) in strays {
-        set_aside(mandate, reason, format!("{trade:?}").as_bytes()).await?;
+        set_aside(mandate, reason, trade.raw.as_bytes()).await?;
     }
     memory.kept.extend(told.into_iter().filter(|(order, _)| known(order) || !searching));
     Ok(())

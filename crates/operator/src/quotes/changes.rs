@@ -25,8 +25,9 @@ pub(super) struct Changes<S> {
 }
 
 impl<S: Copy + PartialEq> Changes<S> {
-    pub fn new(pace: Pace) -> Self {
-        Self { pace, now: None, told: None, told_at: None, untold: 0, day: None, of_day: 0 }
+    /// `of_day`: so many were told of the day of `since` before.
+    pub fn new(pace: Pace, since: Time, of_day: u32) -> Self {
+        Self { pace, now: None, told: None, told_at: None, untold: 0, day: Some(since.midnight()), of_day }
     }
 
     /// Takes a state in; how many changes up to it nobody will be told of.

@@ -159,8 +159,9 @@ fn rung(depth: Decimal) -> Option<Rung> {
 }
 
 impl Depth {
-    pub fn new() -> Self {
-        Self { look: None, minute: Minute::default(), changes: Changes::new(PACE), left_out: 0 }
+    /// `of_day`: so many changes were told of the day of `since` before.
+    pub fn new(since: Time, of_day: u32) -> Self {
+        Self { look: None, minute: Minute::default(), changes: Changes::new(PACE, since, of_day), left_out: 0 }
     }
 
     /// Takes a look in.

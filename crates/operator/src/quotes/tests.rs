@@ -20,7 +20,11 @@ fn venue() -> Venue {
 }
 
 fn quotes() -> Quotes {
-    Quotes::new(BotId(Uuid::from_u128(1)), venue(), at(0))
+    begun(0, Beginning::default())
+}
+
+fn begun(ms: i64, beginning: Beginning) -> Quotes {
+    Quotes::new(BotId(Uuid::from_u128(1)), venue(), at(ms), beginning)
 }
 
 fn placed(order: &str, side: Side, price: &str, ms: i64) -> OrderEvent {
@@ -131,7 +135,7 @@ fn an_order_from_before_the_silence_gives_way_to_a_new_one_of_its_side() {
 
 #[test]
 fn the_minute_before_it_was_looked_at_is_unknown_and_a_stopped_bot_quotes_nothing() {
-    let mut quotes = Quotes::new(BotId(Uuid::from_u128(1)), venue(), at(40_000));
+    let mut quotes = begun(40_000, Beginning::default());
     quotes.order(&placed("b", Side::Buy, "99", 40_000));
     quotes.stopped(at(50_000));
     let told = quotes.until(at(120_000));
@@ -150,7 +154,7 @@ fn an_end_that_comes_before_its_beginning_is_no_quote_for_ever() {
 
 #[test]
 fn a_bot_that_changes_all_the_time_keeps_within_its_budget_and_its_minutes_say_what_is_left_out() {
-    let mut quotes = Quotes::new(BotId(Uuid::from_u128(1)), venue(), at(600_000));
+    let mut quotes = begun(600_000, Beginning::default());
     quotes.order(&placed("a", Side::Sell, "101", 600_000));
     let mut told = Vec::new();
     // A whole day (UTC), a side that comes and goes each second, by turns for 1 s and 2 s.
@@ -179,6 +183,48 @@ fn a_bot_that_changes_all_the_time_keeps_within_its_budget_and_its_minutes_say_w
     let all = 2 * 28_800;
     let sum = left_out.sum::<u64>() + changes(&told).len() as u64;
     assert!((all - 2..=all).contains(&sum), "{sum} of {all}");
+}
+
+#[test]
+fn orders_that_rest_already_quote_from_the_beginning_and_give_way_to_new_ones() {
+    let resting = |order: &str, side, price: &str| {
+        let (order, price, left) = (order.parse().unwrap(), Price(d(price)), d("1"));
+        Resting { order, side, price, left }
+    };
+    let resting = vec![resting("b1", Side::Buy, "99"), resting("a1", Side::Sell, "101")];
+    let mut quotes = begun(10_000, Beginning { resting, ..Beginning::default() });
+    quotes.order(&cancelled("a1", 20_000));
+    quotes.order(&placed("b2", Side::Buy, "98", 30_000));
+    let told = quotes.until(at(60_000));
+    assert_eq!(minutes(&told), [(10, 50, 10, 10, d("2000000000"))]);
+    assert_eq!(changes(&told), [(10, true, true, Some(200)), (20, true, false, None)]);
+    assert_eq!(quotes.best().bid, Some(Price(d("98"))));
+}
+
+#[test]
+fn a_days_budget_goes_on_where_somebody_else_stopped_and_the_next_day_has_its_own() {
+    // Ten minutes before a midnight.
+    let told = |quotes_told, depths_told| {
+        let mut quotes = begun(0, Beginning { quotes_told, depths_told, ..Beginning::default() });
+        for (order, minute) in [("b1", 1), ("b2", 3), ("b3", 11)] {
+            quotes.order(&placed(order, Side::Buy, "99", minute * 60_000));
+            quotes.order(&cancelled(order, minute * 60_000 + 20_000));
+            quotes.book(book(100, 3, true), at(minute * 60_000));
+        }
+        let told = quotes.until(at(720_000));
+        let left_out = told.iter().map(|event| match event {
+            MarketEvent::QuoteMinute { changes_left_out, .. } => changes_left_out.unwrap_or_default(),
+            MarketEvent::QuoteObserved { .. }
+            | MarketEvent::DepthObserved { .. }
+            | MarketEvent::DepthMinute { .. }
+            | MarketEvent::MarkObserved { .. }
+            | MarketEvent::VolumeObserved { .. } => 0,
+        });
+        (changes(&told).len(), depths(&told).len(), left_out.sum::<u64>())
+    };
+    assert_eq!(told(0, 0), (6, 3, 0));
+    assert_eq!(told(1_397, 719), (5, 2, 1));
+    assert_eq!(told(1_400, 720), (2, 1, 4));
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn a_depth_stands_on_the_highest_step_of_the_ladder_that_it_reaches() {
 
 #[test]
 fn a_look_is_believed_for_three_looks_and_no_longer() {
-    let mut depth = Depth::new();
+    let mut depth = Depth::new(Time::EPOCH, 0);
     depth.see(Look::at(&book(&[("99", "1")], &[("101", "1")]), 3).unwrap(), Time::EPOCH);
     assert_eq!(depth.ends(), Some(Time::EPOCH.plus_micros(15_000_000)));
     depth.sum(1_000_000, None);
