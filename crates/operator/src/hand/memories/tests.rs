@@ -1,7 +1,6 @@
 //! Given how far a memory is known, what is asked for next and what an answer teaches.
 
-use events::{Amount, Decimal, Price, Uuid, ledger::Side};
-use hummingbot::RoundedFees;
+use events::Uuid;
 
 use super::*;
 
@@ -16,18 +15,14 @@ fn bot() -> BotId {
     BotId(Uuid::from_u128(1))
 }
 
-/// Fills at these seconds.
+/// Fills at these seconds, as a bot tells them.
 fn fills(seconds: impl IntoIterator<Item = i64>) -> Vec<RoundedTrade> {
-    let fill = |second: i64| RoundedTrade {
-        connector: "okx".parse().unwrap(),
-        pair: "BTC-USDT".parse().unwrap(),
-        trade: format!("t{second}").parse().unwrap(),
-        order: None,
-        side: Side::Buy,
-        price: Price(Decimal::from_int(1)),
-        amount: Amount(Decimal::from_int(1)),
-        fees: RoundedFees::Untold,
-        at: at(second),
+    let fill = |second: i64| {
+        let told = serde_json::json!({
+            "market": "okx", "trade_id": format!("t{second}"), "price": "1", "quantity": "1", "symbol": "BTC-USDT",
+            "trade_timestamp": at(second).millis(), "trade_type": "BUY",
+        });
+        serde_json::from_str(&told.to_string()).unwrap()
     };
     seconds.into_iter().map(fill).collect()
 }
