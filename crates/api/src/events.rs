@@ -43,7 +43,7 @@ struct Which {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = OrderOfEvents)]
-enum Order {
+pub enum Order {
     #[default]
     Newest,
     Oldest,

@@ -34,6 +34,7 @@ mod reconciliation;
 mod risk;
 mod server;
 mod standing;
+mod strict;
 mod uptime;
 mod views;
 mod who;
