@@ -150,17 +150,24 @@ pub(crate) async fn lease(db: &mut PgConnection, work: &Work, client: ClientId) 
     }))
 }
 
-/// Events of a client that a person decided to leave out of a projection.
+/// Events of a client that a person decided to leave out of a projection. Whoever folds sees the decisions themselves, the
+/// newest included; whoever asks for the client sees those that the live version has followed, and not the desk's stream.
 pub(crate) async fn skips(db: &mut PgConnection, projection: &str, client: ClientId) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar!(
         r#"
-        select (payload #>> '{ParkedSkipped,seq}')::bigint as "seq!"
-          from es.events
-         where client_id = $1 and aggregate_type = 'desk' and aggregate_type <> 'ledger' and aggregate_id = $2
-           and event_type = 'ParkedSkipped'
+        select (e.payload #>> '{ParkedSkipped,seq}')::bigint as "seq!"
+          from es.events e
+         where e.client_id = '00000000-0000-0000-0000-000000000000' and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
+           and e.aggregate_id = 'parked:' || $2 || ':' || $1::uuid
+           and e.event_type = 'ParkedSkipped'
+         union
+        select unnest(c.skipped)
+          from rm.checkpoints c
+          join rm.versions v on v.projection = c.projection and v.live = c.version
+         where c.client_id = $1 and c.projection = $2
         "#,
-        ClientId::DESK.0,
-        parked_item(projection, client).id
+        client.0,
+        projection
     )
     .fetch_all(db)
     .await
@@ -251,7 +258,7 @@ pub(crate) async fn advance(
     let moved = sqlx::query!(
         r#"
         update rm.checkpoints
-           set reached = $5, reached_at = $6, parked_at = null, trouble = null
+           set reached = $5, reached_at = $6, skipped = $7, parked_at = null, trouble = null
          where client_id = $1 and projection = $2 and version = $3 and reached = $4
         "#,
         lease.client.0,
@@ -259,7 +266,8 @@ pub(crate) async fn advance(
         lease.version,
         lease.reached as i64,
         reached as i64,
-        DateTime::<Utc>::from(at)
+        DateTime::<Utc>::from(at),
+        &lease.skips
     )
     .execute(db)
     .await?;

@@ -36,8 +36,11 @@ fn as_used_by(role: &str, api: &Value, of: &Party) -> Value {
         let ids = if path.contains("/credentials/") { credential_of(of).to_string() } else { of.bot.to_string() };
         for operation in item.as_object_mut().unwrap().values_mut() {
             let Some(parameters) = operation["parameters"].as_array_mut() else { continue };
-            parameters
-                .retain(|parameter| parameter["in"] != "query" || parameter["name"] != "client" || role == "admin");
+            // A cursor cannot be made up, and only an admin says which client.
+            parameters.retain(|parameter| {
+                parameter["name"] != "cursor"
+                    && (parameter["in"] == "path" || parameter["name"] != "client" || role == "admin")
+            });
             for parameter in parameters {
                 let there = match parameter["name"].as_str().unwrap() {
                     "id" | "bot" => json!([ids]),
@@ -45,6 +48,11 @@ fn as_used_by(role: &str, api: &Value, of: &Party) -> Value {
                     "client" if parameter["in"] == "query" => {
                         parameter["required"] = json!(true);
                         parameter["schema"] = json!({"type": "string", "enum": [of.slug]});
+                        continue;
+                    }
+                    // Only what is there can be waited for.
+                    "min_seq" => {
+                        parameter["schema"]["maximum"] = json!(1);
                         continue;
                     }
                     _ => continue,

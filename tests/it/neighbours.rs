@@ -67,9 +67,8 @@ impl Neighbours {
             asset(other),
             price(other).to_owned(),
             other.client.to_string(),
-            // The end of a client's id stands in the names of its instances.
+            // The end of its id, which stands in the names of its instances, and in its id however that is written.
             hex[20..].to_owned(),
-            hex,
             other.bot.to_string(),
             credential_of(other).to_string(),
             order_of(other).to_string(),

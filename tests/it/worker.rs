@@ -21,7 +21,7 @@ use rand::{
     seq::{IndexedRandom, SliceRandom},
 };
 use store::{Append, Login, Streams, read};
-use tests::Database;
+use tests::{Database, Served, token};
 
 use crate::facts::{append, at, client_with_bot, d, fill, ledger, mark, recorded, write};
 
@@ -345,6 +345,11 @@ async fn a_skipped_event_stays_out_when_history_is_read_again_and_hides_nobody_e
     let fills: Vec<i64> = report["groups"].as_array().unwrap().iter().map(|g| g["fills"].as_i64().unwrap()).collect();
     assert_eq!(fills, [2, 1]);
     database.succeed(&["rebuild", "pnl", "--verify"]);
+    // Whoever asks for the client does not see the desk's stream, and leaves out the same.
+    let served = Served::start(&database, "api");
+    let window = format!("/api/pnl?group=bot&from={}&to={}", at(-7_200_000), at(3_600_000));
+    let told = served.ask(&token(&database, Some(client)), &window).await.json();
+    assert_eq!(told["lines"][0]["fills"], 2, "{told}");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("acme.jsonl").to_string_lossy().into_owned();
     database.succeed(&["audit", "export", "--client", "acme", "--output", &file]);

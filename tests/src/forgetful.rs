@@ -41,20 +41,21 @@ pub struct Forgetful {
 }
 
 /// What went over the line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
-    clients: Vec<ClientId>,
+    client: ClientId,
     forgotten: BTreeMap<String, usize>,
     kept: BTreeSet<String>,
     of_others: BTreeSet<(String, String)>,
 }
 
 impl Forgetful {
-    /// These are the clients whose ids are watched for.
-    pub async fn to(port: u16, clients: &[ClientId]) -> Self {
+    /// `client` is the one that asks: its id is watched for.
+    pub async fn to(port: u16, client: ClientId) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let here = listener.local_addr().expect("it has an address").port();
-        let seen = Arc::new(Mutex::new(Seen { clients: clients.to_vec(), ..Seen::default() }));
+        let seen = Seen { client, forgotten: BTreeMap::new(), kept: BTreeSet::new(), of_others: BTreeSet::new() };
+        let seen = Arc::new(Mutex::new(seen));
         let task = tokio::spawn(carry(listener, port, Arc::clone(&seen)));
         Self { port: here, seen, task }
     }
@@ -206,8 +207,7 @@ impl Asked {
         let Some((text, forgotten)) = self.statements.get(statement) else { return };
         let mut seen = self.seen.lock().expect("nobody panics with it");
         for (place, value) in (1..).zip(values) {
-            let brought = seen.clients.iter().any(|client| names(value, *client));
-            if !brought || forgotten.contains(&place) || text == NAMES_THE_CLIENT {
+            if !names(value, seen.client) || forgotten.contains(&place) || text == NAMES_THE_CLIENT {
                 continue;
             }
             if self.is_of_query() {

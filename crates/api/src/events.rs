@@ -44,7 +44,7 @@ struct Which {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = OrderOfEvents)]
-enum Order {
+pub enum Order {
     Newest,
     Oldest,
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use crate::{
     json::Unambiguous,
     problem::{Code, Problem},
+    strict::Strict,
 };
 
 /// A body is at most so large.
@@ -110,7 +111,7 @@ pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 
 fn read_value<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Strict(&mut json)).map_err(|error| {
         let code = if error.inner().is_data() { Code::Invalid } else { Code::BadRequest };
         Problem::new(code, format!("body: {}", told(&error)))
     })?;

@@ -35,6 +35,7 @@ mod risk;
 mod server;
 mod settings;
 mod standing;
+mod strict;
 mod subscriptions;
 mod uptime;
 mod views;

@@ -8,8 +8,13 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Parts, admin, auth, bots, credentials, described, events, exchanges, fills, health, live, manual, orders, past,
-    pnl, portfolio, problem::ProblemBody, reconciliation, risk, subscriptions, uptime,
+    Parts, admin, auth, bots, credentials, described,
+    events::{self, Order},
+    exchanges, fills, health, live, manual, orders,
+    page::Limit,
+    past, pnl, portfolio,
+    problem::ProblemBody,
+    reconciliation, risk, subscriptions, uptime,
 };
 
 #[derive(OpenApi)]
@@ -21,7 +26,8 @@ use crate::{
                        seconds (`Age`) and whether that is too old (`Stale`). `?min_seq=` waits until the answer knows that \
                        event. Numbers of money are exact decimals in texts."
     ),
-    components(schemas(ProblemBody)),
+    // Those that parameters alone speak of.
+    components(schemas(ProblemBody, Limit, Order)),
     security(("token" = [])),
     modifiers(&Common)
 )]
@@ -73,4 +79,32 @@ pub fn routes() -> (Router<Parts>, String) {
     let told = text.clone();
     let json = [(axum::http::header::CONTENT_TYPE, "application/json")];
     (router.route("/openapi.json", get(async move || (json, told))), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    /// Every place that a value refers to.
+    fn references(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn whatever_the_description_refers_to_is_described() {
+        let api: Value = serde_json::from_str(&super::routes().1).unwrap();
+        let mut found = BTreeSet::new();
+        references(&api, &mut found);
+        let lost: Vec<&String> = found.iter().filter(|place| api.pointer(&place[1..]).is_none()).collect();
+        assert!(found.len() > 50 && lost.is_empty(), "{lost:?}");
+    }
 }
