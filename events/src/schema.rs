@@ -45,8 +45,8 @@ texts! {
     Price: "Of one unit of the base asset, in the quote asset", "64250.1", None, r"^[0-9]+(\.[0-9]+)?$";
     Amount: "Of the base asset", "0.25", None, r"^[0-9]+(\.[0-9]+)?$";
     Time: "RFC 3339 in UTC, six decimals", "2026-11-24T12:00:00.000000Z", Some(KnownFormat::DateTime);
-    Asset: "An asset by its symbol", "USDT", None;
-    Pair: "What is traded for what", "BTC-USDT", None;
+    Asset: "An asset by its symbol", "USDT", None, r"^[\p{L}\p{N}._]{1,32}$";
+    Pair: "What is traded for what", "BTC-USDT", None, r"^[\p{L}\p{N}._]{1,32}-[\p{L}\p{N}._]{1,32}$";
     Slug: "A short name that never changes", "acme", None, "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     AccountName: "An account as the Hummingbot server knows it", "0192f0c1a2b3", None;
     OrderId: "The exchange's own order id", "771203", None;
