@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     Parts, admin, auth, bots, credentials, events, exchanges, fills, health, live, manual, orders, past, pnl,
-    portfolio, problem::ProblemBody, reconciliation, risk, uptime,
+    portfolio, problem::ProblemBody, reconciliation, risk, sessions, uptime,
 };
 
 #[derive(OpenApi)]
@@ -45,6 +45,7 @@ impl Modify for Common {
 fn described() -> OpenApiRouter<Parts> {
     [
         auth::routes(),
+        sessions::routes(),
         portfolio::routes(),
         bots::routes(),
         past::routes(),
