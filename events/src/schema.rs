@@ -9,7 +9,7 @@ use utoipa::{
 
 use crate::{
     AccountName, Asset, BotId, ClientId, CommandId, CredentialId, Decimal, EventId, ManualId, OrderId, Pair, SealedId,
-    Slug, Time, TradeId, UserId,
+    SessionId, Slug, Time, TradeId, UserId,
     credential::Fingerprint,
     money::{Amount, Price},
 };
@@ -57,6 +57,7 @@ texts! {
     SealedId: "Which values of a credential", "0192f0c1-0000-8000-8000-000000000007", Some(KnownFormat::Uuid);
     Fingerprint: "The same for the same API key of one client; tells nothing of it", "9f86d081884c7d65", None;
     ManualId: "Which order by hand", "0192f0c1-0000-5000-8000-000000000008", Some(KnownFormat::Uuid);
+    SessionId: "Which login", "0192f0c1-0000-7000-8000-000000000009", Some(KnownFormat::Uuid);
     UserId: "Which user", "0192f0c1-0000-7000-8000-000000000003", Some(KnownFormat::Uuid);
     EventId: "Which event", "0192f0c1-0000-7000-8000-000000000004", Some(KnownFormat::Uuid);
     CommandId: "Which wish", "0192f0c1-0000-7000-8000-000000000005", Some(KnownFormat::Uuid);

@@ -37,6 +37,7 @@ mod people;
 mod readme;
 mod relay;
 mod risk;
+mod sessions;
 mod stack;
 mod sweep;
 mod trespass;

@@ -44,11 +44,6 @@ impl Neighbours {
         neighbours
     }
 
-    /// The one that asks, and the one that is none of its business.
-    pub fn me_and_other(&self) -> (&Party, &Party) {
-        (&self.edge.acme, &self.edge.borealis)
-    }
-
     /// Takes every read model to the head.
     pub async fn fold(&self) {
         let db = self.edge.database.pool(Login::Projector);

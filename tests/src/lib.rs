@@ -8,6 +8,7 @@ mod line;
 mod on_nats;
 mod outside;
 mod own_nats;
+mod people;
 mod served;
 mod world;
 
@@ -18,5 +19,6 @@ pub use line::Line;
 pub use on_nats::{arrived, differences_on_nats, jetstream};
 pub use outside::Outside;
 pub use own_nats::OwnNats;
-pub use served::{Answer, Heard, Listener, Served, token, token_made_at};
+pub use people::{PASSWORD, Person, SignedIn, token, token_made_at};
+pub use served::{Answer, Heard, Listener, Served};
 pub use world::{Servers, binary, shared_data, stop_with_the_process, target};

@@ -8,6 +8,7 @@
 mod admin;
 mod auth;
 mod bots;
+mod cookies;
 mod credentials;
 mod cursor;
 mod described;
@@ -33,10 +34,12 @@ mod problem;
 mod reconciliation;
 mod risk;
 mod server;
+mod sessions;
 mod standing;
 mod strict;
 mod uptime;
 mod views;
+mod whence;
 mod who;
 mod wish;
 
@@ -45,7 +48,7 @@ use std::{
     time::Duration,
 };
 
-use access::{Doorman, Tokens};
+use access::{Doorman, Gate, Register, Sessions, Tokens};
 use axum::{Router, extract::FromRef};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::SecretString;
@@ -59,6 +62,7 @@ pub use leaving::{Leaving, sweep};
 pub use onboarding::{OnboardError, onboard};
 pub use problem::{Code, Problem};
 
+use cookies::Csrf;
 use cursor::Cursors;
 use known::Known;
 use live::Live;
@@ -108,19 +112,34 @@ everything! {
     live: Live,
     standings: Standings,
     cursors: Cursors,
+    csrf: Csrf,
     doorman: Doorman,
+    gate: Gate,
+    register: Register,
+    sessions: Sessions,
     tokens: Tokens,
     metrics: PrometheusHandle,
 }
 
-/// Every route, ready to be served, until `stop`.
+/// Every route, ready to be served, and what goes on beside them, until `stop`.
 pub fn router(on: Foundation, stop: CancellationToken) -> Router {
     let Foundation { streams, query, desk, auth, vault, secret } = on;
     let standings = Standings::watch(desk.clone());
-    let cursors = Cursors::new(&secret);
-    let live =
-        Live { query: query.clone(), desk: desk.clone(), standings: standings.clone(), cursors: cursors.clone(), stop };
-    let leaving = Leaving { streams: streams.clone(), vault: vault.clone(), desk: desk.clone(), auth: auth.clone() };
+    let (cursors, tokens) = (Cursors::new(&secret), Tokens::new(&secret));
+    let gate = Gate::watch(auth.clone(), tokens.clone());
+    let register = Register::new(auth.clone(), streams.clone());
+    tokio::spawn(register.clone().keep_on(stop.clone()));
+    let leaving =
+        Leaving { streams: streams.clone(), vault: vault.clone(), desk: desk.clone(), register: register.clone() };
+    tokio::spawn(leaving.clone().keep_on(stop.clone()));
+    let live = Live {
+        query: query.clone(),
+        desk: desk.clone(),
+        standings: standings.clone(),
+        cursors: cursors.clone(),
+        gate: gate.clone(),
+        stop,
+    };
     let parts = Everything {
         leaving,
         known: Known::new(streams.clone(), query.clone()),
@@ -130,8 +149,12 @@ pub fn router(on: Foundation, stop: CancellationToken) -> Router {
         live,
         standings,
         cursors,
+        csrf: Csrf::new(&secret),
         doorman: Doorman::new(auth),
-        tokens: Tokens::new(&secret),
+        gate,
+        sessions: Sessions::new(register.clone(), tokens.clone()),
+        register,
+        tokens,
         metrics: recorder(),
     };
     let (routes, _) = openapi::routes();
@@ -141,8 +164,6 @@ pub fn router(on: Foundation, stop: CancellationToken) -> Router {
 /// Serves until told to stop, then finishes what is under way.
 pub async fn serve(listener: TcpListener, on: Foundation, stop: CancellationToken) {
     tokio::spawn(keep_up(recorder(), stop.clone()));
-    let (streams, vault, desk, auth) = (on.streams.clone(), on.vault.clone(), on.desk.clone(), on.auth.clone());
-    tokio::spawn(Leaving { streams, vault, desk, auth }.keep_on(stop.clone()));
     server::serve(listener, router(on, stop.clone()), stop).await;
 }
 

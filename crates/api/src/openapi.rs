@@ -8,10 +8,13 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
+    Parts, admin, auth, bots, credentials, described, events,
     events::Order,
+    exchanges, fills, health, live, manual, orders,
     page::Limit,
-    Parts, admin, auth, bots, credentials, described, events, exchanges, fills, health, live, manual, orders, past, pnl,
-    portfolio, problem::ProblemBody, reconciliation, risk, uptime,
+    past, pnl, portfolio,
+    problem::ProblemBody,
+    reconciliation, risk, sessions, uptime,
 };
 
 #[derive(OpenApi)]
@@ -45,6 +48,7 @@ impl Modify for Common {
 fn described() -> OpenApiRouter<Parts> {
     [
         auth::routes(),
+        sessions::routes(),
         portfolio::routes(),
         bots::routes(),
         past::routes(),
