@@ -2,16 +2,69 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientId, Slug, Time, UserId, Uuid};
+use crate::{ClientId, SessionId, Slug, Time, UserId, Uuid};
 
 /// What a user may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Sees and does everything on the desk.
+    /// Sees and does everything, and decides who else may.
     Admin,
-    /// Belongs to one client and acts for it.
-    Client,
+    /// Works for the desk: sees every client, acts for each, lets clients in and out; decides about no user.
+    Operator,
+    /// Belongs to no client: reads the clients that an admin grants, as long as the grant lasts.
+    Auditor,
+    /// Acts for its client, and decides about that client's users. Events tell it as `client`, too, its first name.
+    #[serde(alias = "client")]
+    ClientOwner,
+    /// Sees what its client has, and changes nothing.
+    ClientViewer,
+    /// A program, of a client or of the desk: does what its tokens say.
+    Service,
+}
+
+/// What somebody proved with who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+pub enum Factor {
+    /// A password.
+    #[serde(rename = "pwd")]
+    Password,
+    /// A code that changes every half minute.
+    #[serde(rename = "otp")]
+    Otp,
+    /// One of the codes for whoever has lost what shows the others.
+    #[serde(rename = "recovery")]
+    RecoveryCode,
+}
+
+/// What a token is for. One that a person gets by logging in is for everything that this person may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Seeing what is there. Each of the others contains it.
+    Read,
+    /// Bots and orders.
+    Trade,
+    /// Keys to exchanges.
+    Keys,
+    /// Clients, users and what they may do.
+    Admin,
+}
+
+/// Why a session counts no more before its time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyEnded {
+    /// Its user logged out there.
+    LoggedOut,
+    /// It was ended from another session: by its user, or by an admin.
+    Ended,
+    /// A refresh token came a second time: somebody else has it.
+    RefreshReused,
+    /// Its user's password was changed.
+    PasswordChanged,
+    /// Its user was barred.
+    Barred,
 }
 
 /// Facts of the desk's stream. No client ever sees one.
@@ -38,6 +91,20 @@ pub enum DeskEvent {
     KeyRotationDone { to: String, clients: u64, at: Time },
     /// Somebody had every sealed credential tried, whether it opens; none was shown.
     VaultChecked { credentials: u64, at: Time },
+    /// Somebody logged in, and by what. From where stands in the `auth` schema and never here.
+    SessionOpened { session: SessionId, user: UserId, how: Vec<Factor>, at: Time },
+    /// A session counts no more. `by` is absent where the platform ended it by itself.
+    SessionRevoked { session: SessionId, user: UserId, by: Option<UserId>, reason: WhyEnded, at: Time },
+    /// A refresh token came that had been used: its user, or whoever has stolen it, has an older one than the other.
+    RefreshReused { session: SessionId, user: UserId, at: Time },
+    /// A user may do something else from now on.
+    RoleChanged { user: UserId, from: Role, to: Role, by: UserId, reason: String, at: Time },
+    /// A user has another password; sessions that were opened with the old one have ended.
+    PasswordChanged { user: UserId, at: Time },
+    /// A user is let in no more. `by` is absent where its client has left.
+    UserBarred { user: UserId, by: Option<UserId>, reason: String, at: Time },
+    /// A user is let in again.
+    UserUnbarred { user: UserId, by: UserId, reason: String, at: Time },
 }
 
 impl DeskEvent {
@@ -52,7 +119,14 @@ impl DeskEvent {
             | Self::Quarantined { at, .. }
             | Self::KeyRotationBegun { at, .. }
             | Self::KeyRotationDone { at, .. }
-            | Self::VaultChecked { at, .. } => *at,
+            | Self::VaultChecked { at, .. }
+            | Self::SessionOpened { at, .. }
+            | Self::SessionRevoked { at, .. }
+            | Self::RefreshReused { at, .. }
+            | Self::RoleChanged { at, .. }
+            | Self::PasswordChanged { at, .. }
+            | Self::UserBarred { at, .. }
+            | Self::UserUnbarred { at, .. } => *at,
         }
     }
 }

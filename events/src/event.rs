@@ -193,7 +193,8 @@ words!(ManualOrderEvent in Manual: ManualOrderRequested, ManualOrderStarted, Man
     ManualOrderUnknown, ManualCancelRequested, ManualCancelDone, ManualCancelFailed, ManualFillsMissing,
     ManualFillsExplained, ManualOrderEnded);
 words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged, Quarantined,
-    KeyRotationBegun, KeyRotationDone, VaultChecked);
+    KeyRotationBegun, KeyRotationDone, VaultChecked, SessionOpened, SessionRevoked, RefreshReused, RoleChanged,
+    PasswordChanged, UserBarred, UserUnbarred);
 words!(AccountEvent in Account: BalanceObserved);
 words!(SubscriptionEvent in Subscription: SubscriptionRequested, SubscriptionActive, SubscriptionRenewed,
     SubscriptionRotated, SubscriptionRevokeRequested, SubscriptionRevoked);

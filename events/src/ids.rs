@@ -62,6 +62,10 @@ id!(
     UserId
 );
 id!(
+    /// One login of a user, from then until it ends.
+    SessionId
+);
+id!(
     /// One recorded fact.
     EventId
 );

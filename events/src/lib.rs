@@ -31,7 +31,9 @@ pub use decimal::Decimal;
 pub use envelope::{Actor, AggregateRef, Metadata, Recorded};
 pub use event::{Event, Unreadable};
 pub use exchange::{Exchange, Market};
-pub use ids::{BotId, ClientId, CommandId, CredentialId, EventId, ManualId, SealedId, SubscriptionId, UserId};
+pub use ids::{
+    BotId, ClientId, CommandId, CredentialId, EventId, ManualId, SealedId, SessionId, SubscriptionId, UserId,
+};
 pub use money::{Amount, Money, Price};
 pub use names::{AccountName, Asset, BadName, OrderId, Pair, Slug, TradeId};
 pub use time::{BadTime, Time};

@@ -9,7 +9,7 @@ use utoipa::{
 
 use crate::{
     AccountName, Asset, BotId, ClientId, CommandId, CredentialId, Decimal, EventId, ManualId, OrderId, Pair, SealedId,
-    Slug, SubscriptionId, Time, TradeId, UserId,
+    SessionId, Slug, SubscriptionId, Time, TradeId, UserId,
     credential::Fingerprint,
     money::{Amount, Price},
     subscription::{Filter, UserNkey},
@@ -46,8 +46,8 @@ texts! {
     Price: "Of one unit of the base asset, in the quote asset", "64250.1", None, r"^[0-9]+(\.[0-9]+)?$";
     Amount: "Of the base asset", "0.25", None, r"^[0-9]+(\.[0-9]+)?$";
     Time: "RFC 3339 in UTC, six decimals", "2026-11-24T12:00:00.000000Z", Some(KnownFormat::DateTime);
-    Asset: "An asset by its symbol", "USDT", None;
-    Pair: "What is traded for what", "BTC-USDT", None;
+    Asset: "An asset by its symbol", "USDT", None, r"^[\p{L}\p{N}._]{1,32}$";
+    Pair: "What is traded for what", "BTC-USDT", None, r"^[\p{L}\p{N}._]{1,32}-[\p{L}\p{N}._]{1,32}$";
     Slug: "A short name that never changes", "acme", None, "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     AccountName: "An account as the Hummingbot server knows it", "0192f0c1a2b3", None;
     OrderId: "The exchange's own order id", "771203", None;
@@ -58,9 +58,10 @@ texts! {
     SealedId: "Which values of a credential", "0192f0c1-0000-8000-8000-000000000007", Some(KnownFormat::Uuid);
     Fingerprint: "The same for the same API key of one client; tells nothing of it", "9f86d081884c7d65", None;
     ManualId: "Which order by hand", "0192f0c1-0000-5000-8000-000000000008", Some(KnownFormat::Uuid);
-    SubscriptionId: "Which subscription", "0192f0c1-0000-5000-8000-000000000009", Some(KnownFormat::Uuid);
+    SubscriptionId: "Which subscription", "0192f0c1-0000-5000-8000-000000000010", Some(KnownFormat::Uuid);
     UserNkey: "The public half of a user's nkey", "UBDN3OMC55KS2MSPXQVSJ5YLJDM7TAFW2DBBYVAVVVZEOLQSTVOPPCWP", None;
     Filter: "Which events: `all`; `events`, or `events.` and a kind of aggregate; `alerts`, or `alerts.` and a severity", "events.bot", None;
+    SessionId: "Which login", "0192f0c1-0000-7000-8000-000000000009", Some(KnownFormat::Uuid);
     UserId: "Which user", "0192f0c1-0000-7000-8000-000000000003", Some(KnownFormat::Uuid);
     EventId: "Which event", "0192f0c1-0000-7000-8000-000000000004", Some(KnownFormat::Uuid);
     CommandId: "Which wish", "0192f0c1-0000-7000-8000-000000000005", Some(KnownFormat::Uuid);

@@ -7,13 +7,13 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use events::{
     Actor, Amount, BotId, ClientId, CommandId, Decimal, Event, EventId, Exchange, Market, Metadata, Price, SealedId,
-    Time, UserId, Uuid,
+    SessionId, Time, UserId, Uuid,
     account::AccountEvent,
     bot::{BotConfig, BotEvent, BotKind, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
     chain::{BEFORE_FIRST, Content, Hash, canonical, link},
     client::ClientEvent,
     credential::{CredentialEvent, Fingerprint, Misfit, Purpose, Values},
-    desk::{DeskEvent, Role},
+    desk::{DeskEvent, Factor, Role, WhyEnded},
     ledger::{BookKey, Fee, FeeKind, Fill, LedgerEvent, Liquidity, Precision, Side},
     manual::{HowEnded, ManualOrderEvent, RestingType},
     market::{Depth, DepthSum, MarketEvent},
@@ -271,7 +271,7 @@ fn desk_events() -> Vec<DeskEvent> {
     let projection = || "pnl".to_owned();
     vec![
         DeskEvent::ClientRegistered { client: client(), slug: "acme".parse().unwrap(), at: at() },
-        DeskEvent::UserAdded { user: UserId(Uuid::from_u128(3)), role: Role::Client, client: Some(client()), at: at() },
+        DeskEvent::UserAdded { user: user(), role: Role::ClientOwner, client: Some(client()), at: at() },
         DeskEvent::ParkedRetried { projection: projection(), client: client(), seq: 12, at: at() },
         DeskEvent::ParkedSkipped {
             projection: projection(),
@@ -291,6 +291,24 @@ fn desk_events() -> Vec<DeskEvent> {
         DeskEvent::KeyRotationBegun { from: vec!["0badcafe".into()], to: "5eedf00d".into(), clients: 200, at: at() },
         DeskEvent::KeyRotationDone { to: "5eedf00d".into(), clients: 200, at: at() },
         DeskEvent::VaultChecked { credentials: 1_200, at: at() },
+    ]
+}
+
+fn user() -> UserId {
+    UserId(Uuid::from_u128(3))
+}
+
+fn access_events() -> Vec<DeskEvent> {
+    let (user, by, session) = (user(), UserId(Uuid::from_u128(5)), SessionId(Uuid::from_u128(6)));
+    let reason = || "left the company".to_owned();
+    vec![
+        DeskEvent::SessionOpened { session, user, how: vec![Factor::Password, Factor::Otp], at: at() },
+        DeskEvent::SessionRevoked { session, user, by: Some(by), reason: WhyEnded::Ended, at: at() },
+        DeskEvent::RefreshReused { session, user, at: at() },
+        DeskEvent::RoleChanged { user, from: Role::Operator, to: Role::Admin, by, reason: "promoted".into(), at: at() },
+        DeskEvent::PasswordChanged { user, at: at() },
+        DeskEvent::UserBarred { user, by: Some(by), reason: reason(), at: at() },
+        DeskEvent::UserUnbarred { user, by, reason: "came back".into(), at: at() },
     ]
 }
 
@@ -421,6 +439,10 @@ fn with_more() -> Vec<(&'static str, Event)> {
         ("provisional", LedgerEvent::FillRecorded(fill).into()),
         ("volume", BotEvent::BotConfigChanged { config, at: at() }.into()),
         ("script", BotEvent::BotConfigChanged { config: script, at: at() }.into()),
+        (
+            "owner",
+            DeskEvent::UserAdded { user: user(), role: Role::ClientOwner, client: Some(client()), at: at() }.into(),
+        ),
     ]
 }
 
@@ -435,6 +457,7 @@ fn one_of_each() -> Vec<Event> {
     events.extend(manual_events().into_iter().map(Event::from));
     events.extend(subscription_events().into_iter().map(Event::from));
     events.extend(desk_events().into_iter().map(Event::from));
+    events.extend(access_events().into_iter().map(Event::from));
     events
 }
 
@@ -446,6 +469,9 @@ struct Sample {
     event_version: String,
     payload: serde_json::Value,
 }
+
+/// Read for ever and written no more: an owner was called `client` at first.
+const IN_OLD_WORDS: [&str; 1] = ["desk.UserAdded.v1.json"];
 
 fn file(event: &Event, more: &str) -> PathBuf {
     folder().join(format!("{}.{}.v{}{more}.json", event.aggregate_type(), event.event_type(), event.version()))
@@ -470,7 +496,9 @@ fn every_event_has_a_sample_that_reads_as_it_and_is_written_again_in_the_same_by
         let payload = sample.payload.to_string();
         let read = Event::read(&sample.aggregate_type, &sample.event_type, &sample.event_version, &payload).unwrap();
         assert_eq!(read, event, "{}", event.event_type());
-        assert_eq!(canonical(&read), canonical(&sample.payload), "{}", event.event_type());
+        if !IN_OLD_WORDS.contains(&file.file_name().unwrap().to_str().unwrap()) {
+            assert_eq!(canonical(&read), canonical(&sample.payload), "{}", event.event_type());
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{process::Stdio, time::Duration};
 
-use access::AddUser;
 use base64::Engine;
 use domain::credential::{Credential, CredentialCommand};
 use events::{ClientId, CredentialId, Event, Exchange, Market, SealedId, Time, client::ClientEvent, desk::Role};
@@ -11,7 +10,7 @@ use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use store::{Cause, Login, read};
-use tests::{Answer, Database, ENCRYPTION_KEY, Served, arrived};
+use tests::{Answer, Database, ENCRYPTION_KEY, PASSWORD, Served, arrived};
 use vault::{OpenError, Place, Vault};
 
 use crate::edge::{Edge, seq};
@@ -273,14 +272,9 @@ async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> 
 async fn a_client_that_leaves_is_taken_out_of_everything_and_its_history_still_verifies() {
     let edge = Edge::new("api,projector").await;
     let (me, client) = (&edge.acme, edge.acme.client);
-    let (email, password) = ("someone@example.com", "not-a-real-password-1");
-    let user =
-        AddUser { email: email.parse().unwrap(), password: password.into(), role: Role::Client, client: Some(client) };
-    access::add(&edge.database.pool(Login::Auth), &edge.streams, user, Time::now(), &Cause::system("test"))
-        .await
-        .unwrap();
+    let person = edge.database.person("someone@example.com", Role::ClientOwner, Some(client)).await;
     let log_in = async || {
-        let who = json!({"email": email, "password": password});
+        let who = json!({"email": person.email, "password": PASSWORD});
         Answer::to(edge.served.request(Method::POST, "/api/auth/login").json(&who)).await.status
     };
     assert_eq!(log_in().await, 200);
@@ -299,6 +293,7 @@ async fn a_client_that_leaves_is_taken_out_of_everything_and_its_history_still_v
     let by_id = format!("/api/admin/clients/{client}/offboard");
     assert_eq!(edge.served.post(&edge.admin, &by_id, "bye2", &goodbye).await.problem(), (409, "conflict".into()));
     assert_eq!(log_in().await, 401);
+    until("its users are let in no more", async || edge.served.ask(&me.token, PATH).await.status == 401).await;
     let refused = edge.served.post(&edge.admin, &format!("{PATH}?client=acme"), "k3", &okx(SECRET)).await;
     assert_eq!(refused.problem(), (409, "conflict".into()));
 

@@ -2,11 +2,9 @@
 
 use std::{net::TcpListener, process::Stdio, time::Duration};
 
-use access::AddUser;
-use events::{ClientId, Time, desk::Role};
+use events::{ClientId, desk::Role};
 use serde_json::{Value, json};
-use store::{Cause, Login};
-use tests::{Answer, Database, SECRET, Served};
+use tests::{Answer, Database, PASSWORD, SECRET, Served};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -14,14 +12,9 @@ use tokio::{
 
 use crate::edge::Edge;
 
-/// Obviously not a real one.
-const PASSWORD: &str = "not-a-real-password-1";
-
 async fn add(database: &Database, email: &str, client: Option<ClientId>) {
-    let role = if client.is_some() { Role::Client } else { Role::Admin };
-    let user = AddUser { email: email.parse().unwrap(), password: PASSWORD.into(), role, client };
-    let auth = database.pool(Login::Auth);
-    access::add(&auth, &database.streams(), user, Time::now(), &Cause::system("test")).await.unwrap();
+    let role = if client.is_some() { Role::ClientOwner } else { Role::Admin };
+    database.person(email, role, client).await;
 }
 
 async fn log_in(served: &Served, email: &str, password: &str) -> Answer {
@@ -45,22 +38,24 @@ async fn a_log_tells_what_happened_and_no_secret() {
     assert_eq!(log_in(served, "stranger@example.com", PASSWORD).await.body, wrong.body);
     assert_eq!(log_in(served, "no address", PASSWORD).await.problem(), (422, "invalid".into()));
     let mut tokens = Vec::new();
-    for (email, role, client) in
-        [("trader.joe@example.com", "client", json!(edge.acme.client)), ("boss@example.com", "admin", Value::Null)]
-    {
+    for (email, role, client) in [
+        ("trader.joe@example.com", "client_owner", json!(edge.acme.client)),
+        ("boss@example.com", "admin", Value::Null),
+    ] {
         let answer = log_in(served, email, PASSWORD).await;
         assert_eq!(answer.header("cache-control"), "no-store");
         let told = answer.json();
         assert_eq!((&told["role"], &told["client_id"], &told["token_type"]), (&json!(role), &client, &json!("Bearer")));
         let token = told["access_token"].as_str().unwrap().to_owned();
+        tokens.push(told["refresh_token"].as_str().unwrap().to_owned());
         let me = served.ask(&token, "/api/auth/me").await.json();
         assert_eq!((me["email"].as_str().unwrap().to_lowercase(), &me["client_id"]), (email.to_owned(), &client));
         tokens.push(token);
     }
-    assert_eq!(served.ask(&tokens[0], "/api/bots").await.status, 200);
-    assert_eq!(served.ask(&tokens[1], "/api/admin/overview").await.status, 200);
-    assert_eq!(served.ask(&format!("{}x", tokens[0]), "/api/bots").await.status, 401);
-    served.post(&tokens[0], "/api/bots", "a-key-of-a-command", &json!({"name": "x1"})).await.json();
+    assert_eq!(served.ask(&tokens[1], "/api/bots").await.status, 200);
+    assert_eq!(served.ask(&tokens[3], "/api/admin/overview").await.status, 200);
+    assert_eq!(served.ask(&format!("{}x", tokens[1]), "/api/bots").await.status, 401);
+    served.post(&tokens[1], "/api/bots", "a-key-of-a-command", &json!({"name": "x1"})).await.json();
     served.ask("", "/metrics").await;
     served.signal("TERM");
     assert_eq!(served.wait().code(), Some(0));

@@ -2,15 +2,17 @@
 
 use std::net::IpAddr;
 
-use access::{AddUser, Caller, Doorman, Email, LoginError, LoginRefusal, Tokens, User};
+use access::{Doorman, Email, LoginError, LoginRefusal, Tokens, User, Whence};
 use argon2::{Argon2, Params, PasswordHasher};
-use events::{ClientId, Time, UserId, desk::Role};
+use events::{
+    ClientId, Time, UserId,
+    desk::{Factor, Role},
+};
 use secrecy::ExposeSecret;
-use store::{Cause, Login};
-use tests::Database;
+use store::Login;
+use tests::{Database, PASSWORD};
 
-/// Obviously not real ones.
-const PASSWORD: &str = "not-a-real-password-1";
+/// Obviously not a real one, either.
 const WRONG: &str = "not-a-real-password-2";
 
 /// A desk with one admin, one client's user, and a doorman.
@@ -26,8 +28,8 @@ impl Desk {
     async fn new() -> Self {
         let database = Database::new().await;
         let client = ClientId::new();
-        let admin = add(&database, "admin@example.com", Role::Admin, None).await;
-        let of_client = add(&database, "Someone@Example.com", Role::Client, Some(client)).await;
+        let admin = database.person("admin@example.com", Role::Admin, None).await.id;
+        let of_client = database.person("Someone@Example.com", Role::ClientOwner, Some(client)).await.id;
         let doorman = Doorman::new(database.pool(Login::Auth));
         Self { database, doorman, client, admin, of_client }
     }
@@ -52,27 +54,21 @@ impl Desk {
     }
 }
 
-async fn add(database: &Database, email: &str, role: Role, client: Option<ClientId>) -> UserId {
-    let user = AddUser { email: email.parse().unwrap(), password: PASSWORD.into(), role, client };
-    let auth = database.pool(Login::Auth);
-    access::add(&auth, &database.streams(), user, Time::now(), &Cause::system("test")).await.unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn the_right_password_makes_a_caller_by_way_of_a_token() {
+async fn the_right_password_makes_a_caller_by_way_of_a_session() {
     let desk = Desk::new().await;
-    let tokens = Tokens::new(&desk.database.secret);
-    let now = Time::now();
+    let (tokens, sessions) = (Tokens::new(&desk.database.secret), desk.database.sessions());
+    let (now, from) = (Time::now(), Whence::new("192.0.2.1".parse().unwrap(), "a test"));
     for (email, user, role, client) in [
         ("admin@example.com", desk.admin, Role::Admin, None),
-        ("sOMEONE@example.COM", desk.of_client, Role::Client, Some(desk.client)),
+        ("sOMEONE@example.COM", desk.of_client, Role::ClientOwner, Some(desk.client)),
     ] {
         let found = desk.log_in(email, PASSWORD, "192.0.2.1").await.unwrap();
-        assert_eq!(found, User { id: user, role, client });
-        let token = tokens.issue(&found, now);
-        let caller = tokens.verify(token.text.expose_secret(), now).unwrap().caller;
+        assert_eq!(found, User { id: user, role, client, perm_ver: 1 });
+        let opened = sessions.open(found, vec![Factor::Password], &from, now).await.unwrap();
+        let caller = tokens.verify(opened.access.text.expose_secret(), now).unwrap().caller;
         assert_eq!((caller.user(), caller.role(), caller.client()), (user, role, client));
-        assert_eq!(matches!(caller, Caller::Admin(_)), role == Role::Admin);
+        assert_eq!(caller.session(), opened.session.id);
     }
 }
 
@@ -155,7 +151,7 @@ async fn a_profile_tells_its_user_everything_and_a_log_nothing() {
     let profile = desk.doorman.profile(desk.of_client).await.unwrap().unwrap();
     let told = serde_json::to_value(&profile).unwrap();
     assert_eq!(told["email"], "Someone@Example.com");
-    assert_eq!((&told["role"], &told["client_id"]), (&"client".into(), &desk.client.to_string().into()));
+    assert_eq!((&told["role"], &told["client_id"]), (&"client_owner".into(), &desk.client.to_string().into()));
     assert_eq!(told.as_object().unwrap().len(), 5);
     assert_eq!(desk.doorman.profile(UserId::new()).await.unwrap(), None);
     let shown = format!("{:?} {profile:?} {profile:#?}", desk.doorman);

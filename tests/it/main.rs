@@ -41,6 +41,7 @@ mod people;
 mod readme;
 mod relay;
 mod risk;
+mod sessions;
 mod stack;
 mod strays;
 mod sweep;

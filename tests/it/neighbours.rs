@@ -21,7 +21,7 @@ use tests::{Database, Served};
 
 use crate::{
     edge::{Edge, Party},
-    facts::{append, at, credential, d, order_by_hand, recorded, write},
+    facts::{append, at, credential, d, order_by_hand, recorded, subscription, write},
 };
 
 /// A tenth of them would do; the list of fills has more than one page of the size that is asked for.
@@ -42,11 +42,6 @@ impl Neighbours {
         neighbours.fold().await;
         neighbours.have_rows_in_every_table().await;
         neighbours
-    }
-
-    /// The one that asks, and the one that is none of its business.
-    pub fn me_and_other(&self) -> (&Party, &Party) {
-        (&self.edge.acme, &self.edge.borealis)
     }
 
     /// Takes every read model to the head.
@@ -148,6 +143,7 @@ fn word(of: &Party, what: &str) -> String {
 async fn tell_everything(edge: &Edge, of: &Party) {
     credential(&edge.streams, of.client).await;
     order_by_hand(&edge.streams, of.client, of.bot).await;
+    subscription(&edge.streams, of.client).await;
     let facts = [of_bot(of), of_book(of), of_market(of), of_order(of), of_account(of)].concat();
     write(&edge.streams, facts).await;
     assert!(read::head(&edge.database.pool(Login::Projector), of.client).await.unwrap() > FILLS);

@@ -1,5 +1,9 @@
 //! The walls around the streams and read models: what each login may do, tried with that login.
 
+use events::{
+    Time,
+    desk::{Role, WhyEnded},
+};
 use sqlx::{PgPool, Row};
 use store::{Login, read};
 use tests::Database;
@@ -103,6 +107,32 @@ async fn every_table_with_a_client_forces_row_security_and_no_login_bypasses_it(
     let partitions = "select count(*) from information_schema.table_privileges
                        where table_schema = 'es' and table_name like 'events\\_p%' and grantee <> 'pipelabs_owner'";
     assert_eq!(sqlx::query_scalar::<_, i64>(partitions).fetch_one(&superuser).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn nobody_but_the_login_that_lets_people_in_sees_a_row_of_them() {
+    let database = Database::new().await;
+    let somebody = database.signed_in(Role::Admin, None).await;
+    let (user, session) = (somebody.session.user.id, somebody.session.id);
+    assert!(database.sessions().end(user, session, user, WhyEnded::Ended, Time::now()).await.unwrap());
+    let superuser = database.superuser();
+    let tables = "select c.oid::regclass::text, c.relrowsecurity and c.relforcerowsecurity
+                    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                   where n.nspname = 'auth' and c.relkind in ('r', 'p', 'v', 'm')";
+    let tables: Vec<(String, bool)> = sqlx::query_as(tables).fetch_all(&superuser).await.unwrap();
+    assert!(tables.len() >= 6, "{tables:?}");
+    for (table, forced) in tables {
+        assert!(forced, "{table} has no wall");
+        for login in Login::ALL.into_iter().filter(|login| *login != Login::Auth) {
+            assert!(fails(&database.pool(login), &format!("select from {table}")).await, "{login:?} reads {table}");
+        }
+        // The tables' owner passes grants, and not the wall.
+        let seen = format!("set role pipelabs_owner; select 1 / (select count(*) from {table})");
+        assert!(fails(&superuser, &seen).await, "the owner sees rows of {table}");
+    }
+    for statement in ["delete from auth.users", "truncate auth.users", "update auth.revocations set seq = 0"] {
+        assert!(fails(&database.pool(Login::Auth), statement).await, "login auth may {statement}");
+    }
 }
 
 #[tokio::test]

@@ -1,212 +1,198 @@
-//! Who may see or do what: one line a route, one column a role. The description that is served is walked, so a route that
-//! has no line here fails; each is tried by every role as its line says, and by one client against its neighbour with
-//! whatever of the neighbour's it can lay its hands on.
+//! Every route, and who may do what it does: one line each. A route that is not in the table fails the test.
 
 use std::collections::BTreeMap;
 
-use access::AddUser;
-use events::{ClientId, Time, desk::Role};
-use reqwest::{Method, RequestBuilder};
+use events::{ClientId, CredentialId, Exchange, ManualId, Market, SessionId, SubscriptionId, desk::Role};
+use reqwest::Method;
 use serde_json::json;
-use store::{Cause, Login};
-use tests::{Answer, token};
+use tests::Person;
 
 use crate::{
     edge::Edge,
-    edge_input::{Route, routes},
-    facts::{credential, order_by_hand},
-    neighbours::{Neighbours, credential_of, order_of},
-    trespass::trespasses,
+    facts::{credential, order_by_hand, subscription},
 };
 
-/// What a role may do on a route:
-///
-/// - `all`: what everybody may, asked or not who it is;
-/// - `self`: what concerns the caller alone;
-/// - `own`: of the client whose the caller is, and of no other, which cannot even be named;
-/// - `named`: of the one client that the caller names, which has to be named;
-/// - `desk`: of all clients together, or of one that the path names;
-/// - `no`.
-const WHO_MAY_SEE: &str = "
-                                                      anonymous  client  admin
-    GET   /livez                                      all        all     all
-    GET   /readyz                                     all        all     all
-    GET   /version                                    all        all     all
-    GET   /metrics                                    all        all     all
-    POST  /api/auth/login                             all        all     all
-    GET   /api/auth/me                                no         self    self
-    GET   /api/exchanges                              no         self    self
-    GET   /api/exchanges/{exchange}/fields            no         self    self
-    GET   /api/clients/portfolio                      no         own     named
-    GET   /api/clients/credentials                    no         own     named
-    POST  /api/clients/credentials                    no         own     named
-    POST  /api/clients/credentials/{id}/rotate        no         own     named
-    POST  /api/clients/credentials/{id}/revoke        no         own     named
-    GET   /api/bots                                   no         own     named
-    POST  /api/bots                                   no         own     named
-    GET   /api/bots/{id}                              no         own     named
-    PATCH /api/bots/{id}/config                       no         own     named
-    GET   /api/bots/{id}/config/history               no         own     named
-    POST  /api/bots/{id}/deploy                       no         own     named
-    POST  /api/bots/{id}/stop                         no         own     named
-    GET   /api/bots/{id}/history                      no         own     named
-    GET   /api/bots/{id}/log                          no         own     named
-    GET   /api/bots/{id}/risk                         no         own     named
-    GET   /api/bots/{id}/uptime                       no         own     named
-    POST  /api/bots/{id}/orders                       no         own     named
-    POST  /api/bots/{id}/orders/{order}/cancel        no         own     named
-    GET   /api/orders                                 no         own     named
-    GET   /api/fills                                  no         own     named
-    GET   /api/pnl                                    no         own     named
-    GET   /api/events                                 no         own     named
-    GET   /api/stream                                 no         own     desk
-    GET   /api/admin/overview                         no         no      desk
-    GET   /api/admin/clients                          no         no      desk
-    POST  /api/admin/clients                          no         no      desk
-    POST  /api/admin/clients/{client}/offboard        no         no      desk
-    GET   /api/admin/bots                             no         no      desk
-    GET   /api/admin/reconciliation                   no         no      desk
-    GET   /api/admin/reconciliation/{id}              no         no      desk
-    GET   /api/admin/quarantine                       no         no      desk
-";
+/// Who asks, in the order of the letters below.
+const CALLERS: [&str; 7] = [
+    "nobody",
+    "another client's owner",
+    "a viewer",
+    "an owner",
+    "an auditor without a grant",
+    "an operator",
+    "an admin",
+];
 
-/// By route, what each role may do there.
-fn table() -> BTreeMap<String, BTreeMap<&'static str, &'static str>> {
-    let mut lines = WHO_MAY_SEE.lines().map(str::trim).filter(|line| !line.is_empty());
-    let roles: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
-    let line = |line: &'static str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!(words.len(), 2 + roles.len(), "{line}");
-        (format!("{} {}", words[0], words[1]), roles.iter().copied().zip(words[2..].iter().copied()).collect())
+/// What each gets: `y` an answer, `u` 401, `f` 403, `n` 404. The desk names the client where a question is about one.
+const TABLE: &[(&str, &str)] = &[
+    ("GET /.well-known/jwks.json", "yyyyyyy"),
+    ("GET /livez", "yyyyyyy"),
+    ("GET /metrics", "yyyyyyy"),
+    ("GET /readyz", "yyyyyyy"),
+    ("GET /version", "yyyyyyy"),
+    ("POST /api/auth/login", "yyyyyyy"),
+    // Without a refresh token.
+    ("POST /api/auth/refresh", "uuuuuuu"),
+    ("GET /api/auth/me", "uyyyyyy"),
+    ("GET /api/auth/sessions", "uyyyyyy"),
+    // Of a session that is nobody's.
+    ("DELETE /api/auth/sessions/{id}", "unnnnnn"),
+    ("GET /api/exchanges", "uyyyyyy"),
+    ("GET /api/exchanges/{exchange}/fields", "uyyyyyy"),
+    // What a client has.
+    ("GET /api/bots", "uyyynyy"),
+    ("GET /api/clients/credentials", "uyyynyy"),
+    ("GET /api/clients/portfolio", "uyyynyy"),
+    ("GET /api/events", "uyyynyy"),
+    ("GET /api/fills", "uyyynyy"),
+    ("GET /api/orders", "uyyynyy"),
+    ("GET /api/pnl", "uyyynyy"),
+    ("GET /api/stream", "uyyynyy"),
+    ("GET /api/bots/{id}", "unyynyy"),
+    ("GET /api/bots/{id}/config/history", "unyynyy"),
+    ("GET /api/bots/{id}/history", "unyynyy"),
+    ("GET /api/bots/{id}/log", "unyynyy"),
+    ("GET /api/bots/{id}/risk", "unyynyy"),
+    ("GET /api/bots/{id}/uptime", "unyynyy"),
+    ("GET /api/alerts/subscriptions", "uyyynyy"),
+    // What is wanted of it.
+    ("POST /api/alerts/subscriptions", "uyfynyy"),
+    ("DELETE /api/alerts/subscriptions/{id}", "unfynyy"),
+    ("POST /api/alerts/subscriptions/{id}/renew", "unfynyy"),
+    ("POST /api/alerts/subscriptions/{id}/rotate", "unfynyy"),
+    ("POST /api/bots", "uyfynyy"),
+    ("POST /api/clients/credentials", "uyfynyy"),
+    ("PATCH /api/bots/{id}/config", "unfynyy"),
+    ("POST /api/bots/{id}/deploy", "unfynyy"),
+    ("POST /api/bots/{id}/orders", "unfynyy"),
+    ("POST /api/bots/{id}/orders/{order}/cancel", "unfynyy"),
+    ("POST /api/bots/{id}/stop", "unfynyy"),
+    ("POST /api/clients/credentials/{id}/revoke", "unfynyy"),
+    ("POST /api/clients/credentials/{id}/rotate", "unfynyy"),
+    // The desk.
+    ("GET /api/admin/bots", "uffffyy"),
+    ("GET /api/admin/clients", "uffffyy"),
+    ("GET /api/admin/overview", "uffffyy"),
+    ("GET /api/admin/quarantine", "uffffyy"),
+    ("GET /api/admin/reconciliation", "uffffyy"),
+    ("GET /api/admin/reconciliation/{id}", "uffffyy"),
+    ("POST /api/admin/clients", "uffffyy"),
+    ("POST /api/admin/clients/{client}/offboard", "uffffyy"),
+    // Its people.
+    ("GET /api/admin/users/{id}/sessions", "ufffffy"),
+    ("DELETE /api/admin/users/{id}/sessions/{session}", "ufffffn"),
+    ("DELETE /api/admin/users/{id}/sessions", "ufffffy"),
+    // Last, because it is so.
+    ("POST /api/auth/logout", "uyyyyyy"),
+];
+
+/// Which routes take the client's name from the desk.
+fn is_about_a_client(path: &str) -> bool {
+    let apart = ["/api/auth/", "/api/admin/", "/api/exchanges"];
+    path.starts_with("/api/") && !apart.iter().any(|start| path.starts_with(start))
+}
+
+/// The path with what acme has, or with a user.
+fn path(edge: &Edge, route: &str, somebody: &Person) -> String {
+    let (client, bot) = (edge.acme.client, edge.acme.bot);
+    let id = match route {
+        route if route.contains("/credentials/") => CredentialId::of(client, Exchange::Okx, Market::Spot).to_string(),
+        route if route.contains("/subscriptions/") => {
+            SubscriptionId::named(client, &"pager".parse().unwrap()).to_string()
+        }
+        route if route.contains("/users/") => somebody.id.to_string(),
+        route if route.contains("/sessions/") => SessionId::new().to_string(),
+        _ => bot.to_string(),
     };
-    lines.map(line).collect()
+    let order = ManualId::of(client, bot, "by-hand").to_string();
+    let path =
+        route.replace("{id}", &id).replace("{order}", &order).replace("{session}", &SessionId::new().to_string());
+    path.replace("{client}", "acme").replace("{exchange}", "okx")
 }
 
-/// The token of a user of each role, by role; the client's is of acme.
-async fn tokens(edge: &Edge) -> BTreeMap<&'static str, String> {
-    let mut tokens = BTreeMap::from([("anonymous", String::new())]);
-    for (name, role, client) in [("client", Role::Client, Some(edge.acme.client)), ("admin", Role::Admin, None)] {
-        tokens.insert(name, log_in(edge, name, role, client).await);
-    }
-    tokens
-}
-
-async fn log_in(edge: &Edge, name: &str, role: Role, client: Option<ClientId>) -> String {
-    let (email, password) = (format!("{name}@example.com"), "not-a-real-password-1");
-    let user = AddUser { email: email.parse().unwrap(), password: password.into(), role, client };
-    let (auth, cause) = (edge.database.pool(Login::Auth), Cause::system("test"));
-    access::add(&auth, &edge.streams, user, Time::now(), &cause).await.unwrap();
-    let who = json!({"email": email, "password": password});
-    let answer = Answer::to(edge.served.request(Method::POST, "/api/auth/login").json(&who)).await;
-    answer.json()["access_token"].as_str().unwrap().to_owned()
-}
-
-/// A request about what acme has, to which nothing is wrong but a body that says what no route knows: who may not, is told
-/// so before that is looked at, and who may, changes nothing.
-fn request(edge: &Edge, route: &Route, token: &str, query: &str) -> RequestBuilder {
-    let id = if route.path.contains("/credentials/") {
-        credential_of(&edge.acme).to_string()
-    } else {
-        edge.acme.bot.to_string()
-    };
-    let path = route.path.replace("{id}", &id).replace("{order}", &order_of(&edge.acme).to_string());
-    let path = path.replace("{client}", edge.acme.slug).replace("{exchange}", "okx");
-    let request = edge.served.request(route.method.clone(), &format!("{path}{query}"));
+async fn outcome(edge: &Edge, caller: usize, token: &str, method: &str, path: &str) -> char {
+    // The client's own users need not say whose they are.
+    let of_desk = caller >= 4 && is_about_a_client(path);
+    let path = if of_desk { format!("{path}?client=acme") } else { path.to_owned() };
+    let request = edge.served.request(method.parse::<Method>().unwrap(), &path).header("idempotency-key", "k");
     let request = if token.is_empty() { request } else { request.bearer_auth(token) };
-    match route.method {
-        Method::GET => request,
-        _ => request.header("idempotency-key", "k").json(&json!({"nonsense": 1})),
+    let request = if method == "GET" { request } else { request.json(&json!({})) };
+    // Some answers have no end.
+    match request.send().await.unwrap().status().as_u16() {
+        401 => 'u',
+        403 => 'f',
+        404 => 'n',
+        status if status < 500 => 'y',
+        status => panic!("{method} {path} is answered {status}"),
     }
-}
-
-async fn asked(edge: &Edge, route: &Route, token: &str, query: &str) -> (u16, String) {
-    let response = request(edge, route, token, query).send().await.unwrap();
-    let status = response.status().as_u16();
-    // A stream that is told has no end.
-    let fine = status < 400;
-    (status, if fine { String::new() } else { Answer::of(response).await.problem().1 })
-}
-
-/// What came of a route otherwise than its line says, for one role.
-async fn unlike(edge: &Edge, route: &Route, role: &str, token: &str, may: &str) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let mut expect = |query: &str, found: (u16, String), expected: &[(u16, &str)]| {
-        if !expected.contains(&(found.0, found.1.as_str())) {
-            wrong.push(format!(
-                "{} {}{query} by {role}, who may see {may}: {found:?}, not {expected:?}",
-                route.method, route.path
-            ));
-        }
-    };
-    let fine: &[(u16, &str)] = if route.method == Method::GET { &[(200, "")] } else { &[(422, "invalid")] };
-    let nobodys: &[(u16, &str)] = &[(404, "not_found")];
-    let unsaid: &[(u16, &str)] = &[(422, "invalid")];
-    match may {
-        "all" | "self" => expect("", asked(edge, route, token, "").await, fine),
-        "own" => {
-            expect("", asked(edge, route, token, "").await, fine);
-            for query in ["?client=acme", "?client=borealis", "?client=nobody"] {
-                expect(query, asked(edge, route, token, query).await, unsaid);
-            }
-        }
-        "named" => {
-            expect("", asked(edge, route, token, "").await, unsaid);
-            expect("?client=acme", asked(edge, route, token, "?client=acme").await, fine);
-            expect("?client=nobody", asked(edge, route, token, "?client=nobody").await, nobodys);
-            // What is acme's is not to be found with its neighbour, whoever asks.
-            let elsewhere = if route.path.contains("{id}") { nobodys } else { fine };
-            expect("?client=borealis", asked(edge, route, token, "?client=borealis").await, elsewhere);
-        }
-        "desk" => expect("", asked(edge, route, token, "").await, fine),
-        "no" if token.is_empty() => expect("", asked(edge, route, token, "").await, &[(401, "unauthenticated")]),
-        "no" => expect("", asked(edge, route, token, "").await, &[(403, "forbidden")]),
-        other => panic!("nobody knows what {other} means"),
-    }
-    wrong
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_route_is_seen_by_whom_the_table_says_and_nobody_else() {
+async fn every_route_is_open_to_those_whom_the_table_names_and_to_nobody_else() {
     let edge = Edge::new("api,projector").await;
     credential(&edge.streams, edge.acme.client).await;
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
-    let bots = edge.heads().await.into_iter().find(|(client, _)| *client == edge.acme.client).unwrap().1;
-    edge.served.ask(&edge.acme.token, &format!("/api/bots?min_seq={bots}")).await.json();
-    let (mut table, tokens) = (table(), tokens(&edge).await);
-    let (before, mut wrong) = (edge.heads().await, Vec::new());
-    for route in routes(&edge.served).await {
-        let name = format!("{} {}", route.method, route.path);
-        let Some(line) = table.remove(&name) else {
-            wrong.push(format!("{name} is served and has no line in WHO_MAY_SEE: say who may see it"));
-            continue;
-        };
-        for (role, may) in line {
-            wrong.extend(unlike(&edge, &route, role, &tokens[role], may).await);
+    subscription(&edge.streams, edge.acme.client).await;
+    let somebody = edge.database.person("somebody@example.com", Role::Operator, None).await;
+    let signed_in = async |role, client: Option<ClientId>| edge.database.signed_in(role, client).await.token;
+    let (acme, borealis) = (Some(edge.acme.client), Some(edge.borealis.client));
+    let tokens = [
+        String::new(),
+        signed_in(Role::ClientOwner, borealis).await,
+        signed_in(Role::ClientViewer, acme).await,
+        signed_in(Role::ClientOwner, acme).await,
+        signed_in(Role::Auditor, None).await,
+        signed_in(Role::Operator, None).await,
+        signed_in(Role::Admin, None).await,
+    ];
+    assert_eq!(edge.served.ask(&tokens[3], &format!("{}?min_seq=4", edge.acme.path(""))).await.status, 200);
+    let (mut wrong, mut tried) = (Vec::new(), BTreeMap::new());
+    for (route, expected) in TABLE {
+        let (method, place) = route.split_once(' ').unwrap();
+        let place = path(&edge, place, &somebody);
+        for (caller, token) in tokens.iter().enumerate() {
+            let (met, expected) =
+                (outcome(&edge, caller, token, method, &place).await, expected.as_bytes()[caller] as char);
+            if met != expected {
+                wrong.push(format!("{} gets {met} for {route}, and not {expected}", CALLERS[caller]));
+            }
+        }
+        assert!(tried.insert(*route, ()).is_none(), "{route} stands twice in the table");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let api = edge.served.ask("", "/openapi.json").await.json();
+    for (path, item) in api["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let route = format!("{} {path}", method.to_uppercase());
+            assert!(tried.remove(route.as_str()).is_some(), "{route} is missing in the table");
         }
     }
-    wrong.extend(table.keys().map(|name| format!("{name} has a line in WHO_MAY_SEE and is not served")));
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(edge.heads().await, before);
+    assert!(tried.is_empty(), "not there any more: {tried:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_gets_at_nothing_of_its_neighbours_through_any_route_and_changes_nothing_of_it() {
-    let neighbours = Neighbours::new().await;
-    let served = &neighbours.edge.served;
-    let wrong = trespasses(&neighbours, served, &neighbours.edge.acme.token).await;
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_and_a_name_of_a_neighbours_are_free_for_oneself() {
-    let neighbours = Neighbours::new().await;
-    let (edge, (me, other)) = (&neighbours.edge, neighbours.me_and_other());
-    let new = json!({"name": "twin"});
-    let theirs = edge.served.post(&other.token, "/api/bots", "k-twin", &new).await.json();
-    let mine = edge.served.post(&me.token, "/api/bots", "k-twin", &new).await.json();
-    assert_eq!((&theirs["repeated"], &mine["repeated"]), (&json!(false), &json!(false)));
-    assert_ne!(theirs["bot_id"], mine["bot_id"]);
-    // Whether a user is there is told to nobody either.
-    let nobody = token(&edge.database, Some(ClientId::new()));
-    assert_eq!(edge.served.ask(&nobody, "/api/bots").await.json(), json!([]));
+async fn what_is_not_there_for_somebody_is_told_in_one_way_and_what_is_too_much_in_another() {
+    let edge = Edge::new("api").await;
+    let (viewer, auditor) = (
+        edge.database.signed_in(Role::ClientViewer, Some(edge.acme.client)).await.token,
+        edge.database.signed_in(Role::Auditor, None).await.token,
+    );
+    let post = async |token: &str, path: &str| edge.served.post(token, path, "k", &json!({})).await;
+    let own = post(&viewer, &edge.acme.path("/stop")).await;
+    assert_eq!(own.problem(), (403, "forbidden".into()));
+    assert!(own.text().contains("ask an owner of your client"), "{}", own.text());
+    let foreign = post(&viewer, &edge.borealis.path("/stop")).await;
+    let nobodys = post(&viewer, &format!("/api/bots/{}/stop", events::BotId::new())).await;
+    assert_eq!((foreign.status, &foreign.body), (404, &nobodys.body));
+    // An auditor learns of no client that was not granted, not even that it is there.
+    let there = edge.served.ask(&auditor, "/api/bots?client=acme").await;
+    let nowhere = edge.served.ask(&auditor, "/api/bots?client=nobody").await;
+    assert_eq!((there.status, &there.body), (404, &nowhere.body));
+    assert_eq!(
+        (&there.body, post(&auditor, "/api/bots?client=acme").await.body),
+        (&nobodys.body, nobodys.body.clone())
+    );
+    for path in ["/api/bots", "/api/stream"] {
+        assert_eq!(edge.served.ask(&auditor, path).await.problem(), (422, "invalid".into()), "{path}");
+    }
 }

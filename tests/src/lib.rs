@@ -11,6 +11,7 @@ mod on_nats;
 mod outside;
 mod own_nats;
 mod own_redis;
+mod people;
 mod served;
 mod world;
 
@@ -24,5 +25,6 @@ pub use on_nats::{arrived, differences_on_nats};
 pub use outside::Outside;
 pub use own_nats::OwnNats;
 pub use own_redis::OwnRedis;
-pub use served::{Answer, Heard, Listener, Served, token, token_made_at};
+pub use people::{PASSWORD, Person, SignedIn, token, token_made_at};
+pub use served::{Answer, Heard, Listener, Served};
 pub use world::{Servers, binary, shared_data, stop_with_the_process, target};

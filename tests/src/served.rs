@@ -6,10 +6,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
 };
 
-use access::{Tokens, User};
-use events::{ClientId, Time, UserId, desk::Role};
 use reqwest::{Method, RequestBuilder, Response, header::HeaderMap};
-use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::{Database, canaries, world::log};
@@ -257,16 +254,4 @@ impl Heard {
     pub fn line(&self) -> Value {
         serde_json::from_str(&self.data).expect("an event is told as JSON")
     }
-}
-
-/// A token of a client's user, or of an admin, that was made at a moment.
-pub fn token_made_at(database: &Database, client: Option<ClientId>, at: Time) -> String {
-    let role = if client.is_some() { Role::Client } else { Role::Admin };
-    let user = User { id: UserId::new(), role, client };
-    Tokens::new(&database.secret).issue(&user, at).text.expose_secret().to_owned()
-}
-
-/// A token of a client's user, or of an admin.
-pub fn token(database: &Database, client: Option<ClientId>) -> String {
-    token_made_at(database, client, Time::now())
 }

@@ -1,4 +1,4 @@
-//! Access tokens: short-lived proofs of who is asking, as HS256 JWTs whose keys follow from the deployment's secret.
+//! Access tokens: short-lived proofs of who is asking, as EdDSA JWTs whose keys follow from the deployment's secret.
 
 use std::{
     collections::BTreeMap,
@@ -7,12 +7,15 @@ use std::{
 };
 
 use events::Time;
-use hkdf::Hkdf;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
-use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
+use jsonwebtoken::{Algorithm, Header, Validation, errors::ErrorKind};
+use secrecy::SecretString;
 
-use crate::{caller::Caller, claims::Claims, users::User};
+use crate::{
+    caller::Caller,
+    claims::Claims,
+    keys::{Key, PublicKey},
+    sessions::Session,
+};
 
 /// Makes access tokens and reads them.
 #[derive(Clone)]
@@ -46,17 +49,14 @@ pub enum TokenRefusal {
     NotYetValid,
     #[error("token was not made here, or not for this use")]
     Foreign,
-}
-
-struct Key {
-    signs: EncodingKey,
-    verifies: DecodingKey,
+    #[error("token was revoked")]
+    Revoked,
 }
 
 /// The key that signs. To change keys, add one, sign with it, and take the old one away when its last token is over.
-const NEWEST: &str = "1";
+const NEWEST: &str = "ed25519-1";
 const KIDS: [&str; 1] = [NEWEST];
-/// Ours have 0.5 KB; what is longer is not even looked at.
+/// Ours have 0.7 KB; what is longer is not even looked at.
 const LENGTH_MAX: usize = 4_096;
 
 impl Tokens {
@@ -65,22 +65,31 @@ impl Tokens {
         Self { keys: Arc::new(keys.into()) }
     }
 
-    /// A token for a user who has just proved who it is.
-    pub fn issue(&self, user: &User, now: Time) -> AccessToken {
-        let claims = Claims::of(user, now);
+    /// A token for a session.
+    pub fn issue(&self, session: &Session, now: Time) -> AccessToken {
+        let claims = Claims::of(session, now);
         let text = jsonwebtoken::encode(&header(NEWEST), &claims, &self.keys[NEWEST].signs)
             .expect("plain claims can be written and signed");
         AccessToken { text: text.into(), expires_at: claims.expires_at() }
     }
 
-    /// Who the caller is, at `now`.
+    /// Who the caller is, at `now`, unless it was revoked.
     pub fn verify(&self, token: &str, now: Time) -> Result<Proof, TokenRefusal> {
+        self.read(token)?.proof(now)
+    }
+
+    /// What a token says, if we signed it.
+    pub(crate) fn read(&self, token: &str) -> Result<Claims, TokenRefusal> {
         if token.len() > LENGTH_MAX {
             return Err(TokenRefusal::Malformed);
         }
         let key = self.key(&jsonwebtoken::decode_header(token)?)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, &key.verifies, &SIGNATURE_ONLY)?.claims;
-        Ok(Proof { caller: claims.caller(now)?, expires_at: claims.expires_at() })
+        Ok(jsonwebtoken::decode::<Claims>(token, &key.verifies, &SIGNATURE_ONLY)?.claims)
+    }
+
+    /// What others check our tokens with.
+    pub fn public_keys(&self) -> Vec<PublicKey> {
+        self.keys.iter().map(|(kid, key)| key.public(kid)).collect()
     }
 
     /// The key that a header names, if there is nothing else in it than in ours: no key of its own, no address of one.
@@ -91,20 +100,16 @@ impl Tokens {
     }
 }
 
+impl Claims {
+    pub(crate) fn proof(&self, now: Time) -> Result<Proof, TokenRefusal> {
+        Ok(Proof { caller: self.caller(now)?, expires_at: self.expires_at() })
+    }
+}
+
 /// Keys are never shown.
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens").field("kids", &KIDS).finish_non_exhaustive()
-    }
-}
-
-impl Key {
-    fn derived(secret: &SecretString, kid: &str) -> Self {
-        let mut derived = [0; 32];
-        Hkdf::<Sha256>::new(Some(b"pipelabs access tokens"), secret.expose_secret().as_bytes())
-            .expand(kid.as_bytes(), &mut derived)
-            .expect("32 bytes are within what HKDF gives");
-        Self { signs: EncodingKey::from_secret(&derived), verifies: DecodingKey::from_secret(&derived) }
     }
 }
 
@@ -116,13 +121,13 @@ impl From<jsonwebtoken::errors::Error> for TokenRefusal {
 
 /// The whole header of a token of ours.
 fn header(kid: &str) -> Header {
-    Header { typ: Some("at+jwt".to_owned()), kid: Some(kid.to_owned()), ..Header::new(Algorithm::HS256) }
+    Header { typ: Some("at+jwt".to_owned()), kid: Some(kid.to_owned()), ..Header::new(Algorithm::EdDSA) }
 }
 
 /// [`Claims`] judges all claims itself: the library reads the clock, takes lists and fractions, and lets missing ones
 /// pass.
 static SIGNATURE_ONLY: LazyLock<Validation> = LazyLock::new(|| {
-    let mut validation = Validation::new(Algorithm::HS256);
+    let mut validation = Validation::new(Algorithm::EdDSA);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
     validation.validate_aud = false;

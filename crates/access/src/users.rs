@@ -3,17 +3,21 @@
 use std::fmt;
 
 use events::{
-    AggregateRef, ClientId, Time, UserId,
-    desk::{DeskEvent, Role},
+    ClientId, Time, UserId,
+    desk::{DeskEvent, Role, WhyEnded},
 };
 use secrecy::SecretString;
 use serde::Serialize;
-use sqlx::PgPool;
-use store::{AppendError, Cause, Streams};
+use sqlx::{PgConnection, PgPool};
+use store::Cause;
+use uuid::Uuid;
 
 use crate::{
+    caller::belongs,
     email::Email,
     password::{self, PasswordRefusal},
+    register::{Register, stamp},
+    sessions::{self, Which},
 };
 
 /// A person who has proved who it is.
@@ -21,8 +25,18 @@ use crate::{
 pub struct User {
     pub id: UserId,
     pub role: Role,
-    /// Whose a user of role `client` is; absent for an admin.
+    /// Whose a client's user is; absent for whoever belongs to the desk.
     pub client: Option<ClientId>,
+    /// Rises whenever what the user may do changes, or what it proves itself with.
+    pub perm_ver: u64,
+}
+
+impl User {
+    /// One as it is stored.
+    pub(crate) fn kept(id: Uuid, role: &str, client: Option<Uuid>, perm_ver: i64) -> sqlx::Result<Self> {
+        let (role, client) = (role_of(role)?, client.map(ClientId));
+        Ok(Self { id: UserId(id), role, client, perm_ver: perm_ver.cast_unsigned() })
+    }
 }
 
 /// What is known of a user. Personal data: told to that user only.
@@ -31,7 +45,7 @@ pub struct Profile {
     pub user_id: UserId,
     pub email: String,
     pub role: Role,
-    /// Whose a user of role `client` is; null for an admin.
+    /// Whose a client's user is; null for whoever belongs to the desk.
     pub client_id: Option<ClientId>,
     pub created_at: Time,
 }
@@ -49,7 +63,7 @@ pub struct AddUser {
     pub email: Email,
     pub password: SecretString,
     pub role: Role,
-    /// Whose a user of role `client` is.
+    /// Whose a client's user is.
     pub client: Option<ClientId>,
 }
 
@@ -58,77 +72,66 @@ pub struct AddUser {
 pub enum AddUserError {
     #[error(transparent)]
     Password(#[from] PasswordRefusal),
-    #[error("a user of role client belongs to a client: name it")]
+    #[error("a user of this role belongs to a client: name it")]
     NoClient,
-    #[error("an admin belongs to no client: leave it out")]
-    AdminOfClient,
+    #[error("a user of this role belongs to no client: leave it out")]
+    OfClient,
     #[error("a user with this e-mail address is there already")]
     Exists,
     #[error("could not keep the user")]
     Database(#[from] sqlx::Error),
-    #[error("the user is kept but not yet recorded in the desk's stream: add it again to finish")]
-    Record(#[from] AppendError),
 }
 
-/// Adds a user, over connections of login `auth`. A crash half way is mended by adding the same one again.
-pub async fn add(
-    auth: &PgPool,
-    streams: &Streams,
-    user: AddUser,
-    at: Time,
-    cause: &Cause,
-) -> Result<UserId, AddUserError> {
-    match (user.role, user.client) {
-        (Role::Client, None) => return Err(AddUserError::NoClient),
-        (Role::Admin, Some(_)) => return Err(AddUserError::AdminOfClient),
-        (Role::Admin, None) | (Role::Client, Some(_)) => {}
-    }
+/// Adds a user who may log in at once.
+pub async fn add(register: &Register, user: AddUser, at: Time, cause: &Cause) -> Result<UserId, AddUserError> {
     let AddUser { email, password, role, client } = user;
+    if !belongs(role, client) {
+        return Err(if client.is_none() { AddUserError::NoClient } else { AddUserError::OfClient });
+    }
     let hash = tokio::task::spawn_blocking(move || password::hash(&password)).await.expect("hashing does not panic")?;
-    let id = keep(auth, &email, &hash, role, client, at).await?;
-    let event = DeskEvent::UserAdded { user: id, role, client, at };
-    let recorded = streams.note(AggregateRef::new("desk", id), event, Some(format!("user:{id}")), cause).await?;
-    if recorded.repeated { Err(AddUserError::Exists) } else { Ok(id) }
+    let id = UserId::new();
+    let mut change = register.change(cause).await?;
+    if !keep(&mut change.db, id, &email, &hash, role, client, at).await? {
+        return Err(AddUserError::Exists);
+    }
+    change.note(id, &DeskEvent::UserAdded { user: id, role, client, at }).await?;
+    change.commit().await?;
+    Ok(id)
 }
 
-/// The row comes first: an event of a user who has none would be for ever, a row without its event is found again.
+/// Whether the address was free.
 async fn keep(
-    auth: &PgPool,
+    db: &mut PgConnection,
+    id: UserId,
     email: &Email,
     hash: &str,
     role: Role,
     client: Option<ClientId>,
     at: Time,
-) -> sqlx::Result<UserId> {
-    let id = UserId::new();
-    let kept = sqlx::query_scalar!(
+) -> sqlx::Result<bool> {
+    let kept = sqlx::query!(
         r#"
-        with added as (
-          insert into auth.users (user_id, email, password_hash, role, client_id, created_at)
-          values ($1, $2, $3, $4, $5, $6)
-          on conflict (lower(email)) do nothing
-          returning user_id)
-        select user_id as "user_id!" from added
-        union all
-        select user_id from auth.users where lower(email) = lower($2)
+        insert into auth.users (user_id, email, password_hash, role, client_id, created_at)
+        values ($1, $2, $3, $4, $5, $6)
+        on conflict (lower(email)) do nothing
         "#,
         id.0,
         email.text(),
         hash,
         role_name(role),
         client.map(|client| client.0),
-        chrono::DateTime::<chrono::Utc>::from(at)
+        stamp(at)
     )
-    .fetch_one(auth)
+    .execute(db)
     .await?;
-    Ok(UserId(kept))
+    Ok(kept.rows_affected() > 0)
 }
 
 /// The user who logs in with this address, and the hash of its password.
 pub(crate) async fn find(auth: &PgPool, email: &Email) -> sqlx::Result<Option<(User, String)>> {
     let row = sqlx::query!(
         r#"
-        select user_id, role, client_id, password_hash
+        select user_id, role, client_id, perm_ver, password_hash
           from auth.users
          where lower(email) = lower($1) and barred_at is null
         "#,
@@ -137,25 +140,33 @@ pub(crate) async fn find(auth: &PgPool, email: &Email) -> sqlx::Result<Option<(U
     .fetch_optional(auth)
     .await?;
     row.map(|row| {
-        let user = User { id: UserId(row.user_id), role: role(&row.role)?, client: row.client_id.map(ClientId) };
+        let user = User::kept(row.user_id, &row.role, row.client_id, row.perm_ver)?;
         Ok((user, row.password_hash))
     })
     .transpose()
 }
 
-/// Lets no user of a client log in any more; how many that concerned. Tokens that they hold end within ten minutes.
-pub async fn bar(auth: &PgPool, client: ClientId) -> sqlx::Result<u64> {
-    let barred = sqlx::query!(
+/// Lets no user of a client in any more, and ends their sessions; how many that concerned.
+pub async fn bar(register: &Register, client: ClientId, reason: &str, at: Time, cause: &Cause) -> sqlx::Result<usize> {
+    let mut change = register.change(cause).await?;
+    let barred = sqlx::query_scalar!(
         r#"
         update auth.users
-           set barred_at = now()
+           set barred_at = $2
          where client_id = $1 and barred_at is null
+        returning user_id
         "#,
-        client.0
+        client.0,
+        stamp(at)
     )
-    .execute(auth)
+    .fetch_all(&mut *change.db)
     .await?;
-    Ok(barred.rows_affected())
+    for user in barred.iter().copied().map(UserId) {
+        change.note(user, &DeskEvent::UserBarred { user, by: None, reason: reason.to_owned(), at }).await?;
+        sessions::end(&mut change, Which::AllBut(user, None), None, WhyEnded::Barred, at).await?;
+    }
+    change.commit().await?;
+    Ok(barred.len())
 }
 
 /// Puts a hash in another's place. A password that was changed meanwhile stays changed.
@@ -187,23 +198,32 @@ pub(crate) async fn profile(auth: &PgPool, user: UserId) -> sqlx::Result<Option<
     .fetch_optional(auth)
     .await?;
     row.map(|row| {
-        let (role, client_id) = (role(&row.role)?, row.client_id.map(ClientId));
+        let (role, client_id) = (role_of(&row.role)?, row.client_id.map(ClientId));
         Ok(Profile { user_id: user, email: row.email, role, client_id, created_at: row.created_at.into() })
     })
     .transpose()
 }
 
-fn role(name: &str) -> sqlx::Result<Role> {
+pub(crate) fn role_of(name: &str) -> sqlx::Result<Role> {
     match name {
         "admin" => Ok(Role::Admin),
-        "client" => Ok(Role::Client),
+        "operator" => Ok(Role::Operator),
+        "auditor" => Ok(Role::Auditor),
+        // What an owner was called at first.
+        "client_owner" | "client" => Ok(Role::ClientOwner),
+        "client_viewer" => Ok(Role::ClientViewer),
+        "service" => Ok(Role::Service),
         other => Err(sqlx::Error::Decode(format!("{other} is no role of a user").into())),
     }
 }
 
-fn role_name(role: Role) -> &'static str {
+pub(crate) fn role_name(role: Role) -> &'static str {
     match role {
         Role::Admin => "admin",
-        Role::Client => "client",
+        Role::Operator => "operator",
+        Role::Auditor => "auditor",
+        Role::ClientOwner => "client_owner",
+        Role::ClientViewer => "client_viewer",
+        Role::Service => "service",
     }
 }

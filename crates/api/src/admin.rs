@@ -26,7 +26,7 @@ use crate::{
     onboarding::onboard,
     problem::{Code, Problem},
     views::{Asked, Views},
-    who::{ClientOfTheDesk, OfTheDesk},
+    who::{ClientOfTheDesk, May, OfTheDesk, Onboard},
     wish::{Done, Wish},
 };
 
@@ -95,7 +95,11 @@ struct Onboarded {
 /// Onboard a client
 #[utoipa::path(post, path = "/api/admin/clients", tag = "admin", request_body = NewClient,
     params(("Idempotency-Key" = String, Header)), responses((status = 201, body = Onboarded)))]
-async fn add_client(_: OfTheDesk, State(streams): State<Streams>, wish: Wish<NewClient>) -> Result<Response, Problem> {
+async fn add_client(
+    _: May<Onboard, OfTheDesk>,
+    State(streams): State<Streams>,
+    wish: Wish<NewClient>,
+) -> Result<Response, Problem> {
     let NewClient { slug, name, reporting_currency } = &wish.what;
     let name = name.as_deref().unwrap_or(slug.as_str());
     let (client_id, receipt) = onboard(&streams, slug, name, reporting_currency, &wish.cause).await?;
@@ -125,13 +129,14 @@ struct Goodbye {
     params(("client" = String, Path, description = "Slug or id"), ("Idempotency-Key" = String, Header)),
     responses((status = 202, body = Done)))]
 async fn offboard(
-    ClientOfTheDesk(client): ClientOfTheDesk,
+    own: May<Onboard, ClientOfTheDesk>,
     State(leaving): State<Leaving>,
     wish: Wish<Goodbye>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     let Goodbye { reason, destroy_data_key } = wish.what.clone();
     let command = ClientCommand::Offboard { reason, destroy_data_key, at: Time::now() };
-    let done = wish.carry_out::<Client>(&leaving.streams, client, &client.to_string(), command).await?;
+    let client = own.0;
+    let done = wish.carry_out::<Client>(&leaving.streams, &own, &client.to_string(), command).await?;
     // What cannot be done at once is done soon: it is looked for all the time.
     leaving.go_on(client, &wish.cause).await.unwrap_or_else(|error| error.tell(client));
     Ok((StatusCode::ACCEPTED, axum::Json(done)))

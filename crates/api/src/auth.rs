@@ -1,12 +1,17 @@
-//! Logging in, and who one is then.
+//! Logging in and going on: from an address and a password to tokens, from one refresh token to the next, and out again.
+//!
+//! A program gets its tokens told. A browser gets them as cookies that no script reads ([`crate::cookies`]).
 
-use std::net::SocketAddr;
-
-use access::{Doorman, Email, Profile, Tokens};
-use axum::extract::{ConnectInfo, State};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use events::{ClientId, Time, desk::Role};
+use access::{Doorman, Email, Opened, Profile, PublicKey, Sessions, Tokens};
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use events::{
+    ClientId, SessionId, Time,
+    desk::{Factor, Role, Scope, WhyEnded},
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,13 +19,20 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Parts,
-    input::{Json, NoQuery},
+    cookies::{self, Csrf, Kept},
+    input::{Json, NoQuery, Nothing, Said},
     problem::Problem,
-    who::SignedIn,
+    whence::FromWhere,
+    who::{Account, May, SignedIn},
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {
-    OpenApiRouter::new().routes(routes!(log_in)).routes(routes!(me))
+    OpenApiRouter::new()
+        .routes(routes!(log_in))
+        .routes(routes!(refresh))
+        .routes(routes!(log_out))
+        .routes(routes!(me))
+        .routes(routes!(public_keys))
 }
 
 /// Who wants to log in.
@@ -31,18 +43,31 @@ struct Credentials {
     email: String,
     #[schema(value_type = String, format = Password)]
     password: SecretString,
+    /// Keep the tokens as cookies, and tell none.
+    #[serde(default)]
+    browser: bool,
 }
 
-/// A login that succeeded.
+/// A session from now on.
 #[derive(Serialize, ToSchema)]
 struct LoggedIn {
-    /// Send it as `Authorization: Bearer TOKEN`.
-    access_token: String,
+    /// Send it as `Authorization: Bearer TOKEN`. Absent for a browser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
+    /// Gets the next tokens at `/api/auth/refresh`, once. Absent for a browser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    /// For a browser: send it as `X-CSRF-Token` with whatever changes something. The cookie that is no secret tells it, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csrf_token: Option<String>,
     token_type: &'static str,
-    /// From then on it counts no more.
+    /// From then on the access token counts no more,
     expires_at: Time,
+    /// and from then on the refresh token.
+    refresh_expires_at: Time,
+    session_id: SessionId,
     role: Role,
-    /// Whose a user of role `client` is.
+    /// Whose a client's user is; null for whoever belongs to the desk.
     client_id: Option<ClientId>,
 }
 
@@ -51,27 +76,130 @@ struct LoggedIn {
 async fn log_in(
     _: NoQuery,
     State(doorman): State<Doorman>,
-    State(tokens): State<Tokens>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    State(sessions): State<Sessions>,
+    State(csrf): State<Csrf>,
+    from: FromWhere,
     Json(who): Json<Credentials>,
 ) -> Result<Response, Problem> {
     let email: Email = who.email.parse().map_err(Problem::invalid)?;
-    let user = doorman.log_in(&email, who.password, from.ip()).await?;
-    let token = tokens.issue(&user, Time::now());
-    let answer = LoggedIn {
-        access_token: token.text.expose_secret().to_owned(),
-        token_type: "Bearer",
-        expires_at: token.expires_at,
-        role: user.role,
-        client_id: user.client,
+    let user = doorman.log_in(&email, who.password, from.0.address()).await?;
+    let opened = sessions.open(user, vec![Factor::Password], &from.0, Time::now()).await?;
+    Ok(answer(&opened, who.browser, &csrf))
+}
+
+/// What a session goes on with.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Refresh {
+    /// Left out by a browser, whose cookie says it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = Password)]
+    refresh_token: Option<SecretString>,
+}
+
+/// Get the next tokens of a session; a refresh token is good once
+///
+/// One that comes a second time is in two hands: its session ends. Refresh under a lock, a browser under `navigator.locks`.
+#[utoipa::path(post, path = "/api/auth/refresh", tag = "auth", security(()), responses((status = 200, body = LoggedIn)))]
+async fn refresh(
+    _: NoQuery,
+    headers: HeaderMap,
+    State(sessions): State<Sessions>,
+    State(csrf): State<Csrf>,
+    from: FromWhere,
+    Said(Refresh { refresh_token: told }): Said<Refresh>,
+) -> Result<Response, Problem> {
+    let browser = told.is_none();
+    let token = match &told {
+        Some(token) => token.expose_secret(),
+        None => by_cookie(&headers, &csrf)?,
     };
-    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(answer)).into_response())
+    let opened = sessions.refresh(token, &from.0, Time::now()).await?;
+    Ok(answer(&opened, browser, &csrf))
+}
+
+/// The refresh token that a page of ours sent along.
+fn by_cookie<'a>(headers: &'a HeaderMap, csrf: &Csrf) -> Result<&'a str, Problem> {
+    let token = cookies::refresh(headers).ok_or_else(|| Problem::unauthenticated("send a refresh token, or log in"))?;
+    if let Some(session) = Sessions::session_of(token) {
+        csrf.check(session, headers)?;
+    }
+    Ok(token)
+}
+
+/// End this session
+#[utoipa::path(post, path = "/api/auth/logout", tag = "auth", responses((status = 204)))]
+async fn log_out(
+    _: NoQuery,
+    who: May<Account, SignedIn>,
+    State(sessions): State<Sessions>,
+    _: Said<Nothing>,
+) -> Result<Response, Problem> {
+    let caller = who.caller;
+    sessions.end(caller.user(), caller.session(), caller.user(), WhyEnded::LoggedOut, Time::now()).await?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    cookies::clear(response.headers_mut());
+    Ok(response)
+}
+
+/// Who is logged in, and by what.
+#[derive(Serialize, ToSchema)]
+struct Me {
+    #[serde(flatten)]
+    profile: Profile,
+    session_id: SessionId,
+    /// When it was last proved who this is.
+    auth_time: Time,
+    /// What the token is for; null where a person has logged in, who may do whatever the role may.
+    scopes: Option<Vec<Scope>>,
 }
 
 /// Who is logged in
-#[utoipa::path(get, path = "/api/auth/me", tag = "auth", responses((status = 200, body = Profile)))]
+#[utoipa::path(get, path = "/api/auth/me", tag = "auth", responses((status = 200, body = Me)))]
 async fn me(who: SignedIn, _: NoQuery, State(doorman): State<Doorman>) -> Result<Response, Problem> {
-    let profile = doorman.profile(who.caller.user()).await?;
+    let caller = who.caller;
+    let profile = doorman.profile(caller.user()).await?;
     let profile = profile.ok_or_else(|| Problem::unauthenticated("this user is no more: log in as another"))?;
-    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(profile)).into_response())
+    let (session_id, auth_time) = (caller.session(), caller.auth_time());
+    let scopes = caller.scopes().map(|scopes| scopes.all().collect());
+    let me = Me { profile, session_id, auth_time, scopes };
+    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(me)).into_response())
+}
+
+/// Keys as RFC 7517 lists them.
+#[derive(Serialize, ToSchema)]
+struct PublicKeys {
+    keys: Vec<PublicKey>,
+}
+
+/// What access tokens can be checked with
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth", security(()),
+    responses((status = 200, body = PublicKeys)))]
+async fn public_keys(_: NoQuery, State(tokens): State<Tokens>) -> Response {
+    let cached = [(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"))];
+    (cached, axum::Json(PublicKeys { keys: tokens.public_keys() })).into_response()
+}
+
+/// What somebody gets who was let in.
+fn answer(opened: &Opened, browser: bool, csrf: &Csrf) -> Response {
+    let told = |token: &SecretString| (!browser).then(|| token.expose_secret().to_owned());
+    let (user, value) = (opened.session.user, csrf.of(opened.session.id));
+    let body = LoggedIn {
+        access_token: told(&opened.access.text),
+        refresh_token: told(&opened.refresh),
+        csrf_token: browser.then(|| value.clone()),
+        token_type: "Bearer",
+        expires_at: opened.access.expires_at,
+        refresh_expires_at: opened.refresh_expires_at,
+        session_id: opened.session.id,
+        role: user.role,
+        client_id: user.client,
+    };
+    let mut response = ([(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response();
+    if browser {
+        let access = (&opened.access.text, opened.access.expires_at);
+        let kept = Kept { access, refresh: (&opened.refresh, opened.refresh_expires_at), csrf: &value };
+        kept.set(response.headers_mut(), Time::now());
+    }
+    response
 }

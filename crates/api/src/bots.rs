@@ -27,7 +27,7 @@ use crate::{
     input::{Nothing, Query},
     problem::{Code, Problem},
     views::{Asked, Views},
-    who::{OwnBot, OwnClient},
+    who::{May, OwnBot, OwnClient, Trade},
     wish::{Done, Wish},
 };
 
@@ -86,14 +86,14 @@ struct Created {
 #[utoipa::path(post, path = "/api/bots", tag = "bots", request_body = NewBot,
     params(("Idempotency-Key" = String, Header)), responses((status = 201, body = Created)))]
 async fn create(
-    OwnClient(client): OwnClient,
+    own: May<Trade, OwnClient>,
     State(streams): State<Streams>,
     wish: Wish<NewBot>,
 ) -> Result<Response, Problem> {
-    let bot_id = BotId::named(client, &wish.what.name);
+    let bot_id = BotId::named(own.0, &wish.what.name);
     let NewBot { name, config } = wish.what.clone();
     let command = BotCommand::Create { name, config, at: Time::now() };
-    let done = wish.carry_out::<Bot>(&streams, client, &bot_id.to_string(), command).await?;
+    let done = wish.carry_out::<Bot>(&streams, &own, &bot_id.to_string(), command).await?;
     let place = [(header::LOCATION, format!("/api/bots/{bot_id}"))];
     Ok((StatusCode::CREATED, place, axum::Json(Created { bot_id, done })).into_response())
 }
@@ -102,7 +102,7 @@ async fn create(
 #[utoipa::path(patch, path = "/api/bots/{id}/config", tag = "bots", request_body = ConfigChange,
     params(("id" = BotId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
 async fn change_config(
-    own: OwnBot,
+    own: May<Trade, OwnBot>,
     State(streams): State<Streams>,
     wish: Wish<ConfigChange>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
@@ -114,7 +114,7 @@ async fn change_config(
 #[utoipa::path(post, path = "/api/bots/{id}/deploy", tag = "bots",
     params(("id" = BotId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
 async fn deploy(
-    own: OwnBot,
+    own: May<Trade, OwnBot>,
     State(streams): State<Streams>,
     State(views): State<Views>,
     wish: Wish<Nothing>,
@@ -144,7 +144,7 @@ impl Default for StopReason {
 #[utoipa::path(post, path = "/api/bots/{id}/stop", tag = "bots", request_body = StopReason,
     params(("id" = BotId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
 async fn stop(
-    own: OwnBot,
+    own: May<Trade, OwnBot>,
     State(streams): State<Streams>,
     wish: Wish<StopReason>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
@@ -152,24 +152,24 @@ async fn stop(
     own.want(&streams, &wish, command).await
 }
 
-impl OwnBot {
+impl May<Trade, OwnBot> {
     /// Refuses a start beside a bot of the same owner that it would trade with. The operator asks again before the deed:
     /// what the read model knows now may be older than another start.
-    async fn may_start(self, views: &Views) -> Result<(), Problem> {
-        let bots = views.read(self.client, |db| bots::of_client(db, self.client).boxed()).await?;
-        let Some(this) = bots.iter().find(|bot| bot.bot_id == self.bot) else { return Ok(()) };
-        beside(self.bot, &this.config, wanted(&bots))
-            .map_err(|refused| Problem::new(Code::Conflict, refused.to_string()))
+    async fn may_start(&self, views: &Views) -> Result<(), Problem> {
+        let OwnBot { client, bot } = **self;
+        let bots = views.read(client, |db| bots::of_client(db, client).boxed()).await?;
+        let Some(this) = bots.iter().find(|one| one.bot_id == bot) else { return Ok(()) };
+        beside(bot, &this.config, wanted(&bots)).map_err(|refused| Problem::new(Code::Conflict, refused.to_string()))
     }
 
     /// Records what is wanted of it; that it was done is another event, later.
     async fn want<T>(
-        self,
+        &self,
         streams: &Streams,
         wish: &Wish<T>,
         command: BotCommand,
     ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
-        let done = wish.carry_out::<Bot>(streams, self.client, &self.bot.to_string(), command).await?;
+        let done = wish.carry_out::<Bot>(streams, self, &self.bot.to_string(), command).await?;
         Ok((StatusCode::ACCEPTED, axum::Json(done)))
     }
 }

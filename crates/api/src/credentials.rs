@@ -12,7 +12,7 @@ use domain::{
     client::Client,
     credential::{Credential, CredentialCommand},
 };
-use events::{ClientId, CredentialId, Exchange, Market, Time};
+use events::{CredentialId, Exchange, Market, Time};
 use futures::FutureExt;
 use projections::{
     credentials::{self, Credentials},
@@ -30,7 +30,7 @@ use crate::{
     input::{Nothing, Query},
     problem::Problem,
     views::{Asked, Views},
-    who::{OwnClient, OwnCredential},
+    who::{Keys, May, OfClient, OwnClient, OwnCredential},
     wish::{Done, Wish},
 };
 
@@ -79,16 +79,16 @@ struct Stored {
 #[utoipa::path(post, path = "/api/clients/credentials", tag = "credentials", request_body = NewCredential,
     params(("Idempotency-Key" = String, Header)), responses((status = 201, body = Stored)))]
 async fn store(
-    OwnClient(client): OwnClient,
+    own: May<Keys, OwnClient>,
     State(vault): State<Vault>,
     State(streams): State<Streams>,
     wish: Wish<NewCredential>,
 ) -> Result<Response, Problem> {
     let NewCredential { exchange, market, fields } = &wish.what;
     let (exchange, market) = (*exchange, *market);
-    let kept = seal(&vault, &streams, client, Secrets::parse(exchange, market, fields.clone())?, &wish).await?;
+    let kept = seal(&vault, &streams, &own, Secrets::parse(exchange, market, fields.clone())?, &wish).await?;
     let command = CredentialCommand::Store { exchange, market, values: kept.values.clone(), at: Time::now() };
-    let done = carry_out(&vault, &streams, wish, kept.clone(), command).await?;
+    let done = carry_out(&vault, &streams, &own, wish, kept.clone(), command).await?;
     let place = [(header::LOCATION, "/api/clients/credentials")];
     let stored = Stored { credential_id: kept.place.credential, done };
     Ok((StatusCode::CREATED, place, axum::Json(stored)).into_response())
@@ -107,16 +107,16 @@ struct NewValues {
 #[utoipa::path(post, path = "/api/clients/credentials/{id}/rotate", tag = "credentials", request_body = NewValues,
     params(("id" = CredentialId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
 async fn rotate(
-    OwnCredential { client, credential }: OwnCredential,
+    own: May<Keys, OwnCredential>,
     State(vault): State<Vault>,
     State(streams): State<Streams>,
     wish: Wish<NewValues>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
-    let (exchange, market) = credential.lets_into(client).ok_or_else(Problem::not_found)?;
+    let (exchange, market) = own.credential.lets_into(own.client).ok_or_else(Problem::not_found)?;
     let secrets = Secrets::parse(exchange, market, wish.what.fields.clone())?;
-    let kept = seal(&vault, &streams, client, secrets, &wish).await?;
+    let kept = seal(&vault, &streams, &own, secrets, &wish).await?;
     let command = CredentialCommand::Rotate { values: kept.values.clone(), at: Time::now() };
-    let done = carry_out(&vault, &streams, wish, kept, command).await?;
+    let done = carry_out(&vault, &streams, &own, wish, kept, command).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
 }
 
@@ -138,12 +138,12 @@ impl Default for RevokeReason {
 #[utoipa::path(post, path = "/api/clients/credentials/{id}/revoke", tag = "credentials", request_body = RevokeReason,
     params(("id" = CredentialId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
 async fn revoke(
-    OwnCredential { client, credential }: OwnCredential,
+    own: May<Keys, OwnCredential>,
     State(streams): State<Streams>,
     wish: Wish<RevokeReason>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     let command = CredentialCommand::Revoke { reason: wish.what.reason.clone(), at: Time::now() };
-    let done = wish.carry_out::<Credential>(&streams, client, &credential.to_string(), command).await?;
+    let done = wish.carry_out::<Credential>(&streams, &own, &own.credential.to_string(), command).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
 }
 
@@ -151,10 +151,11 @@ async fn revoke(
 async fn seal<T>(
     vault: &Vault,
     streams: &Streams,
-    client: ClientId,
+    own: &May<Keys, impl OfClient>,
     secrets: Secrets,
     wish: &Wish<T>,
 ) -> Result<Kept, Problem> {
+    let client = own.client();
     let (of_the_desk, _) = streams.load::<Client>(client, &client.to_string()).await?;
     of_the_desk.is_with_us()?;
     Ok(vault.put(client, &secrets, &wish.key, wish.cause.correlation).await?)
@@ -164,13 +165,14 @@ async fn seal<T>(
 async fn carry_out<T>(
     vault: &Vault,
     streams: &Streams,
+    own: &May<Keys, impl OfClient>,
     mut wish: Wish<T>,
     kept: Kept,
     command: CredentialCommand,
 ) -> Result<Done, Problem> {
     let place = kept.place;
     wish.cause.correlation = kept.wish;
-    let done = wish.carry_out::<Credential>(streams, place.client, &place.credential.to_string(), command).await?;
+    let done = wish.carry_out::<Credential>(streams, own, &place.credential.to_string(), command).await?;
     if !done.repeated
         && let Err(error) = vault.claim(place).await
     {

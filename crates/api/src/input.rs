@@ -40,6 +40,10 @@ pub struct WholeQuery<T>(pub T);
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
+/// A JSON body that may be left out: then it says nothing.
+#[derive(Debug)]
+pub struct Said<T>(pub T);
+
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
@@ -73,6 +77,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         is_json(request.headers())?;
         read_json(&body(request, state).await?).map(Self)
     }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Said<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let json = is_json(request.headers());
+        said(&body(request, state).await?, json).map(Self)
+    }
+}
+
+/// What a body says that may be left out, and whether it is told to be JSON otherwise.
+pub fn said<T: DeserializeOwned>(body: &[u8], json: Result<(), Problem>) -> Result<T, Problem> {
+    if body.is_empty() { read_json(b"{}") } else { json.and_then(|()| read_json(body)) }
 }
 
 fn pairs(query: &str) -> form_urlencoded::Parse<'_> {

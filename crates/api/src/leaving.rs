@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use access::Register;
 use cqrs_es::Aggregate;
 use domain::{
     bot::{Bot, BotCommand, BotRefusal},
@@ -28,15 +29,17 @@ use vault::{Vault, VaultError};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// In one of so many looks, sealed values are swept that nobody needs.
 const SWEEP_EVERY: u32 = 720;
+/// Why what a client had is taken out of use.
+const LEFT: &str = "the client left";
 
 /// All that a leaving client has to be taken out of.
 #[derive(Debug, Clone)]
 pub struct Leaving {
     pub streams: Streams,
     pub vault: Vault,
-    /// Connections of logins `admin_query` and `auth`.
+    /// Connections of login `admin_query`.
     pub desk: PgPool,
-    pub auth: PgPool,
+    pub register: Register,
 }
 
 /// Why it could not go on for now.
@@ -91,7 +94,7 @@ impl Leaving {
 
     /// Does for a client that has left what can be done now; does nothing where nothing is to be done.
     pub async fn go_on(&self, client: ClientId, cause: &Cause) -> Result<(), LeavingError> {
-        access::bar(&self.auth, client).await.map_err(LeavingError::Users)?;
+        access::bar(&self.register, client, LEFT, Time::now(), cause).await.map_err(LeavingError::Users)?;
         let mut tx = self.desk.begin().await.map_err(ProjectError::from)?;
         versions::use_live(&mut tx).await.map_err(ProjectError::from)?;
         let bots = bots::of_client(&mut tx, client).await.map_err(ProjectError::from)?;
@@ -101,13 +104,13 @@ impl Leaving {
         let head = read::head(&mut *tx, client).await.map_err(ProjectError::from)?;
         tx.commit().await.map_err(ProjectError::from)?;
         for bot in bots.iter().filter(|bot| bot.desired == Desired::Running) {
-            let stop = BotCommand::Stop { reason: "the client left".to_owned(), at: Time::now() };
+            let stop = BotCommand::Stop { reason: LEFT.to_owned(), at: Time::now() };
             let asked = self.ask::<Bot>(client, &bot.bot_id.to_string(), stop, cause).await;
             // The read model may be behind.
             unless(asked, |refusal| *refusal == BotRefusal::NotWanted).map_err(LeavingError::Bot)?;
         }
         for one in credentials.iter().filter(|one| !matches!(one.state, State::Revoking | State::Revoked)) {
-            let revoke = CredentialCommand::Revoke { reason: "the client left".to_owned(), at: Time::now() };
+            let revoke = CredentialCommand::Revoke { reason: LEFT.to_owned(), at: Time::now() };
             let asked = self.ask::<Credential>(client, &one.credential_id.to_string(), revoke, cause).await;
             unless(asked, |refusal| *refusal == CredentialRefusal::Revoked).map_err(LeavingError::Credential)?;
         }

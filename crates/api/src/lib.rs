@@ -8,6 +8,7 @@
 mod admin;
 mod auth;
 mod bots;
+mod cookies;
 mod credentials;
 mod cursor;
 mod described;
@@ -33,12 +34,14 @@ mod problem;
 mod reconciliation;
 mod risk;
 mod server;
+mod sessions;
 mod settings;
 mod standing;
 mod strict;
 mod subscriptions;
 mod uptime;
 mod views;
+mod whence;
 mod who;
 mod wish;
 
@@ -47,7 +50,7 @@ use std::{
     time::Duration,
 };
 
-use access::{Doorman, Tokens};
+use access::{Doorman, Gate, Register, Sessions, Tokens};
 use axum::{Router, extract::FromRef};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::SecretString;
@@ -63,6 +66,7 @@ pub use onboarding::{OnboardError, onboard};
 pub use problem::{Code, Problem};
 pub use settings::{CONNECTIONS_MAX, Ending, Hosts, Origins, Proxies, PublicUrl, RedisUrl, Settings};
 
+use cookies::Csrf;
 use cursor::Cursors;
 use edge::Edge;
 use known::Known;
@@ -120,26 +124,36 @@ everything! {
     live: Live,
     standings: Standings,
     cursors: Cursors,
+    csrf: Csrf,
     doorman: Doorman,
+    gate: Gate,
+    register: Register,
+    sessions: Sessions,
     tokens: Tokens,
     metrics: PrometheusHandle,
     edge: Edge,
     beside: Arc<[Beside]>,
 }
 
-/// Every route, ready to be served.
+/// Every route, ready to be served, and what goes on beside them, until its end.
 fn router(on: Foundation, ending: Ending) -> Router {
     let Foundation { streams, query, desk, auth, vault, accounts, secret, settings, beside } = on;
     let standings = Standings::watch(desk.clone());
-    let cursors = Cursors::new(&secret);
+    let (cursors, tokens) = (Cursors::new(&secret), Tokens::new(&secret));
+    let gate = Gate::watch(auth.clone(), tokens.clone());
+    let register = Register::new(auth.clone(), streams.clone());
+    tokio::spawn(register.clone().keep_on(ending.now.clone()));
+    let leaving =
+        Leaving { streams: streams.clone(), vault: vault.clone(), desk: desk.clone(), register: register.clone() };
+    tokio::spawn(leaving.clone().keep_on(ending.now.clone()));
     let live = Live {
         query: query.clone(),
         desk: desk.clone(),
         standings: standings.clone(),
         cursors: cursors.clone(),
+        gate: gate.clone(),
         stop: ending.now.clone(),
     };
-    let leaving = Leaving { streams: streams.clone(), vault: vault.clone(), desk: desk.clone(), auth: auth.clone() };
     let parts = Everything {
         leaving,
         known: Known::new(streams.clone(), query.clone()),
@@ -150,8 +164,12 @@ fn router(on: Foundation, ending: Ending) -> Router {
         live,
         standings,
         cursors,
+        csrf: Csrf::new(&secret),
         doorman: Doorman::new(auth),
-        tokens: Tokens::new(&secret),
+        gate,
+        sessions: Sessions::new(register.clone(), tokens.clone()),
+        register,
+        tokens,
         metrics: recorder(),
         edge: Edge::new(&settings, ending),
         beside: beside.into(),
@@ -163,8 +181,6 @@ fn router(on: Foundation, ending: Ending) -> Router {
 /// Serves until told to end, then finishes what is under way.
 pub async fn serve(listener: TcpListener, on: Foundation, ending: Ending) {
     tokio::spawn(keep_up(recorder(), ending.now.clone()));
-    let (streams, vault, desk, auth) = (on.streams.clone(), on.vault.clone(), on.desk.clone(), on.auth.clone());
-    tokio::spawn(Leaving { streams, vault, desk, auth }.keep_on(ending.now.clone()));
     let room = server::Room::new(&on.settings);
     server::serve(listener, router(on, ending.clone()), room, ending.now).await;
 }

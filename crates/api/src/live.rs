@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use access::Caller;
+use access::{Caller, Gate, policy::Deed};
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, header},
@@ -61,6 +61,7 @@ pub struct Live {
     pub desk: PgPool,
     pub standings: Standings,
     pub cursors: Cursors,
+    pub gate: Gate,
     /// Listeners are let go when the process ends.
     pub stop: CancellationToken,
 }
@@ -72,7 +73,7 @@ pub struct Live {
 struct From {
     /// Events that follow this number; only what is new, if left out. `Last-Event-ID` counts more.
     after: Option<u64>,
-    /// For an admin: this client's events alone.
+    /// For somebody of the desk: this client's events alone.
     client: Option<Slug>,
 }
 
@@ -95,20 +96,19 @@ async fn listen(
 ) -> Result<Response, Problem> {
     let from: From = input::read_query(uri.query().unwrap_or_default())?;
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("?").to_owned());
-    let client = match (who.caller, from.client) {
-        (Caller::Client(user), None) => Some(user.client()),
-        (Caller::Client(_), Some(_)) => {
-            return Err(Problem::invalid("leave ?client= out: your token says whose you are"));
+    let place = match who.of_whom(from.client, &known).await? {
+        Some(client) => {
+            who.may(Deed::See)?;
+            live.place_of(client, last.as_deref(), from.after).await?
         }
-        (Caller::Admin(_), Some(slug)) => Some(known.client_of(&slug).await?.ok_or_else(Problem::not_found)?),
-        (Caller::Admin(_), None) => None,
+        None => {
+            who.may(Deed::SeeDesk)?;
+            live.place_of_all(last.as_deref(), from.after).await?
+        }
     };
-    let place = match client {
-        Some(client) => live.place_of(client, last.as_deref(), from.after).await?,
-        None => live.place_of_all(last.as_deref(), from.after).await?,
-    };
+    let SignedIn { caller, until } = who;
     let ready = VecDeque::from([Event::default().retry(RETRY)]);
-    let listener = Listener { live, place, until: who.until, ready, left: false };
+    let listener = Listener { live, place, caller, until, ready, left: false };
     let beat = KeepAlive::new().interval(BEAT);
     let unbuffered = [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -163,6 +163,7 @@ impl Live {
 struct Listener {
     live: Live,
     place: Place,
+    caller: Caller,
     /// The token counts no longer.
     until: Time,
     ready: VecDeque<Event>,
@@ -179,24 +180,26 @@ impl Listener {
         })
     }
 
-    /// The next event; waits for it. None when the listener has to come back with a new token or to another process.
+    /// The next event; waits for it. None when the listener has to come back with a new token or to another process, or
+    /// not at all.
     async fn next(&mut self) -> Option<Event> {
+        let (live, caller) = (self.live.clone(), self.caller);
         loop {
             let left = self.until.micros() - Time::now().micros();
-            if left <= 0 || self.left {
+            if left <= 0 || self.left || !live.gate.lets_in(&caller) {
                 return None;
             }
-            if self.live.stop.is_cancelled() {
+            if live.stop.is_cancelled() {
                 self.left = true;
                 return Some(Event::default().event(GOODBYE).retry(RETRY).data("this process ends: listen again"));
             }
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            let stop = self.live.stop.clone();
             tokio::select! {
                 () = self.fill() => {}
-                () = stop.cancelled() => {}
+                () = live.stop.cancelled() => {}
+                () = live.gate.shut_for(caller) => {}
                 () = tokio::time::sleep(Duration::from_micros(left.unsigned_abs())) => {}
             }
         }

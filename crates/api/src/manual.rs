@@ -20,7 +20,7 @@ use crate::{
     Parts,
     input::Nothing,
     problem::Problem,
-    who::{OwnBot, OwnManual},
+    who::{May, OwnBot, OwnManual, Trade},
     wish::{Done, Wish},
 };
 
@@ -51,14 +51,18 @@ struct Wished {
 /// Ask for an order in a bot's book, on the bot's venue
 #[utoipa::path(post, path = "/api/bots/{id}/orders", tag = "orders", request_body = NewOrder,
     params(("id" = BotId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Wished)))]
-async fn place(own: OwnBot, State(streams): State<Streams>, wish: Wish<NewOrder>) -> Result<Response, Problem> {
-    let OwnBot { client, bot } = own;
+async fn place(
+    own: May<Trade, OwnBot>,
+    State(streams): State<Streams>,
+    wish: Wish<NewOrder>,
+) -> Result<Response, Problem> {
+    let OwnBot { client, bot } = *own;
     let manual_id = ManualId::of(client, bot, &wish.key);
     let (of, _) = streams.load::<Bot>(client, &bot.to_string()).await?;
     let venue = of.config().and_then(|config| config.venue.clone());
     let NewOrder { side, order_type, price, amount } = wish.what.clone();
     let command = ManualCommand::Request { bot, venue, side, order_type, price, amount, at: Time::now() };
-    let done = wish.carry_out::<ManualOrder>(&streams, client, &manual_id.to_string(), command).await?;
+    let done = wish.carry_out::<ManualOrder>(&streams, &own, &manual_id.to_string(), command).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(Wished { manual_id, done })).into_response())
 }
 
@@ -67,11 +71,11 @@ async fn place(own: OwnBot, State(streams): State<Streams>, wish: Wish<NewOrder>
     params(("id" = BotId, Path), ("order" = String, Path, description = "What the wish was answered with, or the order's own id"),
         ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
 async fn cancel(
-    OwnManual { client, manual }: OwnManual,
+    own: May<Trade, OwnManual>,
     State(streams): State<Streams>,
     wish: Wish<Nothing>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     let command = ManualCommand::RequestCancel { at: Time::now() };
-    let done = wish.carry_out::<ManualOrder>(&streams, client, &manual.to_string(), command).await?;
+    let done = wish.carry_out::<ManualOrder>(&streams, &own, &own.manual.to_string(), command).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
 }

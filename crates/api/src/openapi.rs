@@ -14,7 +14,7 @@ use crate::{
     page::Limit,
     past, pnl, portfolio,
     problem::ProblemBody,
-    reconciliation, risk, subscriptions, uptime,
+    reconciliation, risk, sessions, subscriptions, uptime,
 };
 
 #[derive(OpenApi)]
@@ -48,6 +48,7 @@ impl Modify for Common {
 fn described() -> OpenApiRouter<Parts> {
     [
         auth::routes(),
+        sessions::routes(),
         portfolio::routes(),
         bots::routes(),
         past::routes(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use access::{LoginError, LoginRefusal};
+use access::{LoginError, LoginRefusal, RefreshError};
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -32,6 +32,8 @@ pub enum Code {
     WrongCredentials,
     /// The caller may not do this.
     Forbidden,
+    /// A cookie alone may change nothing.
+    CsrfTokenMissing,
     /// There is nothing here, or nothing of yours.
     NotFound,
     MethodNotAllowed,
@@ -65,7 +67,7 @@ impl Code {
             Self::BadRequest | Self::IdempotencyKeyMissing => StatusCode::BAD_REQUEST,
             Self::Invalid | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unauthenticated | Self::WrongCredentials => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::CsrfTokenMissing => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
@@ -282,6 +284,19 @@ impl From<LoginError> for Problem {
                 Self::new(Code::TooManyRequests, refusal.to_string()).retry_after(retry_after)
             }
             LoginError::Database(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<RefreshError> for Problem {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            // In the same words whatever is wrong with it.
+            RefreshError::Refused(refusal) => {
+                tracing::debug!("a session does not go on: {refusal}");
+                Self::unauthenticated("this refresh token does not count: log in again")
+            }
+            RefreshError::Database(cause) => cause.into(),
         }
     }
 }

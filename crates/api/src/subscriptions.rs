@@ -1,11 +1,10 @@
 //! Subscriptions of a client's events over NATS: asked for, renewed, rotated, taken back. A credential is told once, in the
 //! answer; the relay lets its user in, or lets it go, at its own pace and tells that in the stream.
 
-use access::Tokens;
 use axum::{
     RequestPartsExt,
     extract::{FromRef, FromRequestParts, Path, State},
-    http::{StatusCode, header, request::Parts as RequestParts},
+    http::{StatusCode, header, request::Parts as Head},
     response::{IntoResponse, Response},
 };
 use cqrs_es::Aggregate;
@@ -32,10 +31,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     input::{Nothing, Query},
-    known::Known,
     problem::{Code, Problem},
     views::{Asked, Views},
-    who::OwnClient,
+    who::{May, OfClient, OwnClient, Subscribe},
     wish::{Done, Wish},
 };
 
@@ -70,17 +68,18 @@ pub struct OwnSubscription {
     subscription: SubscriptionId,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for OwnSubscription
-where
-    Tokens: FromRef<S>,
-    Known: FromRef<S>,
-    Streams: FromRef<S>,
-{
+impl OfClient for OwnSubscription {
+    fn client(&self) -> ClientId {
+        self.client
+    }
+}
+
+impl FromRequestParts<Parts> for OwnSubscription {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut RequestParts, state: &S) -> Result<Self, Problem> {
-        let OwnClient(client) = OwnClient::from_request_parts(parts, state).await?;
-        let Path(id) = parts.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
+        let Path(id) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
         let subscription: SubscriptionId = id.parse().map_err(|_| Problem::not_found())?;
         let aggregate = AggregateRef::new(Subscription::TYPE, subscription);
         let known = Streams::from_ref(state).knows(client, &aggregate).await?;
@@ -167,13 +166,13 @@ struct Credential {
 #[utoipa::path(post, path = "/api/alerts/subscriptions", tag = "alerts", request_body = NewSubscription,
     params(("Idempotency-Key" = String, Header)), responses((status = 201, body = Credential)))]
 async fn subscribe(
-    OwnClient(client): OwnClient,
+    of: May<Subscribe, OwnClient>,
     State(issuing): State<Issuing>,
     State(streams): State<Streams>,
     State(views): State<Views>,
     wish: Wish<NewSubscription>,
 ) -> Result<Response, Problem> {
-    let issuer = issuing.issuer()?;
+    let (issuer, OwnClient(client)) = (issuing.issuer()?, *of);
     let NewSubscription { name, filter, after_seq: after, user_public_nkey } = wish.what.clone();
     let own = OwnSubscription { client, subscription: SubscriptionId::named(client, &name) };
     let (of_the_desk, _) = streams.load::<Client>(client, &client.to_string()).await?;
@@ -182,7 +181,7 @@ async fn subscribe(
     let user = key.public();
     own.has_room_for(&views, &user, after).await?;
     let command = SubscriptionCommand::Request { name, filter, after, user, at: Time::now() };
-    let done = wish.carry_out::<Subscription>(&streams, client, &own.subscription.to_string(), command).await?;
+    let done = wish.carry_out::<Subscription>(&streams, &of, &own.subscription.to_string(), command).await?;
     own.tell(StatusCode::CREATED, issuer, &streams, Some(key), done).await
 }
 
@@ -190,14 +189,14 @@ async fn subscribe(
 #[utoipa::path(post, path = "/api/alerts/subscriptions/{id}/renew", tag = "alerts",
     params(("id" = SubscriptionId, Path), ("Idempotency-Key" = String, Header)), responses((status = 200, body = Credential)))]
 async fn renew(
-    own: OwnSubscription,
+    own: May<Subscribe, OwnSubscription>,
     State(issuing): State<Issuing>,
     State(streams): State<Streams>,
     wish: Wish<Nothing>,
 ) -> Result<Response, Problem> {
     let issuer = issuing.issuer()?;
     let command = SubscriptionCommand::Renew { at: Time::now() };
-    let done = wish.carry_out::<Subscription>(&streams, own.client, &own.subscription.to_string(), command).await?;
+    let done = wish.carry_out::<Subscription>(&streams, &own, &own.subscription.to_string(), command).await?;
     own.tell(StatusCode::OK, issuer, &streams, None, done).await
 }
 
@@ -214,7 +213,7 @@ struct NewKey {
 #[utoipa::path(post, path = "/api/alerts/subscriptions/{id}/rotate", tag = "alerts", request_body = NewKey,
     params(("id" = SubscriptionId, Path), ("Idempotency-Key" = String, Header)), responses((status = 200, body = Credential)))]
 async fn rotate(
-    own: OwnSubscription,
+    own: May<Subscribe, OwnSubscription>,
     State(issuing): State<Issuing>,
     State(streams): State<Streams>,
     State(views): State<Views>,
@@ -225,7 +224,7 @@ async fn rotate(
     let user = key.public();
     own.is_no_others(&views, &user).await?;
     let command = SubscriptionCommand::Rotate { user, at: Time::now() };
-    let done = wish.carry_out::<Subscription>(&streams, own.client, &own.subscription.to_string(), command).await?;
+    let done = wish.carry_out::<Subscription>(&streams, &own, &own.subscription.to_string(), command).await?;
     own.tell(StatusCode::OK, issuer, &streams, Some(key), done).await
 }
 
@@ -247,12 +246,12 @@ impl Default for RevokeReason {
 #[utoipa::path(delete, path = "/api/alerts/subscriptions/{id}", tag = "alerts", request_body = RevokeReason,
     params(("id" = SubscriptionId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
 async fn revoke(
-    own: OwnSubscription,
+    own: May<Subscribe, OwnSubscription>,
     State(streams): State<Streams>,
     wish: Wish<RevokeReason>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     let command = SubscriptionCommand::Revoke { reason: wish.what.reason.clone(), at: Time::now() };
-    let done = wish.carry_out::<Subscription>(&streams, own.client, &own.subscription.to_string(), command).await?;
+    let done = wish.carry_out::<Subscription>(&streams, &own, &own.subscription.to_string(), command).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
 }
 
@@ -325,14 +324,14 @@ impl OwnSubscription {
 
     /// The credential as it is now, told to whom `key` is; to whom it is renewed for where there is none.
     async fn tell(
-        self,
+        &self,
         status: StatusCode,
         issuer: &Issuer,
         streams: &Streams,
         key: Option<Key>,
         done: Done,
     ) -> Result<Response, Problem> {
-        let Self { client, subscription } = self;
+        let Self { client, subscription } = *self;
         let (state, _) = streams.load::<Subscription>(client, &subscription.to_string()).await?;
         // A wish that was sent again made another key, which was given to nobody.
         let is_whose = |given: &&Given| key.as_ref().is_none_or(|key| key.public() == given.user);

@@ -428,6 +428,6 @@ impl Freshness {
         headers.insert(header::AGE, self.age_s.into());
         headers.insert("stale", HeaderValue::from_static(if self.stale { "true" } else { "false" }));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-        headers.insert(header::VARY, HeaderValue::from_static("authorization"));
+        headers.insert(header::VARY, HeaderValue::from_static("authorization, cookie"));
     }
 }

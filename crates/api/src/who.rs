@@ -1,15 +1,26 @@
-//! Who asks. Having one of these values is having the permission: each can be made only from a verified token.
+//! Who asks, and what they may do. Having one of these values is having the permission: each can be made only of a token
+//! that counts, by what [`access::policy`] says.
+//!
+//! [`OwnBot`] and its like are for seeing. What changes something takes `May<Trade, OwnBot>`: the same thing, and the
+//! permission to do that with it; [`crate::wish::Wish::carry_out`] takes nothing less.
 
-use access::{Caller, Tokens};
+use std::{marker::PhantomData, ops::Deref};
+
+use access::{
+    Caller, Gate, NotLetIn, Proof, Reach,
+    policy::{self, Deed},
+};
 use axum::{
     RequestPartsExt,
     extract::{FromRef, FromRequestParts, Path},
-    http::{header, request::Parts},
+    http::{Method, header, request::Parts as Head},
 };
 use events::{BotId, ClientId, CredentialId, ManualId, Slug, Time};
 use serde::Deserialize;
 
 use crate::{
+    Parts,
+    cookies::{self, Csrf},
     input,
     known::Known,
     problem::{Code, Problem},
@@ -22,11 +33,11 @@ pub struct SignedIn {
     pub until: Time,
 }
 
-/// Someone of the desk.
+/// The desk, for those who may see it.
 #[derive(Debug, Clone, Copy)]
 pub struct OfTheDesk(());
 
-/// The client that is asked about: a client's user's own, or the one that an admin names.
+/// The client that is asked about: a client's user's own, or the one that somebody of the desk names.
 #[derive(Debug, Clone, Copy)]
 pub struct OwnClient(pub ClientId);
 
@@ -55,85 +66,195 @@ pub struct OwnManual {
 #[derive(Debug, Clone, Copy)]
 pub struct ClientOfTheDesk(pub ClientId);
 
-impl<S: Send + Sync> FromRequestParts<S> for SignedIn
-where
-    Tokens: FromRef<S>,
-{
+/// Something that is there for the caller, and the permission to do this with it.
+#[derive(Debug, Clone, Copy)]
+pub struct May<D, T> {
+    of: T,
+    deed: PhantomData<D>,
+}
+
+impl<D, T> Deref for May<D, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.of
+    }
+}
+
+/// What [`May`] permits.
+pub trait Permission {
+    const DEED: Deed;
+}
+
+macro_rules! permissions {
+    ($($deed:ident: $what:literal,)+) => {
+        $(
+            #[doc = $what]
+            #[derive(Debug, Clone, Copy)]
+            pub struct $deed;
+
+            impl Permission for $deed {
+                const DEED: Deed = Deed::$deed;
+            }
+        )+
+    };
+}
+
+permissions! {
+    Trade: "Wanting something of bots, or an order by hand.",
+    Keys: "Giving, changing and taking away keys to exchanges.",
+    Subscribe: "Letting a program follow on NATS, and no more.",
+    Onboard: "Letting clients in and out.",
+    People: "Deciding who may do what.",
+    Account: "One's own password, sessions and tokens.",
+}
+
+/// What belongs to one client.
+pub trait OfClient {
+    fn client(&self) -> ClientId;
+}
+
+macro_rules! of_client {
+    ($($own:ty: $client:tt,)+) => {
+        $(impl OfClient for $own {
+            fn client(&self) -> ClientId {
+                self.$client
+            }
+        })+
+    };
+}
+
+of_client! {
+    OwnClient: 0,
+    OwnBot: client,
+    OwnCredential: client,
+    OwnManual: client,
+    ClientOfTheDesk: 0,
+}
+
+/// What somebody brought with a request, to prove who it is.
+enum Brought<'a> {
+    Header(&'a str),
+    /// Browsers send it along whoever made the page that asks.
+    Cookie(&'a str),
+}
+
+impl SignedIn {
+    /// Refuses what the caller may not do with what is there for it.
+    pub fn may(&self, deed: Deed) -> Result<(), Problem> {
+        policy::may(&self.caller, deed).map_err(|refusal| Problem::new(Code::Forbidden, refusal.to_string()))
+    }
+
+    /// The client that the caller asks about, by what it names: absent if that is all of them.
+    pub async fn of_whom(&self, named: Option<Slug>, known: &Known) -> Result<Option<ClientId>, Problem> {
+        match (self.caller.reach(), named) {
+            (Reach::Own(client), None) => Ok(Some(client)),
+            (Reach::Own(_), Some(_)) => Err(Problem::invalid("leave ?client= out: your token says whose you are")),
+            (Reach::Every, Some(slug)) => known.client_of(&slug).await?.map(Some).ok_or_else(Problem::not_found),
+            (Reach::Every, None) => Ok(None),
+            // Nothing is granted to anybody yet.
+            (Reach::Granted, Some(_)) => Err(Problem::not_found()),
+            (Reach::Granted, None) => Err(which_client()),
+        }
+    }
+
+    async fn of(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        Self::from_request_parts(head, state).await
+    }
+}
+
+fn which_client() -> Problem {
+    Problem::invalid("say which client: add ?client=SLUG")
+}
+
+impl FromRequestParts<Parts> for SignedIn {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        // The edge has looked already.
-        if let Some(known) = parts.extensions.get::<Self>() {
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        if let Some(known) = head.extensions.get::<Self>() {
             return Ok(*known);
         }
-        let given = parts.headers.get(header::AUTHORIZATION).ok_or_else(|| {
-            Problem::unauthenticated("log in with POST /api/auth/login and send `Authorization: Bearer TOKEN`")
-        })?;
-        let token = given.to_str().ok().and_then(|given| given.split_once(' '));
-        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
-        let token = token.ok_or_else(|| Problem::unauthenticated("send `Authorization: Bearer TOKEN`"))?;
-        let proved = Tokens::from_ref(state).verify(token, Time::now());
-        let proved = proved.map_err(|refusal| Problem::unauthenticated(format!("{refusal}: log in again")))?;
-        Ok(Self { caller: proved.caller, until: proved.expires_at })
+        let brought = brought(head)?;
+        let (token, ambient) = match brought {
+            Brought::Header(token) => (token, false),
+            Brought::Cookie(token) => (token, true),
+        };
+        let Proof { caller, expires_at } = Gate::from_ref(state).admit(token, Time::now()).await?;
+        if ambient && changes(&head.method) {
+            Csrf::from_ref(state).check(caller.session(), &head.headers)?;
+        }
+        let known = Self { caller, until: expires_at };
+        head.extensions.insert(known);
+        Ok(known)
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for OfTheDesk
-where
-    Tokens: FromRef<S>,
-{
-    type Rejection = Problem;
+/// Whether a request of this method may change something.
+fn changes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
+}
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let caller = SignedIn::from_request_parts(parts, state).await?.caller;
-        let Named { client: named } = input::read_query(parts.uri.query().unwrap_or_default())?;
-        match (caller, named) {
-            (Caller::Admin(_), None) => Ok(Self(())),
-            (Caller::Admin(_), Some(_)) => Err(Problem::invalid("leave ?client= out: this is about all of them")),
-            (Caller::Client(_), _) => {
-                Err(Problem::new(Code::Forbidden, "only an admin of the desk may see or do this"))
+fn brought(head: &Head) -> Result<Brought<'_>, Problem> {
+    let Some(given) = head.headers.get(header::AUTHORIZATION) else {
+        return cookies::access(&head.headers).map(Brought::Cookie).ok_or_else(|| {
+            Problem::unauthenticated("log in with POST /api/auth/login and send `Authorization: Bearer TOKEN`")
+        });
+    };
+    let token = given.to_str().ok().and_then(|given| given.split_once(' '));
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
+    token.map(Brought::Header).ok_or_else(|| Problem::unauthenticated("send `Authorization: Bearer TOKEN`"))
+}
+
+impl From<NotLetIn> for Problem {
+    /// In the same words whatever is wrong with it: who tries tokens out learns nothing from the answers.
+    fn from(error: NotLetIn) -> Self {
+        match error {
+            NotLetIn::Refused(refusal) => {
+                tracing::debug!("a token was refused: {refusal}");
+                Self::unauthenticated("this token does not count: refresh it, or log in again")
             }
+            NotLetIn::Blind => Self::unavailable(),
         }
     }
 }
 
-/// Which client an admin speaks of.
+impl FromRequestParts<Parts> for OfTheDesk {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        SignedIn::of(head, state).await?.may(Deed::SeeDesk)?;
+        let Named { client } = input::read_query(head.uri.query().unwrap_or_default())?;
+        match client {
+            None => Ok(Self(())),
+            Some(_) => Err(Problem::invalid("leave ?client= out: this is about all of them")),
+        }
+    }
+}
+
+/// Which client somebody of the desk speaks of.
 #[derive(Debug, Deserialize)]
 struct Named {
     client: Option<Slug>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for OwnClient
-where
-    Tokens: FromRef<S>,
-    Known: FromRef<S>,
-{
+impl FromRequestParts<Parts> for OwnClient {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let caller = SignedIn::from_request_parts(parts, state).await?.caller;
-        let Named { client: named } = input::read_query(parts.uri.query().unwrap_or_default())?;
-        match (caller, named) {
-            (Caller::Client(user), None) => Ok(Self(user.client())),
-            (Caller::Client(_), Some(_)) => Err(Problem::invalid("leave ?client= out: your token says whose you are")),
-            (Caller::Admin(_), None) => Err(Problem::invalid("say which client: add ?client=SLUG")),
-            (Caller::Admin(_), Some(slug)) => {
-                Known::from_ref(state).client_of(&slug).await?.map(Self).ok_or_else(Problem::not_found)
-            }
-        }
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        let who = SignedIn::of(head, state).await?;
+        let Named { client } = input::read_query(head.uri.query().unwrap_or_default())?;
+        let client = who.of_whom(client, &Known::from_ref(state)).await?.ok_or_else(which_client)?;
+        who.may(Deed::See)?;
+        Ok(Self(client))
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for OwnBot
-where
-    Tokens: FromRef<S>,
-    Known: FromRef<S>,
-{
+impl FromRequestParts<Parts> for OwnBot {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let OwnClient(client) = OwnClient::from_request_parts(parts, state).await?;
-        let Path(id) = parts.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
+        let Path(id) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
         // One that is no id names no bot either.
         let bot: BotId = id.parse().map_err(|_| Problem::not_found())?;
         let known = Known::from_ref(state).has(client, bot).await?;
@@ -141,48 +262,51 @@ where
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for OwnCredential
-where
-    Tokens: FromRef<S>,
-    Known: FromRef<S>,
-{
+impl FromRequestParts<Parts> for OwnCredential {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let OwnClient(client) = OwnClient::from_request_parts(parts, state).await?;
-        let Path(id) = parts.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
+        let Path(id) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
         let credential: CredentialId = id.parse().map_err(|_| Problem::not_found())?;
         let known = Known::from_ref(state).had(client, credential).await?;
         if known { Ok(Self { client, credential }) } else { Err(Problem::not_found()) }
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for OwnManual
-where
-    Tokens: FromRef<S>,
-    Known: FromRef<S>,
-{
+impl FromRequestParts<Parts> for OwnManual {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let OwnClient(client) = OwnClient::from_request_parts(parts, state).await?;
-        let Path((bot, order)) = parts.extract::<Path<(String, String)>>().await.map_err(|_| Problem::not_found())?;
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
+        let Path((bot, order)) = head.extract::<Path<(String, String)>>().await.map_err(|_| Problem::not_found())?;
         let bot: BotId = bot.parse().map_err(|_| Problem::not_found())?;
         let manual = Known::from_ref(state).by_hand(client, bot, &order).await?.ok_or_else(Problem::not_found)?;
         Ok(Self { client, manual })
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for ClientOfTheDesk
+impl FromRequestParts<Parts> for ClientOfTheDesk {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        OfTheDesk::from_request_parts(head, state).await?;
+        let Path(named) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
+        Known::from_ref(state).client(&named).await?.map(Self).ok_or_else(Problem::not_found)
+    }
+}
+
+impl<D, T> FromRequestParts<Parts> for May<D, T>
 where
-    Tokens: FromRef<S>,
-    Known: FromRef<S>,
+    D: Permission + Send,
+    T: FromRequestParts<Parts, Rejection = Problem> + Send,
 {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        OfTheDesk::from_request_parts(parts, state).await?;
-        let Path(named) = parts.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
-        Known::from_ref(state).client(&named).await?.map(Self).ok_or_else(Problem::not_found)
+    /// What is not there for the caller is not there, whatever the caller may do elsewhere.
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        let of = T::from_request_parts(head, state).await?;
+        SignedIn::of(head, state).await?.may(D::DEED)?;
+        Ok(Self { of, deed: PhantomData })
     }
 }

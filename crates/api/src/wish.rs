@@ -3,22 +3,22 @@
 //! The key makes the event unique in the client's stream; the wish's own id, a hash of the whole request, stands in that
 //! event as its correlation. So a second request with the key is known to be the same one, or told that it is another.
 
-use access::Tokens;
 use axum::{
-    extract::{FromRef, FromRequest, FromRequestParts, Request},
+    extract::{FromRequest, FromRequestParts, Request},
     http::HeaderMap,
 };
 use cqrs_es::Aggregate;
-use events::{Actor, ClientId, CommandId, Event, Slug, Uuid};
+use domain::{bot::Bot, client::Client, credential::Credential, manual::ManualOrder, subscription::Subscription};
+use events::{ClientId, CommandId, Event, Slug, Uuid};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use store::{Cause, Receipt, Streams};
 use utoipa::ToSchema;
 
 use crate::{
-    input,
+    Parts, input,
     problem::{Code, Problem},
-    who::SignedIn,
+    who::{Keys, May, OfClient, Onboard, Permission, SignedIn, Subscribe, Trade},
 };
 
 const KEY_MAX: usize = 255;
@@ -42,13 +42,35 @@ pub struct Done {
     pub repeated: bool,
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Wish<T>
-where
-    Tokens: FromRef<S>,
-{
+/// What can be wanted something of, and what that takes.
+pub trait Commanded: Aggregate<Services = ()> {
+    type Permission: Permission;
+}
+
+impl Commanded for Bot {
+    type Permission = Trade;
+}
+
+impl Commanded for ManualOrder {
+    type Permission = Trade;
+}
+
+impl Commanded for Credential {
+    type Permission = Keys;
+}
+
+impl Commanded for Subscription {
+    type Permission = Subscribe;
+}
+
+impl Commanded for Client {
+    type Permission = Onboard;
+}
+
+impl<T: DeserializeOwned> FromRequest<Parts> for Wish<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &Parts) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let caller = SignedIn::from_request_parts(&mut parts, state).await?.caller;
         let OfWhom { .. } = input::read_query(parts.uri.query().unwrap_or_default())?;
@@ -56,11 +78,9 @@ where
         let asked = format!("{} {}", parts.method, parts.uri);
         let json = input::is_json(&parts.headers);
         let body = input::body(Request::from_parts(parts, body), state).await?;
-        // A command without a word more than its path needs no type of it either.
-        let what = if body.is_empty() { input::read_json(b"{}") } else { json.and_then(|()| input::read_json(&body)) };
-        let cause =
-            Cause { actor: Actor::User(caller.user()), correlation: id(&asked, &body), causation: None, fence: None };
-        Ok(Self { what: what?, key: stored(&key), cause })
+        let what = input::said(&body, json)?;
+        let cause = Cause { correlation: id(&asked, &body), ..Cause::user(caller.user()) };
+        Ok(Self { what, key: stored(&key), cause })
     }
 }
 
@@ -95,20 +115,21 @@ fn id(asked: &str, body: &[u8]) -> CommandId {
 }
 
 impl<T> Wish<T> {
-    /// Carries out what was decided to be wanted, once.
+    /// Carries out what was decided to be wanted, once, of something whose owner's things the caller may change so.
     pub async fn carry_out<A>(
         &self,
         streams: &Streams,
-        client: ClientId,
+        own: &May<A::Permission, impl OfClient>,
         id: &str,
         command: A::Command,
     ) -> Result<Done, Problem>
     where
-        A: Aggregate<Services = ()>,
+        A: Commanded,
         A::Command: Clone + Send,
         A::Event: Into<Event>,
         A::Error: Into<Problem> + 'static,
     {
+        let client = own.client();
         let receipt = streams.execute::<A>(client, id, command, Some(self.key.clone()), &self.cause).await?;
         self.done(streams, client, receipt).await
     }

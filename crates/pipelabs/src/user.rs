@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use access::{AddUser, Email};
+use access::{AddUser, Email, Register};
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use events::{Slug, Time, desk::Role};
@@ -26,15 +26,37 @@ pub struct Add {
     email: Email,
     #[arg(long, value_enum)]
     role: RoleName,
-    /// Whose a user of role `client` is
+    /// Whose a client's user is
     #[arg(long)]
     client: Option<Slug>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
 enum RoleName {
+    /// Sees and does everything, and decides who else may
     Admin,
-    Client,
+    /// Works for all clients; decides about no user
+    Operator,
+    /// Reads the clients that an admin grants
+    Auditor,
+    /// Acts for its client and decides about its users
+    #[value(alias = "client")]
+    ClientOwner,
+    /// Sees what its client has
+    ClientViewer,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Admin => Self::Admin,
+            RoleName::Operator => Self::Operator,
+            RoleName::Auditor => Self::Auditor,
+            RoleName::ClientOwner => Self::ClientOwner,
+            RoleName::ClientViewer => Self::ClientViewer,
+        }
+    }
 }
 
 impl UserCommand {
@@ -45,13 +67,9 @@ impl UserCommand {
             Some(slug) => Some(client::find(&streams, slug).await?),
             None => None,
         };
-        let role = match add.role {
-            RoleName::Admin => Role::Admin,
-            RoleName::Client => Role::Client,
-        };
-        let user = AddUser { email: add.email, password: ask_password()?, role, client };
-        let auth = platform.pool(Login::Auth);
-        let id = access::add(&auth, &streams, user, Time::now(), &Cause::system("cli")).await?;
+        let user = AddUser { email: add.email, password: ask_password()?, role: add.role.into(), client };
+        let register = Register::new(platform.pool(Login::Auth), streams);
+        let id = access::add(&register, user, Time::now(), &Cause::system("cli")).await?;
         println!("{id}");
         Ok(ExitCode::SUCCESS)
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use events::{Actor, AggregateRef, ClientId, CommandId, Event, EventId};
+use events::{Actor, AggregateRef, ClientId, CommandId, Event, EventId, UserId};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -49,6 +49,11 @@ impl Cause {
     /// A part of the platform, acting by itself.
     pub fn system(part: &str) -> Self {
         Self { actor: Actor::System(part.to_owned()), correlation: CommandId::new(), causation: None, fence: None }
+    }
+
+    /// Somebody, by hand.
+    pub fn user(user: UserId) -> Self {
+        Self { actor: Actor::User(user), correlation: CommandId::new(), causation: None, fence: None }
     }
 
     /// The same, refused unless this lease is still held when it is written.

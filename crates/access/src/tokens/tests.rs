@@ -1,17 +1,23 @@
 //! Tokens as an attacker would make them: most are signed with the right key, so that it is the checks that refuse them.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use events::{ClientId, UserId, desk::Role};
-use jsonwebtoken::crypto;
+use events::{
+    ClientId, SessionId, UserId,
+    desk::{Factor, Role},
+};
+use jsonwebtoken::{DecodingKey, EncodingKey, crypto};
 use proptest::prelude::*;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{TokenRefusal::*, *};
+use crate::{keys::Key, users::User};
 
 const NOW_S: i64 = 1_790_000_000;
 const USER: UserId = UserId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001));
 const CLIENT: ClientId = ClientId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_00c1));
+const SESSION: SessionId = SessionId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_00d1));
 const OTHER: ClientId = ClientId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_00c2));
 
 fn at(seconds: i64) -> Time {
@@ -22,25 +28,31 @@ fn tokens() -> Tokens {
     Tokens::new(&"0123456789-for-tests-only-abcdefgh".into())
 }
 
-fn of_client() -> User {
-    User { id: USER, role: Role::Client, client: Some(CLIENT) }
+fn session(role: Role, client: Option<ClientId>) -> Session {
+    let user = User { id: USER, role, client, perm_ver: 7 };
+    Session { id: SESSION, user, auth_time: at(NOW_S - 60), how: vec![Factor::Password] }
 }
 
-fn of_admin() -> User {
-    User { id: USER, role: Role::Admin, client: None }
+fn of_client() -> Session {
+    session(Role::ClientOwner, Some(CLIENT))
 }
 
-fn issued(user: &User) -> String {
-    tokens().issue(user, at(NOW_S)).text.expose_secret().to_owned()
+fn of_admin() -> Session {
+    session(Role::Admin, None)
+}
+
+fn issued(session: &Session) -> String {
+    tokens().issue(session, at(NOW_S)).text.expose_secret().to_owned()
 }
 
 fn good_header() -> Value {
-    json!({"typ": "at+jwt", "alg": "HS256", "kid": "1"})
+    json!({"typ": "at+jwt", "alg": "EdDSA", "kid": "ed25519-1"})
 }
 
 fn good_claims() -> Value {
     json!({
-        "iss": "pipelabs", "aud": "pipelabs:api", "sub": USER, "client_id": CLIENT, "role": "client",
+        "iss": "pipelabs", "aud": "pipelabs:api", "sub": USER, "client_id": CLIENT, "role": "client_owner",
+        "perm_ver": 7, "sid": SESSION, "auth_time": NOW_S - 60, "amr": ["pwd"],
         "iat": NOW_S, "nbf": NOW_S, "exp": NOW_S + 600, "jti": Uuid::from_u128(7),
     })
 }
@@ -62,7 +74,7 @@ fn message(header: &str, claims: &str) -> String {
 /// Any header and claims, signed as if we had made them.
 fn signed(header: &str, claims: &str) -> String {
     let message = message(header, claims);
-    let signature = crypto::sign(message.as_bytes(), &tokens().keys["1"].signs, Algorithm::HS256).unwrap();
+    let signature = crypto::sign(message.as_bytes(), &tokens().keys[NEWEST].signs, Algorithm::EdDSA).unwrap();
     format!("{message}.{signature}")
 }
 
@@ -72,15 +84,17 @@ fn check(name: &str, token: &str, expected: TokenRefusal) {
 
 #[test]
 fn a_token_proves_whom_it_was_made_for() {
-    for user in [of_client(), of_admin()] {
-        let token = tokens().issue(&user, at(NOW_S));
+    for session in [of_client(), of_admin()] {
+        let token = tokens().issue(&session, at(NOW_S));
         assert_eq!(token.expires_at, at(NOW_S + 600));
         let caller = tokens().verify(token.text.expose_secret(), at(NOW_S)).unwrap().caller;
-        assert_eq!((caller.user(), caller.role(), caller.client()), (user.id, user.role, user.client));
+        let User { id, role, client, perm_ver } = session.user;
+        assert_eq!((caller.user, caller.role, caller.client, caller.perm_ver), (id, role, client, perm_ver));
+        assert_eq!((caller.session, caller.auth_time, caller.scopes), (SESSION, at(NOW_S - 60), None));
     }
     let by_hand = signed(&good_header().to_string(), &good_claims().to_string());
     let caller = tokens().verify(&by_hand, at(NOW_S)).expect("what the tables below spoil is good before").caller;
-    assert!(matches!(caller, Caller::Client(of) if of.user() == USER && of.client() == CLIENT));
+    assert_eq!((caller.user, caller.client), (USER, Some(CLIENT)));
 }
 
 #[test]
@@ -98,7 +112,7 @@ fn a_token_is_good_for_ten_minutes_and_five_seconds_either_side() {
     }
     for edge in [Time::BEGINNING, Time::END] {
         assert!(tokens().verify(&token, edge).is_err());
-        let token = tokens().issue(&of_client(), edge);
+        let token = tokens().issue(&Session { auth_time: edge, ..of_client() }, edge);
         assert!(tokens().verify(token.text.expose_secret(), edge).is_ok());
     }
 }
@@ -111,11 +125,11 @@ fn a_header_that_is_not_exactly_ours_is_refused() {
         ("alg None", "alg", Some(json!("None")), Malformed),
         ("alg empty", "alg", Some(json!("")), Malformed),
         ("no alg", "alg", None, Malformed),
-        ("alg of another hash", "alg", Some(json!("HS512")), Foreign),
-        ("alg of a public key", "alg", Some(json!("RS256")), Foreign),
+        ("alg of a shared secret", "alg", Some(json!("HS256")), Foreign),
+        ("alg of another kind of key", "alg", Some(json!("RS256")), Foreign),
         ("kid traversal", "kid", Some(json!("../../../../dev/null")), Foreign),
         ("kid of SQL", "kid", Some(json!("1' union select 'key' --")), Foreign),
-        ("kid unknown", "kid", Some(json!("2")), Foreign),
+        ("kid unknown", "kid", Some(json!("ed25519-2")), Foreign),
         ("kid empty", "kid", Some(json!("")), Foreign),
         ("kid a number", "kid", Some(json!(1)), Malformed),
         ("kid missing", "kid", None, Foreign),
@@ -136,8 +150,8 @@ fn a_header_that_is_not_exactly_ours_is_refused() {
         check(name, &signed(&with(good_header(), member, value), &good_claims().to_string()), expected);
     }
     for (name, header) in [
-        ("alg twice", r#"{"typ":"at+jwt","alg":"none","alg":"HS256","kid":"1"}"#),
-        ("kid twice", r#"{"typ":"at+jwt","alg":"HS256","kid":"2","kid":"1"}"#),
+        ("alg twice", r#"{"typ":"at+jwt","alg":"none","alg":"EdDSA","kid":"ed25519-1"}"#),
+        ("kid twice", r#"{"typ":"at+jwt","alg":"EdDSA","kid":"2","kid":"ed25519-1"}"#),
         ("not JSON", "typ=at+jwt"),
         ("a list", "[]"),
         ("nothing", ""),
@@ -187,13 +201,25 @@ fn claims_that_are_not_exactly_ours_are_refused() {
         ("client of the desk", "client_id", Some(json!(ClientId::DESK)), Malformed),
         ("client no uuid", "client_id", Some(json!("*")), Malformed),
         ("clients in a list", "client_id", Some(json!([CLIENT, OTHER])), Malformed),
+        ("an auditor of a client", "role", Some(json!("auditor")), Malformed),
+        ("perm_ver missing", "perm_ver", None, Malformed),
+        ("perm_ver negative", "perm_ver", Some(json!(-1)), Malformed),
+        ("perm_ver a string", "perm_ver", Some(json!("7")), Malformed),
+        ("sid missing", "sid", None, Malformed),
+        ("sid no uuid", "sid", Some(json!("*")), Malformed),
+        ("auth_time missing", "auth_time", None, Malformed),
+        ("auth_time in the future", "auth_time", Some(json!(NOW_S + 6)), Malformed),
+        ("amr missing", "amr", None, Malformed),
+        ("amr of nothing", "amr", Some(json!([])), Malformed),
+        ("amr unknown", "amr", Some(json!(["trust"])), Malformed),
+        ("amr a text", "amr", Some(json!("pwd")), Malformed),
         ("something unknown", "scope", Some(json!("everything")), Malformed),
     ];
     for (name, claim, value, expected) in table {
         check(name, &signed(&good_header().to_string(), &with(good_claims(), claim, value)), expected);
     }
     let good = good_claims().to_string();
-    for claim in ["sub", "client_id", "role", "exp", "aud"] {
+    for claim in ["sub", "client_id", "role", "exp", "aud", "sid", "perm_ver"] {
         let again = format!(r#"{{"{claim}":{},{}"#, good_claims()[claim], &good[1..]);
         check(&format!("{claim} twice"), &signed(&good_header().to_string(), &again), Malformed);
     }
@@ -208,10 +234,23 @@ fn claims_that_are_not_exactly_ours_are_refused() {
 fn what_another_key_signed_or_none_is_refused() {
     let (header, claims) = (good_header().to_string(), good_claims().to_string());
     let message = message(&header, &claims);
-    for secret in ["", "secret", "0123456789-for-tests-only-abcdefgh", "pipelabs access tokens"] {
-        let key = EncodingKey::from_secret(secret.as_bytes());
-        let signature = crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+    for secret in ["", "secret", "0123456789-for-tests-only-abcdefgh-", "pipelabs access tokens"] {
+        let key = Key::derived(&secret.into(), NEWEST);
+        let signature = crypto::sign(message.as_bytes(), &key.signs, Algorithm::EdDSA).unwrap();
         check("signed with another key", &format!("{message}.{signature}"), Foreign);
+    }
+    let another = Key::derived(&"0123456789-for-tests-only-abcdefgh".into(), "ed25519-2");
+    let signature = crypto::sign(message.as_bytes(), &another.signs, Algorithm::EdDSA).unwrap();
+    check("signed with the key of another kid", &format!("{message}.{signature}"), Foreign);
+    // What everybody has must not be taken for a shared secret.
+    let public = &tokens().public_keys()[0];
+    for secret in [public.x.as_bytes(), &URL_SAFE_NO_PAD.decode(&public.x).unwrap()] {
+        for header in [good_header(), json!({"typ": "at+jwt", "alg": "HS256", "kid": "ed25519-1"})] {
+            let message = self::message(&header.to_string(), &claims);
+            let key = EncodingKey::from_secret(secret);
+            let signature = crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+            check("signed with the public key", &format!("{message}.{signature}"), Foreign);
+        }
     }
     let elsewhere = Tokens::new(&"another-0123456789-for-tests-only".into());
     check("of another desk", elsewhere.issue(&of_admin(), at(NOW_S)).text.expose_secret(), Foreign);
@@ -222,7 +261,7 @@ fn what_another_key_signed_or_none_is_refused() {
     let signature = token.rsplit('.').next().unwrap();
     let others = with(good_claims(), "client_id", Some(json!(OTHER)));
     check("client_id changed", &format!("{}.{signature}", self::message(&header, &others)), Foreign);
-    let unsigned = self::message(r#"{"typ":"at+jwt","alg":"none","kid":"1"}"#, &claims);
+    let unsigned = self::message(r#"{"typ":"at+jwt","alg":"none","kid":"ed25519-1"}"#, &claims);
     check("alg none, unsigned", &format!("{unsigned}."), Malformed);
 }
 
@@ -252,10 +291,23 @@ fn what_is_no_token_is_refused_before_it_costs_anything() {
     }
     let claims = good_claims().to_string();
     let spaced = |spaces| signed(&good_header().to_string(), &format!("{claims}{}", " ".repeat(spaces)));
-    assert!(spaced(2_600).len() < LENGTH_MAX && spaced(2_900).len() > LENGTH_MAX);
-    for token in (2_600..2_900).map(spaced) {
+    assert!(spaced(2_400).len() < LENGTH_MAX && spaced(2_700).len() > LENGTH_MAX);
+    for token in (2_400..2_700).map(spaced) {
         assert_eq!(tokens().verify(&token, at(NOW_S)).is_ok(), token.len() <= LENGTH_MAX, "{} bytes", token.len());
     }
+}
+
+#[test]
+fn others_check_our_tokens_with_what_is_published() {
+    let public = tokens().public_keys();
+    assert_eq!(public.len(), KIDS.len());
+    let key = DecodingKey::from_ed_components(&public[0].x).unwrap();
+    let token = issued(&of_client());
+    let claims = jsonwebtoken::decode::<Value>(&token, &key, &SIGNATURE_ONLY).unwrap().claims;
+    assert_eq!(claims["sub"], json!(USER));
+    assert_eq!(jsonwebtoken::decode_header(&token).unwrap().kid.as_deref(), Some(public[0].kid));
+    let told = serde_json::to_value(&public[0]).unwrap();
+    assert_eq!(told.as_object().unwrap().keys().collect::<Vec<_>>(), ["alg", "crv", "kid", "kty", "use", "x"]);
 }
 
 #[test]
@@ -267,7 +319,7 @@ fn nothing_shows_a_key_or_a_token() {
     for secret in ["for-tests-only", "eyJ", body] {
         assert!(!shown.contains(secret), "{shown}");
     }
-    for refusal in [Malformed, Expired, NotYetValid, Foreign] {
+    for refusal in [Malformed, Expired, NotYetValid, Foreign, Revoked] {
         let words = refusal.to_string();
         assert!(words.starts_with("token ") && !words.ends_with('.'), "{words}");
     }

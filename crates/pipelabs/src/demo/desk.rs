@@ -2,14 +2,14 @@
 
 use std::{net::SocketAddr, str::FromStr, sync::Arc};
 
-use access::AddUser;
+use access::{AddUser, Register};
 use anyhow::{Context, Error};
 use async_nats::{ServerAddr, jetstream};
 use ed25519_dalek::SigningKey;
 use events::{Asset, ClientId, Slug, Time, desk::Role};
 use relay::{Access, tenancy::keys::RelayKeys};
 use secrecy::ExposeSecret;
-use sqlx::{ConnectOptions, Connection, Executor, PgPool, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
 use store::{Cause, Login, Streams, read};
 
 use super::{history, leaflet, outside::Outside, step, visitor::Visitor};
@@ -128,31 +128,25 @@ async fn seed(platform: &Platform, streams: &Streams, stack: &Stack) -> anyhow::
 /// An admin and a user of each client, with passwords that are made now and told once.
 async fn let_in(platform: &Platform, streams: &Streams, url: &str) -> anyhow::Result<Vec<Visitor>> {
     print(&format!("\n3. the API answers at {url}; these may log in"))?;
-    let auth = platform.pool(Login::Auth);
+    let register = Register::new(platform.pool(Login::Auth), streams.clone());
     let admin = Visitor::new(url, "admin".parse()?, ClientId::DESK)?;
-    add(&auth, streams, &admin, Role::Admin, None).await?;
+    add(&register, &admin, Role::Admin, None).await?;
     let mut visitors = Vec::new();
     for slug in history::CLIENTS.into_iter().chain([NEWCOMER]) {
         let slug: Slug = slug.parse()?;
         let client = streams.client_of(&slug).await?.with_context(|| format!("{slug} was not onboarded"))?;
         let mut visitor = Visitor::new(url, slug, client)?;
-        add(&auth, streams, &visitor, Role::Client, Some(client)).await?;
+        add(&register, &visitor, Role::ClientOwner, Some(client)).await?;
         visitor.log_in().await?;
         visitors.push(visitor);
     }
     Ok(visitors)
 }
 
-async fn add(
-    auth: &PgPool,
-    streams: &Streams,
-    who: &Visitor,
-    role: Role,
-    client: Option<ClientId>,
-) -> anyhow::Result<()> {
+async fn add(register: &Register, who: &Visitor, role: Role, client: Option<ClientId>) -> anyhow::Result<()> {
     let user =
         AddUser { email: who.email.parse().map_err(Error::msg)?, password: who.password.as_str().into(), role, client };
-    access::add(auth, streams, user, Time::now(), &Cause::system("demo")).await?;
+    access::add(register, user, Time::now(), &Cause::system("demo")).await?;
     step(&format!("{:<10} {:<22} {}", who.slug, who.email, who.password));
     Ok(())
 }
