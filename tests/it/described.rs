@@ -12,7 +12,7 @@ use tests::target;
 
 use crate::{
     edge::Party,
-    neighbours::{Neighbours, credential_of, order_of},
+    neighbours::{Neighbours, id_in, order_of},
 };
 
 /// Requests that a run makes at least, of both roles together.
@@ -33,7 +33,7 @@ fn as_used_by(role: &str, api: &Value, of: &Party) -> Value {
     // It has no end that could be waited for.
     paths.remove("/api/stream").expect("it is described");
     for (path, item) in paths {
-        let ids = if path.contains("/credentials/") { credential_of(of).to_string() } else { of.bot.to_string() };
+        let ids = id_in(path, of);
         for operation in item.as_object_mut().unwrap().values_mut() {
             let Some(parameters) = operation["parameters"].as_array_mut() else { continue };
             // Neither a cursor nor how far a stream goes can be made up, and only an admin says which client.

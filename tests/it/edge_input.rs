@@ -2,7 +2,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use events::{BotId, CredentialId, Exchange, ManualId, Market, SubscriptionId, Time, desk::Role};
+use events::{BotId, Time, desk::Role};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tests::{Answer, Served, token_made_at};
@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     edge::Edge,
     facts::{credential, order_by_hand, subscription},
+    neighbours::{id_in, order_of},
 };
 
 /// A route as its description tells it.
@@ -88,14 +89,8 @@ impl Route {
 
     /// About what acme has.
     fn of_acme(&self, edge: &Edge) -> String {
-        let client = edge.acme.client;
-        if self.path.contains("/credentials/") {
-            self.of(CredentialId::of(client, Exchange::Okx, Market::Spot))
-        } else if self.path.contains("/subscriptions/") {
-            self.of(SubscriptionId::named(client, &"pager".parse().unwrap()))
-        } else {
-            self.of(edge.acme.bot).replace("{order}", &ManualId::of(client, edge.acme.bot, "by-hand").to_string())
-        }
+        let path = self.path.replace("{id}", &id_in(&self.path, &edge.acme)).replace("{client}", "acme");
+        path.replace("{exchange}", "okx").replace("{order}", &order_of(&edge.acme).to_string())
     }
 
     /// A request to which nothing but what a test adds is wrong.

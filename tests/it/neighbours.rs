@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use events::{
-    AggregateRef, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price,
+    AggregateRef, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price, SubscriptionId,
     account::AccountEvent,
     bot::{BotConfig, BotEvent, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
     credential::CredentialEvent,
@@ -118,6 +118,17 @@ pub fn credential_of(of: &Party) -> CredentialId {
 
 pub fn order_of(of: &Party) -> ManualId {
     ManualId::of(of.client, of.bot, "by-hand")
+}
+
+/// The id of what a party has, where a route's path asks for one.
+pub fn id_in(path: &str, of: &Party) -> String {
+    if path.contains("/credentials/") {
+        credential_of(of).to_string()
+    } else if path.contains("/subscriptions/") {
+        SubscriptionId::named(of.client, &"pager".parse().unwrap()).to_string()
+    } else {
+        of.bot.to_string()
+    }
 }
 
 /// An asset that one client trades alone.

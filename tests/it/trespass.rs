@@ -11,7 +11,7 @@ use tests::{Answer, Served};
 use crate::{
     edge::{Edge, Party},
     edge_input::{Route, routes},
-    neighbours::{Neighbours, credential_of, order_of},
+    neighbours::{Neighbours, credential_of, id_in, order_of},
 };
 
 /// How many lists of more than a page there are: each has a cursor to be stolen.
@@ -150,7 +150,7 @@ fn told(what: &str, answer: &Answer, canaries: &[String]) -> Vec<String> {
 
 /// The path of a route, about what a client has.
 fn path_of(route: &Route, of: &Party) -> String {
-    let id = if route.path.contains("/credentials/") { credential_of(of).to_string() } else { of.bot.to_string() };
+    let id = id_in(&route.path, of);
     path(route, of, &id, &order_of(of).to_string())
 }
 
