@@ -13,8 +13,8 @@ use crate::rates::Rates;
 
 /// What happened so shortly before Hummingbot told its figures may not be in them yet.
 const NEAR_US: i64 = 5_000_000;
-/// Fills between two counts whose times are remembered.
-const UNCOUNTED_MAX: usize = 5_000;
+/// Moments of fills between two counts that are remembered. Most exchanges tell whole seconds.
+const UNCOUNTED_MAX: usize = 2_000;
 
 /// One deployment of a bot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +31,10 @@ pub(super) struct Deployment {
     /// Instances that were found to trade beside it.
     pub strays: i64,
     pub ours: Ours,
-    /// The newest fills, as far as they lie close together.
+    /// The newest fills, as far as they lie close together: those of one moment and one side together.
     pub near: Vec<Near>,
-    /// When the fills happened that Hummingbot's last count may not know.
-    pub uncounted: Vec<Time>,
+    /// When the fills happened that Hummingbot's last count may not know, and how many at each moment.
+    pub uncounted: Vec<(Time, i64)>,
     pub report: Option<Report>,
 }
 
@@ -84,18 +84,37 @@ impl Deployment {
     /// Adds a fill, or takes it away.
     pub fn add(&mut self, of: &Ours, at: Time) -> Result<(), ArithmeticError> {
         self.ours.add(of)?;
-        self.near.push(Near { at, of: of.clone() });
+        self.come_near(of, at)?;
         let newest = self.near.iter().map(|near| near.at).max();
         self.near.retain(|near| Some(near.at.plus_micros(NEAR_US)) >= newest);
-        if of.fills > 0 && self.uncounted.len() <= UNCOUNTED_MAX {
-            self.uncounted.push(at);
-        } else if let Some(place) = self.uncounted.iter().position(|counted| *counted == at).filter(|_| of.fills < 0) {
-            self.uncounted.remove(place);
-        }
+        self.count_later(of.fills, at);
         match &mut self.report {
             // It was before Hummingbot counted, and reached us after.
             Some(report) if at <= report.at => report.add(of, at),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    fn come_near(&mut self, of: &Ours, at: Time) -> Result<(), ArithmeticError> {
+        let is_sold = of.position.is_negative();
+        match self.near.iter_mut().find(|near| near.at == at && near.of.position.is_negative() == is_sold) {
+            Some(near) => near.of.add(of),
+            None => {
+                self.near.push(Near { at, of: of.clone() });
+                Ok(())
+            }
+        }
+    }
+
+    fn count_later(&mut self, fills: i64, at: Time) {
+        let place = self.uncounted.iter().position(|(moment, _)| *moment == at);
+        match place {
+            Some(place) => {
+                self.uncounted[place].1 += fills;
+                self.uncounted.retain(|(_, fills)| *fills > 0);
+            }
+            None if fills > 0 && self.uncounted.len() <= UNCOUNTED_MAX => self.uncounted.push((at, fills)),
+            None => {}
         }
     }
 
@@ -122,7 +141,7 @@ impl Deployment {
                     marks: self.ours.marks_needed(marks),
                 });
                 if let Some(until) = figures.fills_until {
-                    self.uncounted.retain(|at| *at > until);
+                    self.uncounted.retain(|(at, _)| *at > until);
                 }
             }
             BotEvent::BotCreated { .. }
@@ -146,8 +165,8 @@ impl Deployment {
 
     /// How many of our fills happened up to a moment.
     fn counted(&self, until: Option<Time>) -> Option<i64> {
-        let since = self.uncounted.iter().filter(|at| Some(**at) > until).count();
-        (since <= UNCOUNTED_MAX).then(|| self.ours.fills - i64::try_from(since).unwrap_or(i64::MAX))
+        let since: i64 = self.uncounted.iter().filter(|(at, _)| Some(*at) > until).map(|(_, fills)| fills).sum();
+        (self.uncounted.len() <= UNCOUNTED_MAX).then(|| self.ours.fills - since)
     }
 
     /// Both sides, compared.

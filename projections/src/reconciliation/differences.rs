@@ -293,8 +293,10 @@ impl Sides<'_> {
     }
 
     fn just_now(&self, most: Decimal) -> Because {
-        let words =
-            format!("{} fills happened within the five seconds before Hummingbot told it", self.report.near.len());
+        let words = format!(
+            "{} fills happened within the five seconds before Hummingbot told it",
+            self.report.near.iter().map(|near| near.fills.abs()).sum::<i64>()
+        );
         Because::at_most(Cause::NotReportedYet, most, words)
     }
 
