@@ -4,7 +4,7 @@ use std::{net::TcpListener, process::Stdio, time::Duration};
 
 use events::{ClientId, desk::Role};
 use serde_json::{Value, json};
-use tests::{Answer, Database, PASSWORD, SECRET, Served};
+use tests::{Answer, Database, Nats, PASSWORD, SECRET, Served};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -183,7 +183,7 @@ async fn whoever_asks_whether_it_can_answer_is_told_how_everything_does() {
     };
     tokio::time::timeout(Duration::from_secs(60), connected).await.expect("the relay connects");
     let mut lonely = Database::new().await;
-    lonely.use_nats("nats://127.0.0.1:1");
+    lonely.use_nats(&Nats { url: "nats://127.0.0.1:1".to_owned(), keys: None });
     let told = Served::start(&lonely, "api,relay").ask("", "/readyz").await;
     assert!(told.status == 200 && told.text().contains("NATS: away"), "{}", told.text());
     let without = Served::start(&lonely, "api").ask("", "/readyz").await.text();

@@ -276,7 +276,15 @@ fn of_order(of: &Party) -> Vec<Append> {
     let placed = |n: u64| {
         let order = word(of, &format!("o{n}")).parse().unwrap();
         let (price, amount) = (Some(Price(d(price(of)))), events::Amount(d("2")));
-        let event = OrderEvent::OrderPlaced { order, venue: venue(of), side: Side::Buy, price, amount, at: at(30) };
+        let event = OrderEvent::OrderPlaced {
+            order,
+            venue: venue(of),
+            side: Side::Buy,
+            price,
+            amount,
+            precision: None,
+            at: at(30),
+        };
         append(of.client, AggregateRef::new("orders", of.bot), event.into(), None)
     };
     let (order, by_hand) = (word(of, "by-hand").parse().unwrap(), AggregateRef::new("manual", order_of(of)));

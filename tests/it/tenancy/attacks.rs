@@ -89,7 +89,10 @@ impl Scene {
             let consumers = stream.consumers().try_collect::<Vec<_>>().await.unwrap();
             let consumers: Vec<Value> = consumers
                 .iter()
-                .map(|one| json!([one.name, one.config, one.delivered, one.ack_floor, one.num_ack_pending]))
+                .map(|one| {
+                    let places = [one.delivered.stream_sequence, one.ack_floor.stream_sequence];
+                    json!([one.name, one.config, places, one.num_ack_pending, one.num_redelivered])
+                })
                 .collect();
             let messages = [state.messages, state.bytes, state.first_sequence, state.last_sequence];
             held.push(json!([name, config, messages, consumers]));

@@ -116,7 +116,8 @@ async fn keep_fills(
     memory: &mut Memory,
 ) -> Result<(), HandError> {
     let searching = here.values().any(|order| order.is_under_way());
-    let (mut fills, mut strays): (Vec<(Fill, &Trade)>, Vec<(&Trade, String)>) = (Vec::new(), Vec::new());
+    let mut fills: Vec<(Fill, &Trade)> = Vec::new();
+    let mut strays: Vec<(&Trade, String)> = Vec::new();
     for trade in trades.iter().filter(|trade| !memory.kept.contains(&(trade.order.clone(), trade.key.clone()))) {
         let of = here.values().find(|order| order.order() == Some(&trade.order)).and_then(|order| order.wanted());
         match of.map(|wanted| owner(mandate, wanted).api_fill(trade, wanted.order_type)) {
