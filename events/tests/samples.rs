@@ -15,7 +15,7 @@ use events::{
     credential::{CredentialEvent, Fingerprint, Misfit, Purpose, Values},
     desk::{DeskEvent, Role},
     ledger::{BookKey, Fee, FeeKind, Fill, LedgerEvent, Liquidity, Precision, Side},
-    manual::{HowEnded, ManualOrderEvent, RestingType},
+    manual::{HowEnded, ManualOrderEvent, RestingType, Verdict},
     market::{Depth, DepthSum, MarketEvent},
     order::OrderEvent,
 };
@@ -180,6 +180,13 @@ fn manual_events() -> Vec<ManualOrderEvent> {
         ManualOrderEvent::ManualOrderSubmitted { order: "HBOTSBT623".parse().unwrap(), at: at() },
         ManualOrderEvent::ManualOrderRefused { reason: reason(), at: at() },
         ManualOrderEvent::ManualOrderUnknown { reason: reason(), at: at() },
+        ManualOrderEvent::ManualOrderFound { order: "HBOTSBT624".parse().unwrap(), at: at() },
+        ManualOrderEvent::ManualOrderResolved {
+            verdict: Verdict::Filled,
+            order: Some("HBOTSBT624".parse().unwrap()),
+            reason: "the exchange shows it as filled".into(),
+            at: at(),
+        },
         ManualOrderEvent::ManualCancelRequested { at: at() },
         ManualOrderEvent::ManualCancelDone { at: at() },
         ManualOrderEvent::ManualCancelFailed { reason: "it was filled before".into(), at: at() },

@@ -77,8 +77,15 @@ impl Known {
     async fn submitted_as(&self, client: ClientId, named: &str) -> Result<Option<ManualId>, ReadError> {
         let events = self.streams.all_of_kind(client, ManualOrder::TYPE, u64::MAX).await?;
         let told = events.into_iter().find(|recorded| {
-            let submitted = |event: &Event| matches!(event, Event::Manual(ManualOrderEvent::ManualOrderSubmitted { order, .. }) if order.as_str() == named);
-            submitted(&recorded.event)
+            let Event::Manual(
+                ManualOrderEvent::ManualOrderSubmitted { order, .. }
+                | ManualOrderEvent::ManualOrderFound { order, .. }
+                | ManualOrderEvent::ManualOrderResolved { order: Some(order), .. },
+            ) = &recorded.event
+            else {
+                return false;
+            };
+            order.as_str() == named
         });
         Ok(told.and_then(|recorded| recorded.aggregate.id.parse().ok()))
     }
