@@ -190,7 +190,7 @@ words!(LedgerEvent in Ledger: FillRecorded, FillCorrected, FillVoided, FillDispu
 words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute, DepthObserved, DepthMinute, VolumeObserved);
 words!(OrderEvent in Order: OrderPlaced, OrderCancelled, OrderFilled, OrderRejected, OrderExpired);
 words!(ManualOrderEvent in Manual: ManualOrderRequested, ManualOrderStarted, ManualOrderSubmitted, ManualOrderRefused,
-    ManualOrderUnknown, ManualCancelRequested, ManualCancelDone, ManualCancelFailed, ManualFillsMissing,
+    ManualOrderUnknown, ManualOrderFound, ManualOrderResolved, ManualCancelRequested, ManualCancelDone, ManualCancelFailed, ManualFillsMissing,
     ManualFillsExplained, ManualOrderEnded);
 words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged, Quarantined,
     KeyRotationBegun, KeyRotationDone, VaultChecked, SessionOpened, SessionRevoked, RefreshReused, RoleChanged,

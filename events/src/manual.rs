@@ -29,6 +29,18 @@ pub enum HowEnded {
     Vanished,
 }
 
+/// What a person found out about an order of which nobody knew what became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It never reached the exchange.
+    NotPlaced,
+    /// It is gone from the book, and nothing more of it was executed than fills tell.
+    Cancelled,
+    /// All of it was executed. The fills that are not in the ledger stay missing until they are.
+    Filled,
+}
+
 /// Facts of aggregate `manual`, keyed by the id of the wish for the order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +63,11 @@ pub enum ManualOrderEvent {
     ManualOrderRefused { reason: String, at: Time },
     /// Nobody knows whether it was taken. It is never sent again by itself: a person has to look at the exchange.
     ManualOrderUnknown { reason: String, at: Time },
+    /// It was unknown, and then the Hummingbot API showed it, under this id: the call had landed late.
+    ManualOrderFound { order: OrderId, at: Time },
+    /// Somebody looked at the exchange and decided what became of it. `order`: under which id it was there. Who it was stands in
+    /// the metadata.
+    ManualOrderResolved { verdict: Verdict, order: Option<OrderId>, reason: String, at: Time },
     /// Somebody wants the order cancelled.
     ManualCancelRequested { at: Time },
     /// It is gone from the book; what was filled before stays filled.
@@ -74,6 +91,8 @@ impl ManualOrderEvent {
             | Self::ManualOrderSubmitted { at, .. }
             | Self::ManualOrderRefused { at, .. }
             | Self::ManualOrderUnknown { at, .. }
+            | Self::ManualOrderFound { at, .. }
+            | Self::ManualOrderResolved { at, .. }
             | Self::ManualCancelRequested { at }
             | Self::ManualCancelDone { at }
             | Self::ManualCancelFailed { at, .. }

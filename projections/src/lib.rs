@@ -4,6 +4,7 @@
 //! [`versions`] rebuilds one beside the live one. Throw any of them away, replay, and every row comes back the same.
 
 pub mod bots;
+pub mod by_hand;
 pub mod checkpoints;
 pub mod clients;
 pub mod configs;
@@ -48,6 +49,7 @@ pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
         Worker::<portfolio::Portfolio>::boxed(db, &counting),
         Worker::<fills::Fills>::boxed(db, &counting),
         Worker::<orders::Orders>::boxed(db, &counting),
+        Worker::<by_hand::OrdersByHand>::boxed(db, &counting),
         Worker::<bots::Bots>::boxed(db, &counting),
         Worker::<clients::Clients>::boxed(db, &counting),
         Worker::<credentials::Credentials>::boxed(db, &counting),

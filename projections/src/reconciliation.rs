@@ -1,8 +1,10 @@
 //! Each deployment of a bot, counted by us and by Hummingbot: both figures side by side, and every difference by its causes.
 //!
 //! Ours are sums over the fills since the deployment began, so that corrections and late fills only add and take away; what a
-//! total P&L needs beside them is a mark. They are compared as they stood when Hummingbot told its figures.
+//! total P&L needs beside them is a mark. They are compared as they stood when Hummingbot told its figures. What accounts hold is
+//! compared with what the ledger says has moved.
 
+mod balances;
 mod deployment;
 mod differences;
 mod ours;
@@ -11,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
     BotId, ClientId, Event, Recorded, Time,
+    account::AccountEvent,
     bot::{BotEvent, Figures},
+    credential::CredentialEvent,
     decimal::ArithmeticError,
     ledger::{Fill, LedgerEvent},
     market::MarketEvent,
@@ -21,8 +25,9 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use self::deployment::Deployment;
+use self::{balances::Balances, deployment::Deployment};
 pub use self::{
+    balances::{Balance, of_all as balances_of_all},
     differences::{Because, Cause, Difference, What},
     ours::Ours,
 };
@@ -47,6 +52,7 @@ pub struct Reconciliations {
     open: BTreeMap<BotId, Vec<Deployment>>,
     changed: BTreeSet<(BotId, u64)>,
     marks_changed: bool,
+    balances: Balances,
 }
 
 /// A deployment as it is told.
@@ -103,6 +109,24 @@ impl Projection for Reconciliations {
           report     jsonb,
           primary key (client_id, bot_id, seq)
         );
+        create table balances_compared (
+          client_id    uuid        not null,
+          exchange     text        not null,
+          market       text        not null,
+          asset        text        not null,
+          first        numeric     not null,              -- what was seen first, and when
+          first_at     timestamptz not null,
+          observed     numeric     not null,              -- what was seen last, and when
+          observed_at  timestamptz not null,
+          renewed_at   timestamptz,                       -- another key came into use
+          moved        numeric     not null,              -- by the ledger, between the two
+          later        numeric     not null,
+          recent       jsonb       not null,
+          near_first   numeric     not null,
+          cut_most     numeric     not null,
+          unknown_fees bigint      not null,
+          primary key (client_id, exchange, market, asset)
+        );
         create table reconciliation_marks (
           client_id uuid  primary key,
           marks     jsonb not null
@@ -111,7 +135,7 @@ impl Projection for Reconciliations {
 
     async fn open(db: &mut PgConnection, client: ClientId, _: u64) -> Result<Self, ProjectError> {
         let mut open: BTreeMap<BotId, Vec<Deployment>> = BTreeMap::new();
-        for deployment in of_client(db, client).await? {
+        for deployment in of_client(&mut *db, client).await? {
             open.entry(deployment.bot_id).or_default().insert(0, deployment);
         }
         open.values_mut().for_each(forget_old);
@@ -119,10 +143,11 @@ impl Projection for Reconciliations {
             r#"select marks::text as "marks!" from reconciliation_marks where client_id = $1"#,
             client.0
         )
-        .fetch_optional(db)
+        .fetch_optional(&mut *db)
         .await?;
         let marks = marks.map(|marks| rows::read(&marks)).unwrap_or_default();
-        Ok(Self { marks, open, changed: BTreeSet::new(), marks_changed: false })
+        let balances = Balances::open(db, client).await?;
+        Ok(Self { marks, open, changed: BTreeSet::new(), marks_changed: false, balances })
     }
 
     fn fold(&mut self, event: &Recorded) -> Result<(), ProjectError> {
@@ -133,7 +158,19 @@ impl Projection for Reconciliations {
                 self.hear(event, bot, told);
                 Ok(())
             }
-            Event::Ledger(fact) => self.count(fact).map_err(|cause| unfoldable(cause.to_string())),
+            Event::Ledger(fact) => {
+                let counted = self.count(fact).and_then(|()| self.balances.count(fact));
+                counted.map_err(|cause| unfoldable(cause.to_string()))
+            }
+            Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, total, at, .. }) => {
+                let of = (*exchange, *market, asset.clone());
+                let seen = self.balances.observe(event.client, of, *total, *at);
+                seen.map_err(|cause| unfoldable(cause.to_string()))
+            }
+            Event::Credential(CredentialEvent::CredentialActive { at, .. }) => {
+                self.balances.renew(event.client, &event.aggregate.id, *at);
+                Ok(())
+            }
             Event::Market(MarketEvent::MarkObserved { pair, price, .. }) => {
                 self.marks.observe(pair.clone(), *price);
                 self.marks_changed = true;
@@ -147,7 +184,6 @@ impl Projection for Reconciliations {
                 | MarketEvent::VolumeObserved { .. },
             )
             | Event::Client(_)
-            | Event::Account(_)
             | Event::Order(_)
             | Event::Credential(_)
             | Event::Subscription(_)
@@ -157,6 +193,7 @@ impl Projection for Reconciliations {
     }
 
     async fn save(&mut self, db: &mut PgConnection, client: ClientId, _: u64) -> Result<(), ProjectError> {
+        self.balances.save(&mut *db).await?;
         if std::mem::take(&mut self.marks_changed) {
             sqlx::query!(
                 "insert into reconciliation_marks (client_id, marks) values ($1, $2::text::jsonb)

@@ -2,6 +2,7 @@
 
 mod append;
 mod audit;
+mod balances;
 mod catalogue;
 mod chaos;
 mod demo;

@@ -142,6 +142,34 @@ impl Desk {
         own.map(|order| (text(&order["order_id"]), (text(&order["price"]), text(&order["status"])))).collect()
     }
 
+    /// Waits until the list of orders by hand says so of this one; what it says of it.
+    async fn shows(&self, client: &Client, id: ManualId, state: &str) -> Value {
+        let since = Instant::now();
+        loop {
+            let all = self.edge.ask(&client.token, &format!("/api/bots/{}/orders", client.bot)).await.json();
+            let one = all["items"].as_array().unwrap().iter().find(|one| one["manual_id"] == id.to_string());
+            if let Some(one) = one.filter(|one| one["state"] == state) {
+                return one.clone();
+            }
+            assert!(since.elapsed() < PATIENCE, "it is not {state}: {all}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until so many true orders of a client are in this state, and looks often.
+    async fn has_true(&self, client: &Client, many: usize, status: &str) {
+        let since = Instant::now();
+        while self.true_orders(client).await.values().filter(|(_, told)| told == status).count() < many {
+            assert!(since.elapsed() < PATIENCE, "no {many} orders are {status}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn resolve(&self, client: &Client, id: ManualId, key: &str, found: &Value) -> tests::Answer {
+        let path = format!("/api/bots/{}/orders/{id}/resolve?client=acme", client.bot);
+        self.edge.post(&token(&self.database, None), &path, key, found).await
+    }
+
     async fn fills(&self, client: &Client) -> Vec<Fill> {
         let all = self.events(client.id).await.into_iter();
         all.filter_map(
@@ -257,6 +285,120 @@ async fn whoever_dies_on_the_way_no_wish_becomes_two_orders() {
         let told = desk.told(&client, *id).await;
         assert_eq!(told.iter().filter(|event| event.name() == "ManualOrderStarted").count(), 1, "{told:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_each_step_of_an_order_by_hand_the_next_hands_go_on_and_one_order_is_placed() {
+    let mut desk = Desk::open().await;
+    let client = desk.client("acme").await;
+    desk.hands.kill();
+    let first = desk.wish(&client, "buy", "limit_maker", "59000", "o1").await;
+    desk.shows(&client, first, "asked").await;
+    // Sent and never answered: the order stands at the exchange, and nothing of that in the stream.
+    desk.faults(json!({"cut_off": {"/trading/orders": 1.0, "/trading/orders/": 0.0}})).await;
+    desk.kill_hands();
+    desk.has_true(&client, 1, "open").await;
+    desk.kill_hands();
+    let told = desk.comes(&client, first, &["ManualOrderSubmitted", "ManualOrderUnknown", "ManualOrderRefused"]).await;
+    assert_eq!(told.name(), "ManualOrderSubmitted");
+    desk.kill_hands();
+    assert_eq!(desk.shows(&client, first, "resting").await["filled"], "0");
+    desk.kill_hands();
+    // Cancelled at the exchange, and nobody was told.
+    desk.faults(
+        json!({"cut_off": {"/trading/": 1.0, "/trading/orders": 1.0, "/trading/orders/": 0.0, "/trading/trades": 0.0}}),
+    )
+    .await;
+    let cancel = format!("/api/bots/{}/orders/{first}/cancel", client.bot);
+    assert_eq!(desk.edge.post(&client.token, &cancel, "c1", &json!({})).await.status, 202);
+    desk.has_true(&client, 1, "cancelled").await;
+    desk.kill_hands();
+    let ended = desk.comes(&client, first, &["ManualOrderEnded"]).await;
+    assert!(matches!(ended, ManualOrderEvent::ManualOrderEnded { ended: HowEnded::Cancelled, .. }), "{ended:?}");
+    desk.kill_hands();
+    desk.shows(&client, first, "cancelled").await;
+
+    let second = desk.wish(&client, "sell", "limit_maker", "61000", "o2").await;
+    desk.shows(&client, second, "resting").await;
+    desk.hands.kill();
+    desk.print("61100").await;
+    desk.has_true(&client, 1, "filled").await;
+    desk.kill_hands();
+    desk.comes(&client, second, &["ManualOrderEnded"]).await;
+    desk.kill_hands();
+    let filled = desk.shows(&client, second, "filled").await;
+    assert_eq!(
+        (&filled["filled"], &filled["fills"], &filled["fills_missing"]),
+        (&json!("0.01"), &json!(1), &json!(false))
+    );
+    // Whoever comes last has looked at everything once more by the time that it has placed another.
+    let third = desk.wish(&client, "buy", "limit_maker", "58000", "o3").await;
+    desk.shows(&client, third, "resting").await;
+    assert_eq!(desk.fills(&client).await.len(), 1);
+    assert_eq!(desk.true_orders(&client).await.len(), 3, "three wishes, three orders");
+    for id in [first, second, third] {
+        let told = desk.told(&client, id).await;
+        for once in ["ManualOrderStarted", "ManualOrderSubmitted"] {
+            assert_eq!(told.iter().filter(|event| event.name() == once).count(), 1, "{told:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_was_given_up_as_unknown_and_lands_later_is_found_and_filled_into_its_bots_book() {
+    let desk = Desk::open().await;
+    let client = desk.client("acme").await;
+    desk.faults(json!({"late_ms": {"/trading/orders": 6_000, "/trading/orders/": 0}})).await;
+    let id = desk.wish(&client, "buy", "limit_maker", "59000", "o1").await;
+    let unknown = desk.shows(&client, id, "unknown").await;
+    assert!(unknown["reason"].as_str().unwrap().contains("look at the exchange"), "{unknown}");
+    assert!(desk.true_orders(&client).await.is_empty(), "it landed too early to show anything");
+    desk.comes(&client, id, &["ManualOrderFound"]).await;
+    let resting = desk.shows(&client, id, "resting").await;
+    let truth: Vec<String> = desk.true_orders(&client).await.into_keys().collect();
+    assert_eq!(truth, [resting["order_id"].as_str().unwrap()]);
+    desk.print("58990").await;
+    desk.shows(&client, id, "filled").await;
+    let fills = desk.fills(&client).await;
+    assert_eq!((fills.len(), fills[0].bot.to_string()), (1, client.bot.clone()));
+    let desks = desk.events(ClientId::DESK).await;
+    assert!(!desks.iter().any(|(_, event)| matches!(event, Event::Desk(DeskEvent::Quarantined { .. }))), "{desks:?}");
+    let decided = desk.resolve(&client, id, "r1", &json!({"verdict": "cancelled", "reason": "no doubt is left"})).await;
+    assert_eq!(decided.problem(), (409, "conflict".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_an_unknown_order_can_be_decided_once_and_who_decided_it_is_told() {
+    let desk = Desk::open().await;
+    let (client, other) = (desk.client("acme").await, desk.client("borealis").await);
+    // Longer than anybody here waits.
+    desk.faults(json!({"late_ms": {"/trading/orders": 3_600_000, "/trading/orders/": 0}})).await;
+    let never = desk.wish(&client, "buy", "limit_maker", "59000", "o1").await;
+    desk.shows(&client, never, "unknown").await;
+    let not_placed = json!({"verdict": "not_placed", "reason": "the exchange shows no such order"});
+    let path = format!("/api/bots/{}/orders/{never}/resolve", client.bot);
+    assert_eq!(desk.edge.post(&other.token, &path, "f1", &not_placed).await.problem().0, 404);
+    let unclear =
+        desk.resolve(&client, never, "r0", &json!({"verdict": "filled", "reason": "it shows it as filled"})).await;
+    assert_eq!(unclear.problem(), (422, "invalid".to_owned()));
+    assert_eq!(desk.resolve(&client, never, "r1", &not_placed).await.status, 202);
+    let refused = desk.shows(&client, never, "refused").await;
+    assert_eq!(refused["reason"], "the exchange shows no such order");
+    assert!(refused["decided_by"].as_str().unwrap().starts_with("user:"), "{refused}");
+    assert_eq!(desk.resolve(&client, never, "r2", &not_placed).await.problem(), (409, "conflict".to_owned()));
+
+    // Decided to be filled, its fills are missing until the ledger has them.
+    let filled = desk.wish(&client, "buy", "limit_maker", "58000", "o2").await;
+    desk.shows(&client, filled, "unknown").await;
+    let found =
+        json!({"verdict": "filled", "order_id": "HBOT-seen-there", "reason": "the exchange shows it as filled"});
+    assert_eq!(desk.resolve(&client, filled, "r3", &found).await.status, 202);
+    let told = desk.shows(&client, filled, "filled").await;
+    assert_eq!((&told["fills_missing"], &told["order_id"]), (&json!(true), &json!("HBOT-seen-there")));
+    desk.until(&client, "its bot has a gap", |all| {
+        all.iter().any(|event| matches!(event, Event::Bot(BotEvent::BotGapOpened { .. })))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -110,15 +110,24 @@ impl Known {
 
 /// The order that the exchange calls this.
 fn called(told: &[Recorded], named: &str) -> Option<ManualId> {
-    let submitted = |event: &Event| matches!(event, Event::Manual(ManualOrderEvent::ManualOrderSubmitted { order, .. }) if order.as_str() == named);
-    told.iter().find(|recorded| submitted(&recorded.event))?.aggregate.id.parse().ok()
+    let is_called = |event: &Event| {
+        let Event::Manual(
+            ManualOrderEvent::ManualOrderSubmitted { order, .. }
+            | ManualOrderEvent::ManualOrderFound { order, .. }
+            | ManualOrderEvent::ManualOrderResolved { order: Some(order), .. },
+        ) = event
+        else {
+            return false;
+        };
+        order.as_str() == named
+    };
+    told.iter().find(|recorded| is_called(&recorded.event))?.aggregate.id.parse().ok()
 }
 
 /// Whether somebody wanted this order in this bot's book.
 fn wanted_of(told: &[Recorded], id: ManualId, of: BotId) -> bool {
-    let (id, wanted) = (
-        id.to_string(),
-        |event: &Event| matches!(event, Event::Manual(ManualOrderEvent::ManualOrderRequested { bot, .. }) if *bot == of),
-    );
-    told.iter().any(|recorded| recorded.aggregate.id == id && wanted(&recorded.event))
+    let id = id.to_string();
+    told.iter().filter(|recorded| recorded.aggregate.id == id).any(|recorded| {
+        matches!(&recorded.event, Event::Manual(ManualOrderEvent::ManualOrderRequested { bot, .. }) if *bot == of)
+    })
 }

@@ -237,10 +237,14 @@ impl From<ManualRefusal> for Problem {
             | ManualRefusal::NotSubmitted
             | ManualRefusal::Over
             | ManualRefusal::AlreadyCancelling
+            | ManualRefusal::NothingToDecide
+            | ManualRefusal::WasPlaced
             | ManualRefusal::NotAskedToCancel => Self::new(Code::Conflict, refusal.to_string()),
-            ManualRefusal::Market | ManualRefusal::NoPrice | ManualRefusal::Number { .. } => {
-                Self::invalid(refusal.to_string())
-            }
+            ManualRefusal::Market
+            | ManualRefusal::NoPrice
+            | ManualRefusal::NoOrder
+            | ManualRefusal::Reason
+            | ManualRefusal::Number { .. } => Self::invalid(refusal.to_string()),
         }
     }
 }

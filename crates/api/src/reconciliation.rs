@@ -11,7 +11,7 @@ use projections::{
     bots::{self, Bots},
     pnl::Pnl,
     projection::Projection,
-    reconciliation::{self, OfBot, Reconciled, Reconciliations},
+    reconciliation::{self, Balance, OfBot, Reconciled, Reconciliations},
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -27,7 +27,11 @@ use crate::{
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {
-    OpenApiRouter::new().routes(routes!(every_bot)).routes(routes!(one_bot)).routes(routes!(kept_aside))
+    OpenApiRouter::new()
+        .routes(routes!(every_bot))
+        .routes(routes!(one_bot))
+        .routes(routes!(balances))
+        .routes(routes!(kept_aside))
 }
 
 /// The newest deployment of every bot, counted by us and by Hummingbot
@@ -65,6 +69,21 @@ async fn one_bot(
                 reconciliation::of_bot(db, client, bot).await.map(Some)
             }
             .boxed()
+        })
+        .await
+}
+
+/// What accounts were seen to hold, against what our ledger says has moved
+#[utoipa::path(get, path = "/api/admin/balances", tag = "admin", responses((status = 200, body = Vec<Balance>)))]
+async fn balances(
+    _: OfTheDesk,
+    asked: Asked,
+    _: Query<Nothing>,
+    State(views): State<Views>,
+) -> Result<Response, Problem> {
+    views
+        .answer_desk(asked, &[Reconciliations::NAME], |db| {
+            async move { reconciliation::balances_of_all(db).await }.boxed()
         })
         .await
 }

@@ -258,12 +258,12 @@ async fn revoke(
 /// Whose seed it is.
 enum Key {
     Theirs(UserNkey),
-    Made(OwnKey),
+    Made(Box<OwnKey>),
 }
 
 impl Key {
     fn of(given: Option<UserNkey>) -> Result<Self, Problem> {
-        let Some(given) = given else { return Ok(Self::Made(OwnKey::new())) };
+        let Some(given) = given else { return Ok(Self::Made(Box::new(OwnKey::new()))) };
         relay::check_nkey(&given).map_err(|bad| Problem::invalid(format!("user_public_nkey: {bad}")))?;
         Ok(Self::Theirs(given))
     }

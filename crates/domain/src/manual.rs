@@ -8,7 +8,7 @@ use events::{
     Amount, BotId, Decimal, OrderId, Price, Time,
     bot::Venue,
     ledger::Side,
-    manual::{HowEnded, ManualOrderEvent, RestingType},
+    manual::{HowEnded, ManualOrderEvent, RestingType, Verdict},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -42,6 +42,13 @@ pub enum ManualCommand {
     RequestCancel {
         at: Time,
     },
+    /// Somebody knows what became of it.
+    Resolve {
+        verdict: Verdict,
+        order: Option<OrderId>,
+        reason: String,
+        at: Time,
+    },
     Did {
         deed: ManualDeed,
         at: Time,
@@ -61,6 +68,10 @@ pub enum ManualDeed {
     },
     Unknown {
         reason: String,
+    },
+    /// It came to light after it was given up.
+    Found {
+        order: OrderId,
     },
     CancelFailed {
         reason: String,
@@ -120,6 +131,14 @@ pub enum ManualRefusal {
     AlreadyCancelling,
     #[error("nobody asked for it to be cancelled")]
     NotAskedToCancel,
+    #[error("what becomes of the order is known, or is still being found out: there is nothing to decide")]
+    NothingToDecide,
+    #[error("the order was with the exchange: decide whether it was cancelled or filled there")]
+    WasPlaced,
+    #[error("say under which order_id the exchange filled it, so that its fills can be told from others")]
+    NoOrder,
+    #[error("a reason is one line of 1 to {REASON_MAX} characters: say what the exchange shows")]
+    Reason,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +176,8 @@ pub struct ManualOrder {
     ended: Option<HowEnded>,
     /// What its fills had told of when it was seen that some are missing.
     missing: Option<Decimal>,
+    /// Somebody decided that nothing is missing.
+    settled: bool,
 }
 
 impl ManualOrder {
@@ -175,6 +196,10 @@ impl ManualOrder {
                 Ok(vec![ManualOrderEvent::ManualOrderRequested { bot, venue, side, order_type, price, amount, at }])
             }
             ManualCommand::RequestCancel { at } => self.cancel(at),
+            ManualCommand::Resolve { verdict, order, reason, at } => {
+                let order = self.resolve(verdict, order, &reason)?;
+                Ok(vec![ManualOrderEvent::ManualOrderResolved { verdict, order, reason, at }])
+            }
             ManualCommand::Did { deed, at } => self.did(deed, at),
         }
     }
@@ -192,6 +217,33 @@ impl ManualOrder {
                 ManualOrderEvent::ManualCancelDone { at },
                 ManualOrderEvent::ManualOrderRefused { reason: "cancelled before it was sent".to_owned(), at },
             ]),
+        }
+    }
+
+    /// Whether there is something to decide, and of which order of the exchange it is decided.
+    fn resolve(
+        &self,
+        verdict: Verdict,
+        order: Option<OrderId>,
+        reason: &str,
+    ) -> Result<Option<OrderId>, ManualRefusal> {
+        if reason.trim().is_empty() || reason.chars().count() > REASON_MAX || reason.contains(char::is_control) {
+            return Err(ManualRefusal::Reason);
+        }
+        match (self.phase, verdict) {
+            (Phase::Absent, _) => Err(ManualRefusal::NotRequested),
+            (Phase::Unknown, Verdict::Filled) if order.is_none() => Err(ManualRefusal::NoOrder),
+            (Phase::Unknown, Verdict::Filled | Verdict::Cancelled) => Ok(order),
+            (Phase::Unknown, Verdict::NotPlaced) => Ok(None),
+            (Phase::Ended, _) if self.missing.is_none() || self.settled => Err(ManualRefusal::NothingToDecide),
+            (Phase::Ended, Verdict::NotPlaced) => Err(ManualRefusal::WasPlaced),
+            (Phase::Ended, Verdict::Filled) if self.ended == Some(HowEnded::Filled) => {
+                Err(ManualRefusal::NothingToDecide)
+            }
+            (Phase::Ended, Verdict::Cancelled | Verdict::Filled) => Ok(self.order.clone()),
+            (Phase::Requested | Phase::Started | Phase::Submitted | Phase::Refused, _) => {
+                Err(ManualRefusal::NothingToDecide)
+            }
         }
     }
 
@@ -216,6 +268,10 @@ impl ManualOrder {
             ManualDeed::Unknown { reason } => {
                 self.is(Phase::Started, ManualRefusal::NotStarted)?;
                 Ok(self.over(ManualOrderEvent::ManualOrderUnknown { reason: readable(&reason), at }))
+            }
+            ManualDeed::Found { order } => {
+                self.is(Phase::Unknown, ManualRefusal::NotStarted)?;
+                Ok(vec![ManualOrderEvent::ManualOrderFound { order, at }])
             }
             ManualDeed::CancelFailed { reason } => match self.cancelling {
                 true => Ok(vec![ManualOrderEvent::ManualCancelFailed { reason: readable(&reason), at }]),
@@ -286,6 +342,16 @@ impl ManualOrder {
         self.phase == Phase::Started
     }
 
+    /// Whether nobody knows if it was taken.
+    pub fn is_unknown(&self) -> bool {
+        self.phase == Phase::Unknown
+    }
+
+    /// Whether somebody decided that none of its fills is missing.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// How it ended.
     pub fn ended(&self) -> Option<HowEnded> {
         self.ended
@@ -314,11 +380,25 @@ impl ManualOrder {
             ManualOrderEvent::ManualOrderStarted { at } => {
                 (self.phase, self.started) = (Phase::Started, Some(at));
             }
-            ManualOrderEvent::ManualOrderSubmitted { order, .. } => {
+            ManualOrderEvent::ManualOrderSubmitted { order, .. } | ManualOrderEvent::ManualOrderFound { order, .. } => {
                 (self.phase, self.order) = (Phase::Submitted, Some(order));
             }
             ManualOrderEvent::ManualOrderRefused { .. } => self.phase = Phase::Refused,
             ManualOrderEvent::ManualOrderUnknown { .. } => self.phase = Phase::Unknown,
+            ManualOrderEvent::ManualOrderResolved { verdict, order, .. } => {
+                self.order = order;
+                match verdict {
+                    Verdict::NotPlaced => self.phase = Phase::Refused,
+                    Verdict::Cancelled => {
+                        (self.phase, self.ended, self.settled) = (Phase::Ended, Some(HowEnded::Cancelled), true);
+                    }
+                    // Its fills are looked for in the ledger, and missing until they are there.
+                    Verdict::Filled => {
+                        (self.phase, self.ended) = (Phase::Ended, Some(HowEnded::Filled));
+                        self.missing.get_or_insert(Decimal::ZERO);
+                    }
+                }
+            }
             ManualOrderEvent::ManualCancelRequested { .. } => self.cancelling = true,
             ManualOrderEvent::ManualCancelDone { .. } | ManualOrderEvent::ManualCancelFailed { .. } => {
                 self.cancelling = false;

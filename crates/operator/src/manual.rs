@@ -2,7 +2,8 @@
 //!
 //! Hummingbot knows no idempotency: asked twice, it places two. So the stream is told first that the order is about to be
 //! sent, under the lease, and only whoever could tell that sends it. Whoever finds that note without an outcome looks
-//! for the order; he never sends it again. What is not found within the patience is unknown, and stays so.
+//! for the order; he never sends it again. What is not found within the patience is unknown until it comes to light, or
+//! somebody decides what became of it.
 
 mod check;
 mod watch;
@@ -20,7 +21,7 @@ use crate::{
     mandate::{HandError, Mandate, Outcome},
 };
 
-pub(crate) use watch::{Memory, look};
+pub(crate) use watch::{Memory, is_watched, look};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How far the clocks of the server and of this process may be apart. Less than the patience with a call, so that an

@@ -32,7 +32,7 @@ pub(crate) struct Seen {
 pub(crate) struct Looks {
     /// Each as it was when its answer came.
     pub books: Vec<(Venue, OrderBook, Time)>,
-    balances: Vec<(Exchange, Market, Asset, Decimal, Decimal)>,
+    balances: Vec<(Exchange, Market, Asset, Decimal, Decimal, Time)>,
     volumes: Vec<(Venue, Time, Amount)>,
 }
 
@@ -63,9 +63,11 @@ impl Looks {
     async fn balances_of(&mut self, mandate: &Mandate, exchange: Exchange, market: Market) {
         let connector = ConnectorName::of(exchange, market);
         match mandate.means.hummingbot.portfolio_state(&mandate.account(), &connector, true).await {
-            Ok(told) => self
-                .balances
-                .extend(told.held.into_iter().map(|of| (exchange, market, of.asset, of.total, of.available))),
+            Ok(told) => {
+                let at = Time::now();
+                let held = told.held.into_iter().map(|of| (exchange, market, of.asset, of.total, of.available, at));
+                self.balances.extend(held);
+            }
             Err(fault) => warn!(error = %fault, "no balances of {connector} now"),
         }
     }
@@ -106,7 +108,7 @@ impl Seen {
                 appends.push(append(mandate, AggregateRef::new("market", &venue.pair), event.into()));
             }
         }
-        for (exchange, market, asset, total, available) in looks.balances {
+        for (exchange, market, asset, total, available, at) in looks.balances {
             if self.is_new_balance((exchange, market, asset.clone()), total, available, at) {
                 let account = mandate.account();
                 let event = AccountEvent::BalanceObserved { exchange, market, account, asset, total, available, at };

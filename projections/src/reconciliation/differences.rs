@@ -99,25 +99,25 @@ impl Difference {
 }
 
 impl Because {
-    fn exactly(cause: Cause, amount: Decimal, words: impl Into<String>) -> Self {
+    pub(super) fn exactly(cause: Cause, amount: Decimal, words: impl Into<String>) -> Self {
         Self { cause, amount: Some(amount), most: None, words: words.into() }
     }
 
-    fn at_most(cause: Cause, most: Decimal, words: impl Into<String>) -> Self {
+    pub(super) fn at_most(cause: Cause, most: Decimal, words: impl Into<String>) -> Self {
         Self { cause, amount: None, most: Some(most.abs()), words: words.into() }
     }
 
-    fn unbounded(cause: Cause, words: impl Into<String>) -> Self {
+    pub(super) fn unbounded(cause: Cause, words: impl Into<String>) -> Self {
         Self { cause, amount: None, most: None, words: words.into() }
     }
 
-    fn says_something(&self) -> bool {
+    pub(super) fn says_something(&self) -> bool {
         !self.amount.or(self.most).is_some_and(|value| value.is_zero())
     }
 }
 
 /// What causes leave of a difference, with its sign.
-fn left(difference: Decimal, because: &[Because]) -> Result<Option<Decimal>, ArithmeticError> {
+pub(super) fn left(difference: Decimal, because: &[Because]) -> Result<Option<Decimal>, ArithmeticError> {
     let (mut rest, mut most) = (difference, Decimal::ZERO);
     for one in because {
         rest = rest.minus(one.amount.unwrap_or_default())?;

@@ -106,6 +106,66 @@ fn a_cancel_is_done_only_when_the_order_is_gone() {
     assert_eq!(events(HowEnded::Filled), ["ManualCancelFailed", "ManualOrderEnded"]);
 }
 
+#[test]
+fn an_unknown_order_comes_to_light_or_somebody_decides_what_became_of_it() {
+    let unknown = || ManualOrderEvent::ManualOrderUnknown { reason: "no answer".into(), at: AT };
+    let given = || vec![asked(), started(), unknown()];
+    let order = || "o9".parse::<OrderId>().unwrap();
+    let found = ManualOrderEvent::ManualOrderFound { order: order(), at: AT };
+    check(given(), did(ManualDeed::Found { order: order() }), Ok(vec![found.clone()]));
+    check([asked(), started()], did(ManualDeed::Found { order: order() }), Err(ManualRefusal::NotStarted));
+    let mut open = ManualOrder::default();
+    given().into_iter().chain([found.clone()]).for_each(|event| open.remember(event));
+    assert!(open.is_open() && open.order() == Some(&order()));
+
+    let decide =
+        |verdict, order, reason: &str| ManualCommand::Resolve { verdict, order, reason: reason.into(), at: AT };
+    let resolved =
+        |verdict, order| ManualOrderEvent::ManualOrderResolved { verdict, order, reason: "seen".into(), at: AT };
+    check(given(), decide(Verdict::NotPlaced, None, " "), Err(ManualRefusal::Reason));
+    check(given(), decide(Verdict::Filled, None, "seen"), Err(ManualRefusal::NoOrder));
+    check([asked(), started()], decide(Verdict::Cancelled, None, "seen"), Err(ManualRefusal::NothingToDecide));
+    check(
+        given().into_iter().chain([found]),
+        decide(Verdict::Cancelled, None, "seen"),
+        Err(ManualRefusal::NothingToDecide),
+    );
+    let after = |verdict, order: Option<OrderId>| {
+        let told = resolved(verdict, order.clone());
+        check(given(), decide(verdict, order, "seen"), Ok(vec![told.clone()]));
+        let mut decided = ManualOrder::default();
+        given().into_iter().chain([told]).for_each(|event| decided.remember(event));
+        assert_eq!(decided.decide(decide(Verdict::NotPlaced, None, "again")).is_ok(), false);
+        (decided.ended(), decided.missing(), decided.order().cloned())
+    };
+    assert_eq!(after(Verdict::NotPlaced, None), (None, None, None));
+    assert_eq!(after(Verdict::Cancelled, None), (Some(HowEnded::Cancelled), None, None));
+    let filled = after(Verdict::Filled, Some(order()));
+    assert_eq!(filled, (Some(HowEnded::Filled), Some(Decimal::ZERO), Some(order())));
+}
+
+#[test]
+fn an_order_that_vanished_with_fills_missing_is_settled_by_a_decision() {
+    let missing = ManualOrderEvent::ManualFillsMissing { filled: Decimal::ONE, reason: "vanished".into(), at: AT };
+    let end = ManualOrderEvent::ManualOrderEnded { ended: HowEnded::Vanished, filled: Decimal::ONE, at: AT };
+    let given = || vec![asked(), started(), submitted(), missing.clone(), end.clone()];
+    let decide = |verdict| ManualCommand::Resolve { verdict, order: None, reason: "seen".into(), at: AT };
+    check(given(), decide(Verdict::NotPlaced), Err(ManualRefusal::WasPlaced));
+    let order = Some("o1".parse().unwrap());
+    let told =
+        ManualOrderEvent::ManualOrderResolved { verdict: Verdict::Cancelled, order, reason: "seen".into(), at: AT };
+    check(given(), decide(Verdict::Cancelled), Ok(vec![told.clone()]));
+    let mut settled = ManualOrder::default();
+    given().into_iter().chain([told.clone()]).for_each(|event| settled.remember(event));
+    assert!(settled.is_settled() && settled.missing().is_some(), "whoever watches it tells that nothing is missing");
+    let explained = ManualOrderEvent::ManualFillsExplained { filled: Decimal::ONE, at: AT };
+    check(
+        [given(), vec![told]].concat(),
+        did(ManualDeed::FillsExplained { filled: Decimal::ONE }),
+        Ok(vec![explained]),
+    );
+}
+
 fn any_command() -> impl Strategy<Value = ManualCommand> {
     let reason = || "r".to_owned();
     (0..11, 0..3_u8).prop_map(move |(which, n)| match which {

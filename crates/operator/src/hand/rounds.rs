@@ -158,7 +158,8 @@ impl Hand {
     }
 
     fn watch_manual(&mut self) {
-        let needed = self.manual.values().any(|order| order.is_open() || order.missing().is_some());
+        let patience = self.mandate.means.settings.deploy_max;
+        let needed = self.manual.values().any(|order| manual::is_watched(order, patience));
         if !needed || Instant::now() < self.watch_at {
             return;
         }

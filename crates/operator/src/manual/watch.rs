@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use domain::{
@@ -24,13 +24,18 @@ use hummingbot::{ConnectorName, Order, OrderStatus, Trade, Window};
 use projections::{orders, versions};
 use store::{Append, AppendError, Draft, Expected, read};
 
-use super::{CLOCKS_APART_US, tell};
+use tracing::info;
+
+use super::{CLOCKS_APART_US, all, is_like, tell};
 use crate::{
     facts::{Owner, order_key},
     keep,
     mandate::{HandError, Mandate},
     quarantine::{self, Stray},
 };
+
+/// So many times as long as a call is waited for, one that was given up may still land.
+const LANDS_WITHIN: u32 = 10;
 
 /// What is remembered from look to look; a new process looks once more.
 #[derive(Debug, Default)]
@@ -59,13 +64,28 @@ enum Sign {
     Lacks(Option<HowEnded>, String),
 }
 
-/// One look at all manual orders that are open, or lack fills.
+/// Whether something may still be learnt of an order by looking.
+pub(crate) fn is_watched(order: &ManualOrder, patience: Duration) -> bool {
+    order.is_open() || order.missing().is_some() || may_come_to_light(order, patience)
+}
+
+/// Whether an order that was given up may still show: a call that nobody answered lands sooner or later, or never.
+fn may_come_to_light(order: &ManualOrder, patience: Duration) -> bool {
+    order.is_unknown() && order.started().is_some_and(|started| Time::now() < lands_until(started, patience))
+}
+
+fn lands_until(started: Time, patience: Duration) -> Time {
+    started.plus_micros(i64::try_from((patience * LANDS_WITHIN).as_micros()).unwrap_or(i64::MAX))
+}
+
+/// One look at all manual orders of which something may be learnt.
 pub(crate) async fn look(
     mandate: &Mandate,
     all: &BTreeMap<ManualId, ManualOrder>,
     memory: &mut Memory,
 ) -> Result<(), HandError> {
-    let needed = |order: &&ManualOrder| order.is_open() || order.missing().is_some();
+    let patience = mandate.means.settings.deploy_max;
+    let needed = |order: &&ManualOrder| is_watched(order, patience);
     let places: BTreeSet<(Exchange, Market)> = all
         .values()
         .filter(needed)
@@ -82,6 +102,8 @@ pub(crate) async fn look(
         let Some(since) = since else { continue };
         let told = ask(mandate, &ConnectorName::of(exchange, market), since).await?;
         keep_fills(mandate, &here, &told.trades, memory).await?;
+        let unknown = |order: &ManualOrder| may_come_to_light(order, patience);
+        come_to_light(mandate, here.iter().filter(|(_, order)| unknown(order)), &told).await?;
         for (id, order) in here.into_iter().filter(|(_, order)| needed(order)) {
             judge(mandate, *id, order, &told, memory).await?;
         }
@@ -103,6 +125,42 @@ async fn ask(mandate: &Mandate, connector: &ConnectorName, since: Time) -> Resul
     })
 }
 
+/// An order that was given up is the one row that looks like it, that no order claims, and that may be no other's: one under
+/// way has its row before it has its answer.
+async fn come_to_light<'a>(
+    mandate: &Mandate,
+    unknown: impl Iterator<Item = (&'a &'a ManualId, &'a &'a ManualOrder)>,
+    told: &Told,
+) -> Result<(), HandError> {
+    let unknown: Vec<(ManualId, &ManualOrder)> = unknown.map(|(id, order)| (**id, *order)).collect();
+    if unknown.is_empty() || told.rows.is_empty() {
+        return Ok(());
+    }
+    // Read after the rows: whoever has a row among them stands in the stream.
+    let known = all(mandate).await?;
+    let patience = mandate.means.settings.deploy_max;
+    let may_be = |row: &Order, order: &ManualOrder| {
+        let (Some(wanted), Some(started)) = (order.wanted(), order.started()) else { return false };
+        is_like(row, wanted)
+            && row.created_at >= started.plus_micros(-CLOCKS_APART_US)
+            && row.created_at <= lands_until(started, patience)
+    };
+    let claims = |row: &Order, order: &ManualOrder| {
+        order.order() == Some(&row.order) || order.is_under_way() && may_be(row, order)
+    };
+    let free: Vec<&Order> = told.rows.values().filter(|row| !known.values().any(|order| claims(row, order))).collect();
+    for (id, order) in &unknown {
+        let rows: Vec<&&Order> = free.iter().filter(|row| may_be(row, order)).collect();
+        let [row] = rows[..] else { continue };
+        if unknown.iter().any(|(other, order)| other != id && may_be(row, order)) {
+            continue;
+        }
+        info!(manual.id = %id, order = %row.order, "order {id}, which was given up as unknown, has landed");
+        tell(mandate, *id, ManualDeed::Found { order: row.order.clone() }).await?;
+    }
+    Ok(())
+}
+
 fn owner(mandate: &Mandate, wanted: &Wanted) -> Owner {
     Owner { bot: wanted.bot, account: mandate.account(), venue: wanted.venue.clone() }
 }
@@ -115,7 +173,8 @@ async fn keep_fills(
     trades: &[Trade],
     memory: &mut Memory,
 ) -> Result<(), HandError> {
-    let searching = here.values().any(|order| order.is_under_way());
+    let patience = mandate.means.settings.deploy_max;
+    let searching = here.values().any(|order| order.is_under_way() || may_come_to_light(order, patience));
     let mut fills: Vec<(Fill, &Trade)> = Vec::new();
     let mut strays: Vec<(&Trade, String)> = Vec::new();
     for trade in trades.iter().filter(|trade| !memory.kept.contains(&(trade.order.clone(), trade.key.clone()))) {
@@ -310,10 +369,11 @@ async fn explain(
     versions::use_live(&mut tx).await?;
     let known = orders::one(&mut tx, mandate.client, &wanted.venue, order).await?;
     let filled = known.map_or(Decimal::ZERO, |known| known.filled);
-    let explained = match manual.ended() {
+    let is_there = match manual.ended() {
         Some(_) => filled >= wanted.amount.0,
         None => manual.missing().is_some_and(|before| filled > before),
     };
+    let explained = is_there || manual.is_settled();
     if explained {
         tell(mandate, id, ManualDeed::FillsExplained { filled }).await?;
         // A running bot's gap is healed by the next comparison of its history.

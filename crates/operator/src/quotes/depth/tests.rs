@@ -73,8 +73,11 @@ fn a_look_is_believed_for_three_looks_and_no_longer() {
     assert!(depth.close().is_none(), "a minute in which nothing was known says nothing");
 }
 
-/// A book of whole numbers, best first, and how many levels were asked for.
-fn any_book() -> impl Strategy<Value = (Vec<(i64, i64)>, Vec<(i64, i64)>, usize)> {
+/// Prices and amounts, best first.
+type Side = Vec<(i64, i64)>;
+
+/// A book of whole numbers, and how many levels were asked for.
+fn any_book() -> impl Strategy<Value = (Side, Side, usize)> {
     let side = || prop::collection::vec((0_i64..40, 1_i64..1_000), 0..12);
     (side(), side(), 1_usize..14).prop_map(|(mut bids, mut asks, asked)| {
         bids.iter_mut().for_each(|level| level.0 = 9_999 - level.0 * 7);
