@@ -47,9 +47,9 @@ pub async fn told_of(database: &Database, user: UserId) -> Vec<DeskEvent> {
     let events = read::after(&database.pool(Login::Projector), ClientId::DESK, 0, 10_000).await.unwrap();
     let of_user = events.into_iter().filter(|recorded| recorded.aggregate.id == user.to_string());
     of_user
-        .map(|recorded| match recorded.event {
-            Event::Desk(event) => event,
-            other => panic!("{other:?} in the desk's stream"),
+        .map(|recorded| {
+            let Event::Desk(event) = recorded.event else { panic!("{:?} in the desk's stream", recorded.event) };
+            event
         })
         .collect()
 }
@@ -92,7 +92,7 @@ async fn of_a_hundred_who_use_one_refresh_token_at_once_one_succeeds_and_the_ses
     let edge = Edge::new("api").await;
     let second = Served::start(&edge.database, "api");
     let somebody = edge.database.signed_in(Role::Operator, None).await;
-    let ask = |n: usize| refresh(if n % 2 == 0 { &edge.served } else { &second }, &somebody.refresh);
+    let ask = |n: usize| refresh(if n.is_multiple_of(2) { &edge.served } else { &second }, &somebody.refresh);
     let answers: Vec<Answer> = stream::iter(0..100).map(ask).buffer_unordered(100).collect().await;
     let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
     assert_eq!((won.len(), lost.len()), (1, 99));
