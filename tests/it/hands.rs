@@ -76,7 +76,7 @@ async fn a_script_that_trades_towards_a_volume_runs_within_its_caps_and_its_ledg
     let limits = json!({"participation_cap": "0.9", "loss_budget": "100", "position_limit": "5"});
     let venue = json!({"exchange": "okx", "market": "spot", "pair": "ETH-USDT"});
     let parameters = json!({"max_order_amount": "0.01", "order_interval": "1"});
-    let config = |limits: &serde_json::Value| json!({"kind": "volume", "script": "v2_twap", "venue": venue, "parameters": parameters, "limits": limits});
+    let config = |limits: &Value| json!({"kind": "volume", "script": "v2_twap", "venue": venue, "parameters": parameters, "limits": limits});
     let uncapped = json!({"name": "uncapped", "config": config(&json!({}))});
     let refused = desk.served.post(&client.token, "/api/bots", "c0", &uncapped).await;
     assert!(refused.status == 422 && refused.text().contains("participation cap"), "{}", refused.text());
