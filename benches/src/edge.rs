@@ -9,8 +9,11 @@ use std::{
 };
 
 use reqwest::Client as Http;
+use sqlx::PgPool;
 use store::Login;
 use tests::{Attack, Database, Served, token};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     facts,
@@ -111,38 +114,47 @@ impl Measured {
     }
 }
 
-/// Asks in a steady step until the other thing is done.
+/// Asks in a steady step until the other thing is done. From a thread of its own: the attackers keep the others busy.
 async fn measure(served: &Served, token: &str, other: impl AsyncFnOnce()) -> Measured {
-    let (http, url) = (Http::new(), format!("{}/api/fills?limit=20", served.url));
-    let mut measured = Measured { micros: Vec::new(), wrong: 0 };
-    let asking = async {
-        let mut steps = tokio::time::interval(STEP);
-        steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            steps.tick().await;
-            let began = Instant::now();
-            let answer = http.get(&url).bearer_auth(token).send().await;
-            let fine = match answer {
-                Ok(answer) => answer.status() == 200 && answer.bytes().await.is_ok_and(|body| body.len() > 1_000),
-                Err(_) => false,
-            };
-            measured.micros.push(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
-            measured.wrong += u64::from(!fine);
-        }
-    };
-    tokio::select! { () = asking => {}, () = other() => {} }
+    let over = CancellationToken::new();
+    let (url, token, until) = (format!("{}/api/fills?limit=20", served.url), token.to_owned(), over.clone());
+    let asking = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(ask(&url, &token, until))
+    });
+    other().await;
+    over.cancel();
+    tokio::task::spawn_blocking(|| asking.join().expect("it asks to the end")).await.expect("it is waited for")
+}
+
+async fn ask(url: &str, token: &str, until: CancellationToken) -> Measured {
+    let (http, mut measured) = (Http::new(), Measured { micros: Vec::new(), wrong: 0 });
+    let mut steps = tokio::time::interval(STEP);
+    steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !until.is_cancelled() {
+        steps.tick().await;
+        let began = Instant::now();
+        let fine = match http.get(url).bearer_auth(token).send().await {
+            Ok(answer) => answer.status() == 200 && answer.bytes().await.is_ok_and(|body| body.len() > 1_000),
+            Err(_) => false,
+        };
+        measured.micros.push(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        measured.wrong += u64::from(!fine);
+    }
     measured.micros.sort_unstable();
     measured
 }
 
-async fn caught_up(db: &sqlx::PgPool) {
-    let behind = "select count(*) from rm.checkpoints c join es.streams s using (client_id) where c.reached < s.head";
+/// Every read model has read both clients.
+async fn caught_up(db: &PgPool) {
+    let read = "select count(*) from rm.checkpoints where reached >= $1";
+    let all = 2 * projections::all(db).len() as i64;
     loop {
-        let count: i64 = sqlx::query_scalar(behind).fetch_one(db).await.expect("checkpoints can be read");
-        if count == 0 {
+        let count: i64 = sqlx::query_scalar(read).bind(EVENTS as i64).fetch_one(db).await.expect("they can be read");
+        if count >= all {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(STEP * 20).await;
     }
 }
 

@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::Served;
 
-/// Between two bytes of somebody who is slow.
-const DRIP: Duration = Duration::from_millis(200);
+/// Between two bytes of somebody who is slow, and before one who was cut off comes again.
+const DRIP: Duration = Duration::from_secs(1);
 /// Nonsense that is under way at once.
 const AT_ONCE: usize = 16;
 

@@ -179,10 +179,7 @@ impl Rules {
             arriving::let_pass(body).await;
             return Err(refusal);
         }
-        let request = Request::from_parts(head, body);
-        // Nobody waits for the body of somebody who is refused without a look at it.
-        let is_heard = passage.asker.known.is_some() || class == Class::Login;
-        let request = if is_heard { arriving::whole(request).await? } else { arriving::paced(request) };
+        let request = arriving::whole(Request::from_parts(head, body)).await?;
         let _place = self.place()?;
         run(next, request, passage).await
     }

@@ -1,6 +1,6 @@
 //! What whoever runs the edge may choose: under which names it is reached, whom it believes, how much it takes.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use axum::http::Uri;
 use tokio_util::sync::CancellationToken;
@@ -66,12 +66,6 @@ impl FromStr for PublicUrl {
             Some(host) => Ok(Self { host: host.to_ascii_lowercase(), https }),
             None => Err(told()),
         }
-    }
-}
-
-impl fmt::Display for PublicUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", if self.https { "https" } else { "http" }, self.host)
     }
 }
 

@@ -10,7 +10,7 @@ use axum::{
     body::{Body, Bytes, HttpBody},
     extract::Request,
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
@@ -22,6 +22,8 @@ use crate::{
 /// What a body may take without a byte coming, and then each byte buys a little more: the largest body has five seconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 const BYTES_PER_SECOND_MIN: u64 = 32 * 1_024;
+/// Of a body that is too large.
+const LET_PASS_MAX: u64 = 4 * BODY_MAX as u64;
 
 /// A body whose sender has to keep pace.
 #[derive(Debug)]
@@ -87,24 +89,26 @@ impl HttpBody for Arriving {
 
 /// A request whose body is here as a whole: what handles it waits for no network.
 pub async fn whole(request: Request) -> Result<Request, Problem> {
-    if request.body().is_end_stream() {
-        return Ok(request);
-    }
     let (head, body) = request.into_parts();
-    match Limited::new(Arriving::new(body), BODY_MAX).collect().await {
-        Ok(body) => Ok(Request::from_parts(head, Body::from(body.to_bytes()))),
-        Err(cause) if cause.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(cut_off()),
-    }
+    Ok(Request::from_parts(head, Body::from(read(body).await?)))
 }
 
 /// Reads what nobody will look at: whoever is still sending when the connection is closed may never see the answer.
 pub async fn let_pass(body: Body) {
-    let mut rest = Limited::new(Arriving::new(body), BODY_MAX);
-    while let Some(Ok(_)) = rest.frame().await {}
+    // However it ends, the answer is another one already.
+    let _ = read(body).await;
 }
 
-/// A request whose body still comes, at least at the pace that it has to.
-pub fn paced(request: Request) -> Request {
-    request.map(|body| Body::new(Arriving::new(body)))
+/// All of it. Of one that is too large the rest is read and forgotten, within reason.
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    let (mut arriving, mut whole) = (Arriving::new(body), Vec::new());
+    while let Some(frame) = arriving.frame().await {
+        let data = frame.map_err(|_| cut_off())?.into_data().unwrap_or_default();
+        if arriving.bytes <= BODY_MAX as u64 {
+            whole.extend_from_slice(&data);
+        } else if arriving.bytes > LET_PASS_MAX {
+            break;
+        }
+    }
+    if arriving.bytes > BODY_MAX as u64 { Err(too_large()) } else { Ok(whole.into()) }
 }
