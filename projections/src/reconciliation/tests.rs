@@ -93,7 +93,7 @@ fn check(given: Vec<Event>) -> Reconciled {
 
 fn empty() -> Reconciliations {
     let (open, changed) = (BTreeMap::new(), BTreeSet::new());
-    Reconciliations { marks: Rates::default(), open, changed, marks_changed: false }
+    Reconciliations { marks: Rates::default(), open, changed, marks_changed: false, balances: Balances::default() }
 }
 
 /// Difference and what is left of it, of one figure.
