@@ -3,8 +3,9 @@
 
 use std::{fs, net::Ipv4Addr, time::Duration};
 
+use futures::future::join_all;
 use serde_json::Value;
-use tests::{Answer, Attack, Served, connect_from};
+use tests::{Answer, Attack, Served, connect_from, token};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinSet,
@@ -123,4 +124,68 @@ async fn an_address_has_so_many_connections_and_a_trusted_proxy_any_number() {
     let other = Answer::to(served.get(&edge.acme.token, "/livez")).await;
     assert_eq!(other.text(), "ok", "another address has its own");
     assert_eq!(metric(&served, "pipelabs_http_connections_refused_total").await, "44");
+}
+
+/// A question that waits for a read model which nobody folds; the answer to it, as it is sent.
+async fn wait_in_vain(served: &Served, from: u8, token: &str) -> String {
+    let mut socket = connect_from(Ipv4Addr::new(127, 6, 6, from), served.address()).await.unwrap();
+    let head = format!("GET /api/bots?min_seq=2 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n");
+    socket.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_more_is_asked_than_can_be_answered_the_rest_is_told_to_come_back() {
+    let edge = Edge::new("api").await;
+    let users: Vec<String> = (0..8).map(|_| token(&edge.database, Some(edge.acme.client))).collect();
+    let shed = async {
+        loop {
+            // Of one user alone, and of all together.
+            let one = (0..250).map(|_| wait_in_vain(&edge.served, 1, &users[0]));
+            let more = (0..150).map(|_| wait_in_vain(&edge.served, 2, &users[0]));
+            let all = (0..1_400).map(|n| {
+                let user = n / 200 + 1;
+                wait_in_vain(&edge.served, 10 + n as u8 % 100, &users[user])
+            });
+            let (one, more, all) = tokio::join!(join_all(one), join_all(more), join_all(all));
+            let told = |code: &str| {
+                let code = format!("\"code\":\"{code}\"");
+                one.iter().chain(&more).chain(&all).filter(|answer| answer.contains(&code)).cloned().collect::<Vec<_>>()
+            };
+            let (overloaded, limited, waited) = (told("overloaded"), told("rate_limited"), told("not_reached_yet"));
+            assert_eq!(overloaded.len() + limited.len() + waited.len(), 1_800, "each is told one of these");
+            for answer in &overloaded {
+                assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1\r\n"), "{answer}");
+            }
+            for answer in &limited {
+                assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("requests under way"), "{answer}");
+            }
+            if !overloaded.is_empty() && !limited.is_empty() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(COMES, shed).await.expect("some are too many");
+    assert_eq!(edge.served.ask("", "/livez").await.text(), "ok");
+    assert_eq!(edge.served.ask(&edge.acme.token, "/api/bots").await.status, 200, "there is room again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_may_be_idle_for_longer_than_a_head_may_take() {
+    let edge = Edge::new("api").await;
+    let mut socket = connect_from(Ipv4Addr::LOCALHOST, edge.served.address()).await.unwrap();
+    for pause in [0, 7] {
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        socket.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nok") {
+            assert!(
+                socket.read_buf(&mut answer).await.unwrap() > 0,
+                "it is kept: {}",
+                String::from_utf8_lossy(&answer)
+            );
+        }
+    }
 }

@@ -5,13 +5,14 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use reqwest::{Client as Http, Method};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -33,8 +34,16 @@ pub struct Attack {
     pub ended: Arc<AtomicU64>,
 }
 
+/// Many systems give a process 1,024 files unless it asks for more.
+static FILES: LazyLock<()> = LazyLock::new(|| {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Refused, it is as it was, and may be enough.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+});
+
 /// A connection from one of this machine's own addresses: there are sixteen million.
 pub async fn connect_from(from: Ipv4Addr, to: &str) -> io::Result<TcpStream> {
+    LazyLock::force(&FILES);
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((from, 0)))?;
     socket.connect(to.parse().map_err(io::Error::other)?).await
