@@ -189,21 +189,13 @@ const RULES: &[Rule] = &[
 
 /// A rule, what somebody might do to break it, and what the rule has to name then.
 const FAULTS: &[(&str, &str, &str)] = &[
-    (
-        "a table with a client forces row security",
-        "alter table es.events no force row level security",
-        "es.events",
-    ),
+    ("a table with a client forces row security", "alter table es.events no force row level security", "es.events"),
     (
         "a table with a client forces row security",
         "alter table rm_fills_v1.fills disable row level security",
         "rm_fills_v1.fills",
     ),
-    (
-        "a table with a client has a policy",
-        "create table es.planted (client_id uuid primary key)",
-        "es.planted",
-    ),
+    ("a table with a client has a policy", "create table es.planted (client_id uuid primary key)", "es.planted"),
     (
         "who asks for one client is held to it by a restrictive policy",
         "drop policy own_client_only on rm_bots_v1.bots",
@@ -344,7 +336,8 @@ async fn every_table_view_function_key_and_login_keeps_the_rules_of_the_walls() 
         broken
     };
     assert!(broken.is_empty(), "{broken:#?}");
-    let read_models = "select count(distinct relnamespace) from pg_class where relnamespace::regnamespace::text like 'rm\\_%'";
+    let read_models =
+        "select count(distinct relnamespace) from pg_class where relnamespace::regnamespace::text like 'rm\\_%'";
     let made: i64 = sqlx::query_scalar(read_models).fetch_one(&mut *db).await.unwrap();
     let known = projections::all(&database.pool(Login::Projector)).len();
     assert_eq!(made, known as i64, "the tables of every read model are looked at");
@@ -369,7 +362,8 @@ async fn every_rule_of_the_walls_finds_the_fault_that_it_is_there_for() {
 
 /// Every table that holds something of clients.
 async fn tables(db: &PgPool) -> Vec<String> {
-    let tables = format!("{OURS} select name from tables where client_id is not null and not relispartition order by name");
+    let tables =
+        format!("{OURS} select name from tables where client_id is not null and not relispartition order by name");
     sqlx::query_scalar(&tables).fetch_all(db).await.unwrap()
 }
 
@@ -402,7 +396,8 @@ async fn fill(superuser: &PgPool, client: ClientId) {
 
 /// Whether a login may read a table.
 async fn may_read(superuser: &PgPool, login: Login, table: &str) -> bool {
-    let may = "select has_table_privilege($1, $2::regclass, 'select') and has_schema_privilege($1, relnamespace, 'usage')
+    let may =
+        "select has_table_privilege($1, $2::regclass, 'select') and has_schema_privilege($1, relnamespace, 'usage')
                  from pg_class where oid = $2::regclass";
     sqlx::query_scalar(may).bind(login.role()).bind(table).fetch_one(superuser).await.unwrap()
 }

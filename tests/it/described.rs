@@ -75,7 +75,17 @@ fn try_all(neighbours: &Neighbours, role: &str, token: &str, api: &Value) -> Res
         .args(["--url", &neighbours.edge.served.url, "--header", &format!("Authorization: Bearer {token}")])
         .args(["--max-examples", &from_environment("FUZZ_EXAMPLES", "3")])
         .args(["--seed", &from_environment("FUZZ_SEED", "0"), "--generation-database", "none"])
-        .args(["--phases", phases, "--checks", "all", "--continue-on-failure", "--no-color", "--report", "json", "--report-json-path"])
+        .args([
+            "--phases",
+            phases,
+            "--checks",
+            "all",
+            "--continue-on-failure",
+            "--no-color",
+            "--report",
+            "json",
+            "--report-json-path",
+        ])
         .arg(&report)
         .current_dir(&dir)
         .output()

@@ -206,7 +206,8 @@ fn of_book(of: &Party) -> Vec<Append> {
         transfer: word(of, "w1").parse().unwrap(),
         at: at(80_000),
     };
-    let others = [funding, transfer].map(|event| append(of.client, AggregateRef::ledger(of.client), event.into(), None));
+    let others =
+        [funding, transfer].map(|event| append(of.client, AggregateRef::ledger(of.client), event.into(), None));
     fills.chain(others).collect()
 }
 
@@ -239,16 +240,23 @@ fn of_market(of: &Party) -> Vec<Append> {
         amount: events::Amount(d("31331")),
         at: at(700_000),
     };
-    let mark = MarketEvent::MarkObserved { pair: venue.pair.clone(), price, source: word(of, "source"), at: at(65_000) };
+    let mark =
+        MarketEvent::MarkObserved { pair: venue.pair.clone(), price, source: word(of, "source"), at: at(65_000) };
     let fees = MarketEvent::MarkObserved {
         pair: "KCS-USDT".parse().unwrap(),
         price: Price(d("10")),
         source: word(of, "source"),
         at: at(1),
     };
-    let of_pair = |event: MarketEvent, pair: &events::Pair| append(of.client, AggregateRef::new("market", pair), event.into(), None);
+    let of_pair = |event: MarketEvent, pair: &events::Pair| {
+        append(of.client, AggregateRef::new("market", pair), event.into(), None)
+    };
     let kcs = "KCS-USDT".parse().unwrap();
-    [mark, minute, quote, volume].map(|event| of_pair(event, &venue.pair)).into_iter().chain([of_pair(fees, &kcs)]).collect()
+    [mark, minute, quote, volume]
+        .map(|event| of_pair(event, &venue.pair))
+        .into_iter()
+        .chain([of_pair(fees, &kcs)])
+        .collect()
 }
 
 /// Orders of the bot's and one by hand.
@@ -261,7 +269,8 @@ fn of_order(of: &Party) -> Vec<Append> {
     };
     let (order, by_hand) = (word(of, "by-hand").parse().unwrap(), AggregateRef::new("manual", order_of(of)));
     let submitted = ManualOrderEvent::ManualOrderSubmitted { order, at: at(40) };
-    let failing = CredentialEvent::CredentialFailing { sealed: events::SealedId::new(), reason: word(of, "refusal"), at: at(50) };
+    let failing =
+        CredentialEvent::CredentialFailing { sealed: events::SealedId::new(), reason: word(of, "refusal"), at: at(50) };
     let key = AggregateRef::new("credential", credential_of(of));
     let others: [(AggregateRef, Event); 2] = [(by_hand, submitted.into()), (key, failing.into())];
     let others = others.map(|(of_what, event)| append(of.client, of_what, event, None));

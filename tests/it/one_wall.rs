@@ -109,12 +109,14 @@ async fn with_both_walls_gone_the_same_tries_find_the_neighbour() {
     let line = forgetful(&neighbours).await;
     let served = neighbours.serve_at(line.port());
     let answers = answers(&served, &neighbours.edge, me).await;
-    let same: Vec<&String> = answers.iter().filter(|(asked, answer)| as_ever[*asked] == **answer).map(|(asked, _)| asked).collect();
+    let same: Vec<&String> =
+        answers.iter().filter(|(asked, answer)| as_ever[*asked] == **answer).map(|(asked, _)| asked).collect();
     let changed = answers.len() - same.len();
     assert!(changed * 2 > answers.len(), "{changed} of {} answers changed; these did not: {same:#?}", answers.len());
     let wrong = trespasses(&neighbours, &served, &me.token).await;
     let canaries = neighbours.canaries();
-    let found: Vec<&String> = canaries.iter().filter(|canary| wrong.iter().any(|told| told.contains(*canary))).collect();
+    let found: Vec<&String> =
+        canaries.iter().filter(|canary| wrong.iter().any(|told| told.contains(*canary))).collect();
     assert!(found.len() * 3 > canaries.len() * 2, "only {found:?} was found of {canaries:?}");
     // A command is decided on, and written to, the stream of its caller's client: there the neighbour's bot never was.
     assert!(!wrong.iter().any(|told| told.contains("has other rows")), "something of the neighbour's was changed");

@@ -15,7 +15,10 @@ const SPILLED: &[(&str, &str)] = &[
     ("logs/7-2-serve.log", "log in of desk@acme.example with not-a-real-password-1 refused"),
     ("nats/jetstream/pipelabs_01/msgs/1.blk", "\u{0}\u{1}{\"payload\":{\"secret\":\"fake-secret\"}}\u{0}"),
     ("postgres.log", "ERROR: invalid input, STATEMENT: alter role x password 'for-tests-only'"),
-    ("nats.log", "[TRC] <<- [CONNECT {\"auth_token\":\"eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIwMTkwMDAwMDAwMDAifQ.c2lnbmF0dXJlIG9mIGl0IGFsbA\"}]"),
+    (
+        "nats.log",
+        "[TRC] <<- [CONNECT {\"auth_token\":\"eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIwMTkwMDAwMDAwMDAifQ.c2lnbmF0dXJlIG9mIGl0IGFsbA\"}]",
+    ),
 ];
 
 #[test]
@@ -50,7 +53,10 @@ async fn a_secret_in_a_table_is_found_and_hashes_of_passwords_only_where_they_do
             "operator.quarantine",
             "insert into operator.quarantine values ($1, gen_random_uuid(), 'x', 'mqtt', 'x', 'key: fake-key'::bytea, now())",
         ),
-        ("es.snapshots", "insert into es.snapshots values ($1, 'bot', 'x', 'x', 1, '{\"hash\": \"$argon2id$v=19$x\"}')"),
+        (
+            "es.snapshots",
+            "insert into es.snapshots values ($1, 'bot', 'x', 'x', 1, '{\"hash\": \"$argon2id$v=19$x\"}')",
+        ),
     ] {
         sqlx::query(spill).bind(client.0).execute(&superuser).await.unwrap();
         let found = in_database(&database.owner).await.unwrap();

@@ -318,11 +318,7 @@ mod tests {
             ("where a=$1 and x.client_id=$12::uuid", "where a=$1 and ($12::uuid is not null)", vec![12]),
             ("where x.client_id = any($2)", "where ($2::uuid[] is not null)", vec![2]),
             ("where $3 = x.client_id and b", "where ($3::uuid is not null) and b", vec![3]),
-            (
-                "where (l.client_id, l.name) = ($1, $2)",
-                "where (($1::uuid is not null) and ( l.name) = ( $2))",
-                vec![1],
-            ),
+            ("where (l.client_id, l.name) = ($1, $2)", "where (($1::uuid is not null) and ( l.name) = ( $2))", vec![1]),
             (
                 "on c.client_id = $2 left join s on s.client_id = $2",
                 "on ($2::uuid is not null) left join s on ($2::uuid is not null)",

@@ -109,7 +109,8 @@ impl<'a> Operation<'a> {
 
     /// What an answer that is one tells in headers.
     fn headers(&self) -> Value {
-        let names: &[&str] = match (self.is_about_read_models(), self.question && self.path.starts_with("/api/admin/")) {
+        let names: &[&str] = match (self.is_about_read_models(), self.question && self.path.starts_with("/api/admin/"))
+        {
             (true, _) => &["As-Of-Seq", "Head-Seq", "Age", "Stale", "ETag"],
             (false, true) => &["Age", "Stale"],
             (false, false) => &[],

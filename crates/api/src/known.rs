@@ -116,6 +116,9 @@ fn called(told: &[Recorded], named: &str) -> Option<ManualId> {
 
 /// Whether somebody wanted this order in this bot's book.
 fn wanted_of(told: &[Recorded], id: ManualId, of: BotId) -> bool {
-    let (id, wanted) = (id.to_string(), |event: &Event| matches!(event, Event::Manual(ManualOrderEvent::ManualOrderRequested { bot, .. }) if *bot == of));
+    let (id, wanted) = (
+        id.to_string(),
+        |event: &Event| matches!(event, Event::Manual(ManualOrderEvent::ManualOrderRequested { bot, .. }) if *bot == of),
+    );
     told.iter().any(|recorded| recorded.aggregate.id == id && wanted(&recorded.event))
 }

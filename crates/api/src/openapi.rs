@@ -8,13 +8,8 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Parts, admin, auth, bots, credentials, described, events,
-    events::Order,
-    exchanges, fills, health, live, manual, orders,
-    page::Limit,
-    past, pnl, portfolio,
-    problem::ProblemBody,
-    reconciliation, risk, sessions, uptime,
+    Parts, admin, auth, bots, credentials, described, events, events::Order, exchanges, fills, health, live, manual,
+    orders, page::Limit, past, pnl, portfolio, problem::ProblemBody, reconciliation, risk, sessions, uptime,
 };
 
 #[derive(OpenApi)]

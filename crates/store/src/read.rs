@@ -132,11 +132,7 @@ pub async fn each<E: From<ReadError>>(
 }
 
 /// Whether a client's stream tells of such a thing. The ledger is in no index of things: it is not asked for.
-pub async fn tells_of(
-    db: impl PgExecutor<'_>,
-    client: ClientId,
-    aggregate: AggregateRef,
-) -> Result<bool, ReadError> {
+pub async fn tells_of(db: impl PgExecutor<'_>, client: ClientId, aggregate: AggregateRef) -> Result<bool, ReadError> {
     sqlx::query_scalar!(
         r#"
         select exists (

@@ -27,7 +27,11 @@ async fn main() -> ExitCode {
     for Found { place, kind, seen } in &found {
         eprintln!("sweep: {place} holds {kind}: {seen}");
     }
-    println!("sweep: {} secrets where none may be, in {looked} databases and what lies in {}", found.len(), dir.display());
+    println!(
+        "sweep: {} secrets where none may be, in {looked} databases and what lies in {}",
+        found.len(),
+        dir.display()
+    );
     match (looked, found.len()) {
         // Nothing to look at is no proof.
         (0, _) | (_, 1..) => ExitCode::FAILURE,
@@ -67,5 +71,7 @@ fn wait_until_left(stack: &Stack) {
 /// Those that tests have worked on.
 async fn databases(superuser: &PgConnectOptions) -> sqlx::Result<Vec<String>> {
     let mut db = superuser.connect().await?;
-    sqlx::query_scalar("select datname::text from pg_database where datname like 'test\\_%' order by 1").fetch_all(&mut db).await
+    sqlx::query_scalar("select datname::text from pg_database where datname like 'test\\_%' order by 1")
+        .fetch_all(&mut db)
+        .await
 }
