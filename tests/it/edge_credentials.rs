@@ -2,7 +2,6 @@
 
 use std::{process::Stdio, time::Duration};
 
-use base64::Engine;
 use domain::credential::{Credential, CredentialCommand};
 use events::{ClientId, CredentialId, Event, Exchange, Market, SealedId, Time, client::ClientEvent, desk::Role};
 use futures::StreamExt;
@@ -10,7 +9,10 @@ use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use store::{Cause, Login, read};
-use tests::{Answer, Database, ENCRYPTION_KEY, PASSWORD, Served, arrived};
+use tests::{
+    Answer, Database, ENCRYPTION_KEY, PASSWORD, Served, arrived,
+    canaries::{in_database, none_in},
+};
 use vault::{OpenError, Place, Vault};
 
 use crate::edge::{Edge, seq};
@@ -176,26 +178,6 @@ async fn fields_that_make_no_key_are_refused_by_name_and_never_by_value() {
     assert_eq!(edge.served.ask(&edge.acme.token, "/api/exchanges/nowhere/fields").await.problem().0, 404);
 }
 
-/// Every spelling in which a secret could lie around.
-fn spellings() -> Vec<String> {
-    let all = [API_KEY, SECRET, PASSPHRASE, ROTATED];
-    let engine = base64::engine::general_purpose::STANDARD_NO_PAD;
-    all.iter().flat_map(|text| [(*text).to_owned(), hex::encode(text), engine.encode(text)]).collect()
-}
-
-fn holds_none(what: &str, text: &str) {
-    for secret in spellings() {
-        assert!(!text.contains(&secret), "{what} holds {secret}");
-    }
-}
-
-/// Every row of every table, as text.
-async fn everything_in(database: &Database) -> String {
-    let all = database.everything().await;
-    assert!(all.contains("CredentialStored") && all.contains("gAAAA"), "the tables were not all looked at");
-    all
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_went_in_is_nowhere_to_be_found() {
     let mut edge = Edge::new("projector").await;
@@ -222,14 +204,12 @@ async fn a_secret_that_went_in_is_nowhere_to_be_found() {
     let half = format!("{{\"exchange\": \"okx\", \"fields\": {{\"okx_secret_key\": \"{SECRET}");
     answers.push(Answer::to(broken.header("content-type", "application/json").body(half)).await);
     let last = seq(&answers[6].json());
-    for answer in &answers {
-        holds_none("an answer", &format!("{} {:?}", answer.text(), answer.headers));
-    }
+    // No answer holds one: each is looked through as it comes.
 
     let values: SealedId = list(&edge, &token, last).await[0]["sealed_id"].as_str().unwrap().parse().unwrap();
     let place = Place { client, credential: credential.parse().unwrap(), sealed: values };
     let opened = vault(&edge).await.open(place, events::credential::Purpose::Connect, &Cause::system("test")).await;
-    holds_none("what shows of opened values", &format!("{:?}", opened.unwrap()));
+    none_in("what shows of opened values", format!("{:?}", opened.unwrap()).as_bytes(), &[]);
 
     let api = edge.served.ask("", "/openapi.json").await.json();
     for (path, item) in api["paths"].as_object().unwrap() {
@@ -237,9 +217,9 @@ async fn a_secret_that_went_in_is_nowhere_to_be_found() {
             continue;
         }
         let path = path.replace("{id}", &edge.acme.bot.to_string()).replace("{exchange}", "okx");
-        holds_none(&path, &edge.served.ask(&token, &path).await.text());
-        holds_none(&path, &edge.served.ask(&edge.admin, &path).await.text());
-        holds_none(&path, &edge.served.ask(&edge.admin, &format!("{path}?client=acme")).await.text());
+        edge.served.ask(&token, &path).await;
+        edge.served.ask(&edge.admin, &path).await;
+        edge.served.ask(&edge.admin, &format!("{path}?client=acme")).await;
     }
     arrived(&edge.database, client, None).await;
     let subject = edge.database.nats().jetstream().await;
@@ -248,15 +228,16 @@ async fn a_secret_that_went_in_is_nowhere_to_be_found() {
     let messages = futures::stream::iter(1..=count).then(|seq| stream.get_raw_message(seq)).collect::<Vec<_>>().await;
     for message in messages {
         let message = message.unwrap();
-        holds_none("a message", &format!("{} {:?}", String::from_utf8_lossy(&message.payload), message.headers));
+        none_in("a message", &message.payload, &[]);
+        none_in("the head of a message", format!("{:?}", message.headers).as_bytes(), &[]);
     }
     assert!(count > 5);
-    holds_none("a table", &everything_in(&edge.database).await);
+    assert_eq!(in_database(&edge.database.owner).await.unwrap(), []);
     edge.served.signal("TERM");
     edge.served.wait();
     let log = std::fs::read_to_string(log.path()).unwrap();
     assert!(log.contains("vault.credentials"), "the log is not talkative enough to prove anything");
-    holds_none("the log", &log);
+    none_in("the log", log.as_bytes(), &[]);
 }
 
 async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {

@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, Row, postgres::PgConnectOpt
 /// What a secret of a kind looks like: a pattern that Postgres and we read alike. The fake ones are also known when they
 /// were written in base64 or in hex.
 const MARKS: &[(&str, &str)] = &[
-    ("a key, secret or passphrase of an exchange", "fake-|ZmFrZS|66616b652d"),
+    ("a key, secret or passphrase of an exchange", "fake-|fake passphrase|ZmFrZS|66616b65(?:2d|20)"),
     ("a password", "not-a-real-password|bm90LWEtcmVhbC1wYXNzd29yZ|6e6f742d612d7265616c2d70617373776f7264"),
     ("the password of the Hummingbot API", "only-for-tests|b25seS1mb3ItdGVzdH|6f6e6c792d666f722d7465737473"),
     ("SECRET_KEY or ENCRYPTION_KEY", "for-tests-only|Zm9yLXRlc3RzLW9ubH|666f722d74657374732d6f6e6c79"),

@@ -9,3 +9,6 @@ update rm.checkpoints c
           where e.client_id = '00000000-0000-0000-0000-000000000000' and e.aggregate_type = 'desk' and e.aggregate_type <> 'ledger'
             and e.aggregate_id = 'parked:' || c.projection || ':' || c.client_id
             and e.event_type = 'ParkedSkipped');
+
+-- Nobody may call a function that was not granted to him, be it one that a trigger alone runs.
+revoke all on all functions in schema auth from public;
