@@ -43,7 +43,7 @@ fn bought(second: i64, amount: &str, price: &str, fees: Option<(&str, &str)>) ->
 #[derive(Clone)]
 enum Told {
     Seen(&'static str, &'static str, i64),
-    Fact(LedgerEvent),
+    Fact(Box<LedgerEvent>),
     Renewed(i64),
 }
 
@@ -52,7 +52,7 @@ fn seen(asset: &'static str, total: &'static str, second: i64) -> Told {
 }
 
 fn filled(fill: Fill) -> Told {
-    Told::Fact(LedgerEvent::FillRecorded(fill))
+    Told::Fact(Box::new(LedgerEvent::FillRecorded(fill)))
 }
 
 fn on(market: Market, given: &[Told]) -> Balances {
@@ -100,7 +100,7 @@ fn fills_their_fees_and_transfers_explain_a_balance_whenever_they_are_told() {
         vec![
             filled(bought(60, "2", "100", Some(("0.002", "SOL")))),
             filled(bought(65, "0", "100", Some(("0.1", "KCS")))),
-            Told::Fact(fact("USDT", "250")),
+            Told::Fact(Box::new(fact("USDT", "250"))),
         ]
     };
     for given in [[first(), facts(), last()].concat(), [first(), last(), facts()].concat()] {
