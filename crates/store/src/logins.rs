@@ -47,8 +47,9 @@ const QUESTION_WAIT_MAX: Duration = Duration::from_secs(3);
 /// How long a transaction may sit idle before Postgres ends it. Without it a stopped process holds its locks for ever.
 const IDLE_IN_TRANSACTION_MAX: &str = "15s";
 
-/// A projector reads long stretches of one stream, in order. The planner thinks that reading everybody's events and
-/// sorting a client's own is cheaper than the index which has them in order: it costs three times as much, and memory.
+/// A projector and the relay read long stretches of one stream, in order. The planner thinks that reading everybody's
+/// events and sorting a client's own is cheaper than the index which has them in order: it costs three times as much, and
+/// memory.
 const BY_INDEX: [(&str, &str); 2] = [("enable_seqscan", "off"), ("enable_bitmapscan", "off")];
 
 /// How long a connection that nobody uses is believed to be alive.
@@ -125,8 +126,8 @@ impl Login {
             }
             // Each question is planned for what it asks: a plan for any bot of any client would be a bad one for most.
             Self::Query | Self::AdminQuery => options.options([("plan_cache_mode", "force_custom_plan")]),
-            Self::Projector | Self::Operator => options.options(BY_INDEX),
-            Self::Auditor | Self::Auth | Self::Relay | Self::Vault => options,
+            Self::Projector | Self::Operator | Self::Relay => options.options(BY_INDEX),
+            Self::Auditor | Self::Auth | Self::Vault => options,
         }
     }
 }

@@ -26,6 +26,8 @@ use crate::{session::Session, told};
 const AT_ONCE: usize = 8;
 /// How often it is looked whether NATS still is as it shall be, and how far subscribers have come.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// Between two looks at what is new.
+const LOOK_PAUSE: Duration = Duration::from_millis(25);
 const FAULT_PAUSE: Duration = Duration::from_millis(100);
 const FAULT_PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -83,16 +85,21 @@ impl Landlord {
                 warn!(error = %cause, "could not read what is wanted of subscriptions, trying again");
             }
             let connects = session.connects();
-            tenants.connected(connects);
-            if tenants.some_are_due() && session.is_connected() {
+            if tenants.connected(connects) {
+                // What was connected before may not know yet that it is so no more.
+                registry = None;
+            }
+            let is_connected = session.is_connected();
+            if tenants.some_are_due() && is_connected {
                 self.round(session, &mut registry, &mut tenants).await;
                 continue;
             }
-            let due = tenants.next_due();
+            let due = if is_connected { tenants.next_due() } else { Instant::now() + FAULT_PAUSE };
             tokio::select! {
-                Ok(()) = heads.changed() => {}
+                // Streams move all the time: many small moves are one look.
+                Ok(()) = heads.changed() => tokio::time::sleep(LOOK_PAUSE).await,
                 () = tokio::time::sleep_until(due) => {}
-                () = session.is_another_than(connects) => {}
+                () = session.is_another_than(connects), if !session.is_closed() => {}
             }
         }
     }
@@ -235,12 +242,14 @@ impl Tenants {
         Ok(())
     }
 
-    /// In another connection nothing is known of what NATS holds.
-    fn connected(&mut self, connects: u64) {
-        if self.connects != connects {
+    /// In another connection nothing is known of what NATS holds. Whether it is another.
+    fn connected(&mut self, connects: u64) -> bool {
+        let is_another = self.connects != connects;
+        if is_another {
             self.connects = connects;
             self.tenants.values_mut().for_each(|tenant| tenant.due = None);
         }
+        is_another
     }
 
     /// Those whose turn it is, what is new first; what is claimed of them is made.
