@@ -146,7 +146,7 @@ fn what_is_close_to_a_look_cut_or_unknown_is_a_cause_of_its_own() {
 fn a_perpetuals_balance_is_told_and_not_compared() {
     let found = compared(on(Market::Perp, &[seen("USDT", "1000", 0), seen("USDT", "900", 120)]), "USDT");
     assert_eq!((found.observed, found.ours, found.difference, found.unexplained), (d("900"), None, None, None));
-    assert_eq!(found.because[0].cause, Cause::Method);
+    assert_eq!(found.because.last().unwrap().cause, Cause::Method);
     let beside = on(Market::Spot, &[seen("USDT", "1000", 0), seen("USDT", "900", 120)]).held.into_values().next();
     assert_eq!(beside.unwrap().compared(false, true).unwrap().unexplained, None, "it may be one wallet");
 }
