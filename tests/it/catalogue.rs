@@ -178,7 +178,7 @@ const RULES: &[Rule] = &[
                        where (has_any_column_privilege(l.oid, t.oid, 'insert, update') or has_table_privilege(l.oid, t.oid, 'delete'))
                          and not case l.name
                                when 'pipelabs_projector' then t.schema ~ '^rm(_|$)' or t.name = 'es.signed_heads'
-                               when 'pipelabs_relay'     then t.name = 'relay.checkpoints'
+                               when 'pipelabs_relay'     then t.schema = 'relay'
                                when 'pipelabs_operator'  then t.name = 'operator.quarantine'
                                when 'pipelabs_auth'      then t.schema = 'auth'
                                when 'pipelabs_vault'     then t.schema = 'vault'
