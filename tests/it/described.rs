@@ -30,9 +30,14 @@ fn from_environment(name: &str, otherwise: &str) -> String {
 fn as_used_by(role: &str, api: &Value, of: &Party) -> Value {
     let mut api = api.clone();
     let paths = api["paths"].as_object_mut().unwrap();
-    // It has no end that could be waited for.
-    paths.remove("/api/stream").expect("it is described");
+    // It has no end that could be waited for; and whoever has logged out learns nothing more.
+    for path in ["/api/stream", "/api/auth/logout"] {
+        paths.remove(path).expect("it is described");
+    }
     for (path, item) in paths {
+        if path.contains("sessions") {
+            item.as_object_mut().unwrap().remove("delete");
+        }
         let ids = id_in(path, of);
         for operation in item.as_object_mut().unwrap().values_mut() {
             let Some(parameters) = operation["parameters"].as_array_mut() else { continue };

@@ -56,6 +56,11 @@ impl<'a> Operation<'a> {
         self.question && self.is_about_a_client() && self.path != STREAM
     }
 
+    /// The same, about all clients; people stand in no read model.
+    fn is_about_the_desk(&self) -> bool {
+        self.question && self.path.starts_with("/api/admin/") && !self.path.starts_with("/api/admin/users/")
+    }
+
     fn complete(&self, said: &mut Value) {
         let parameters = said["parameters"].take();
         let mut parameters = parameters.as_array().cloned().unwrap_or_default();
@@ -109,8 +114,7 @@ impl<'a> Operation<'a> {
 
     /// What an answer that is one tells in headers.
     fn headers(&self) -> Value {
-        let names: &[&str] = match (self.is_about_read_models(), self.question && self.path.starts_with("/api/admin/"))
-        {
+        let names: &[&str] = match (self.is_about_read_models(), self.is_about_the_desk()) {
             (true, _) => &["As-Of-Seq", "Head-Seq", "Age", "Stale", "ETag"],
             (false, true) => &["Age", "Stale"],
             (false, false) => &[],
@@ -155,7 +159,7 @@ type May = fn(&Operation<'_>) -> bool;
 /// The statuses of problems, and which operations may end in them.
 const PROBLEMS: [(u16, May); 11] = [
     (400, |of| of.takes_body),
-    (401, |of| !of.public || of.takes_body),
+    (401, |of| of.path.starts_with("/api/")),
     (403, |of| !of.public),
     (404, |of| of.path.contains('{') || of.is_about_a_client()),
     (409, |of| of.command),
