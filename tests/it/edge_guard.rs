@@ -160,7 +160,7 @@ async fn every_request_leaves_one_line_that_tells_who_asked_and_what_came_of_it(
 
     let one = line(&log, "one-1");
     assert_eq!((&one["method"], &one["route"], &one["status"]), (&json!("GET"), &json!("/api/bots"), &json!(200)));
-    assert_eq!((&one["client.id"], &one["role"]), (&json!(edge.acme.client), &json!("client")));
+    assert_eq!((&one["client.id"], &one["role"]), (&json!(edge.acme.client), &json!("client_owner")));
     assert_eq!(one["bytes"], json!(answered.body.len()));
     assert!(one["time_ms"].is_f64() && one["user.id"].is_string() && one["address"] == "127.0.0.1", "{one}");
     let two = line(&log, "two-2");

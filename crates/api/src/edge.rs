@@ -244,8 +244,7 @@ impl Rules {
 /// Who asks, found out once: handlers find it in the request.
 async fn recognise(head: &mut request::Parts, parts: &Parts) -> Option<KnownAsker> {
     let who = SignedIn::from_request_parts(head, parts).await.ok()?;
-    let role = format!("{:?}", who.caller.role()).to_lowercase();
-    Some(KnownAsker { user: who.caller.user(), client: who.caller.client(), role })
+    Some(KnownAsker { user: who.caller.user(), client: who.caller.client(), role: who.caller.role() })
 }
 
 fn seat(seats: &Seats<u128>, of: u128, what: &str) -> Result<Seat<u128>, Problem> {

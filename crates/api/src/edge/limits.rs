@@ -11,7 +11,7 @@ pub mod shared;
 use std::{net::IpAddr, time::Duration};
 
 use axum::http::{HeaderMap, HeaderValue, Method};
-use events::{ClientId, UserId};
+use events::{ClientId, UserId, desk::Role};
 use tokio_util::sync::CancellationToken;
 
 use super::address::network;
@@ -21,7 +21,7 @@ use quota::{Class, Party, Quota};
 use shared::{RedisUrl, Shared};
 
 /// Who asks, as far as limits and the log have to know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Asker {
     pub address: IpAddr,
     /// Absent without a token that counts.
@@ -29,12 +29,12 @@ pub struct Asker {
 }
 
 /// What a token that counts says of who asks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct KnownAsker {
     pub user: UserId,
     /// Absent for somebody of the desk.
     pub client: Option<ClientId>,
-    pub role: String,
+    pub role: Role,
 }
 
 impl Asker {
@@ -202,8 +202,8 @@ mod tests {
         assert_ne!(one, buckets(Class::Read, &asker("203.0.114.7")));
         assert_ne!(one, buckets(Class::Command, &asker("203.0.113.7")));
         assert_eq!(buckets(Class::Login, &asker("2001:db8:1:2::3")), buckets(Class::Login, &asker("2001:db8:1:9::9")));
-        let known = KnownAsker { user: UserId::new(), client: Some(ClientId::new()), role: "client".into() };
-        let someone = |address| Asker { known: Some(known.clone()), ..asker(address) };
+        let known = KnownAsker { user: UserId::new(), client: Some(ClientId::new()), role: Role::ClientOwner };
+        let someone = |address| Asker { known: Some(known), ..asker(address) };
         assert_eq!(buckets(Class::Read, &someone("203.0.113.7")), buckets(Class::Read, &someone("198.51.100.7")));
         assert_eq!(buckets(Class::Read, &someone("203.0.113.7")).len(), 2, "the user's and the client's");
         assert_eq!(buckets(Class::Login, &someone("203.0.113.7")), buckets(Class::Login, &asker("203.0.113.7")));

@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Response as HttpResponse, request},
     response::Response,
 };
-use events::Uuid;
+use events::{Uuid, desk::Role};
 use hyper::body::{Frame, SizeHint};
 use metrics::{SharedString, counter, histogram};
 
@@ -79,7 +79,7 @@ impl Drop for Passage {
             {
             request.id = self.id,
             user.id = known.map(|known| tracing::field::display(known.user)),
-            role = known.map(|known| known.role.as_str()),
+            role = known.map(|known| name_of(known.role)),
             client.id = known.and_then(|known| known.client).map(tracing::field::display),
             address = %self.asker.address,
             method,
@@ -127,6 +127,18 @@ fn id(headers: &HeaderMap) -> String {
     match (1..=REQUEST_ID_MAX).contains(&given.len()) && given.iter().copied().all(plain) {
         true => String::from_utf8_lossy(given).into_owned(),
         false => Uuid::now_v7().simple().to_string(),
+    }
+}
+
+/// As events and answers call it.
+fn name_of(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "admin",
+        Role::Operator => "operator",
+        Role::Auditor => "auditor",
+        Role::ClientOwner => "client_owner",
+        Role::ClientViewer => "client_viewer",
+        Role::Service => "service",
     }
 }
 
