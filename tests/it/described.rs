@@ -5,7 +5,11 @@
 //! `make test` tries some thousand requests, the same each time; `make fuzz` tries more, FUZZ_EXAMPLES=120 for each
 //! operation and FUZZ_SEED=0.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use serde_json::{Value, json};
 use tests::target;
@@ -93,6 +97,8 @@ fn try_all(neighbours: &Neighbours, role: &str, token: &str, api: &Value) -> Res
         ])
         .arg(&report)
         .current_dir(&dir)
+        // It would wait for a description there.
+        .stdin(Stdio::null())
         .output()
         .expect("it can be started");
     let [said, complained] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));

@@ -299,7 +299,7 @@ impl Held {
             true => Some(self.observed.minus(self.first)?.minus(self.moved)?.normalised()),
             false => None,
         };
-        let mut because = self.causes()?;
+        let mut because = if is_spot { self.causes()? } else { Vec::new() };
         if gap_open {
             let words = "a gap is open: fills may not have reached us yet";
             because.push(Because::unbounded(Cause::FillsMissing, words));
