@@ -11,7 +11,7 @@ use events::{
     credential::CredentialEvent,
     ledger::{BookKey, Fill, LedgerEvent, Side},
     manual::ManualOrderEvent,
-    market::MarketEvent,
+    market::{DepthSum, MarketEvent},
     order::OrderEvent,
 };
 use projections::worker::catch_up;
@@ -246,6 +246,16 @@ fn of_market(of: &Party) -> Vec<Append> {
         band_bps: Some(20),
         at: at(60_000),
     };
+    let sum = DepthSum { bid_quote_us: d("11052210000000"), ask_quote_us: d("12104210000000"), ..DepthSum::default() };
+    let depth = MarketEvent::DepthMinute {
+        bot: of.bot,
+        venue: venue.clone(),
+        known_us: 60_000_000,
+        own_known_us: 0,
+        within: [(50, sum)].into(),
+        changes_left_out: None,
+        at: at(60_000),
+    };
     let volume = MarketEvent::VolumeObserved {
         venue: venue.clone(),
         day: at(600_000),
@@ -264,7 +274,7 @@ fn of_market(of: &Party) -> Vec<Append> {
         append(of.client, AggregateRef::new("market", pair), event.into(), None)
     };
     let kcs = "KCS-USDT".parse().unwrap();
-    [mark, minute, quote, volume]
+    [mark, minute, quote, depth, volume]
         .map(|event| of_pair(event, &venue.pair))
         .into_iter()
         .chain([of_pair(fees, &kcs)])
