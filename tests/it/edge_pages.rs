@@ -87,7 +87,9 @@ async fn walking_all_pages_meets_each_item_once_and_in_order_while_more_arrive()
     let met = seqs(&items, "client_seq");
     assert!(met.len() as u64 >= head - 30, "{met:?}");
     assert_eq!(met, (31..).take(met.len()).collect::<Vec<_>>());
-    let newest_after = all("/api/events?after=40&limit=500").await.json();
+    let from_there = all("/api/events?after=40&limit=500").await.json();
+    assert_eq!(seqs(from_there["items"].as_array().unwrap(), "client_seq").first(), Some(&41), "as the stream goes on");
+    let newest_after = all("/api/events?after=40&limit=500&order=newest").await.json();
     assert_eq!(seqs(newest_after["items"].as_array().unwrap(), "client_seq").last(), Some(&41));
 }
 
