@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientId, SessionId, Slug, Time, UserId, Uuid};
+use crate::{ClientId, SessionId, Slug, Time, TokenId, UserId, Uuid};
 
 /// What a user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -65,6 +65,8 @@ pub enum WhyEnded {
     PasswordChanged,
     /// Its user was barred.
     Barred,
+    /// Its user shows a second factor from now on, and did not there.
+    SecondFactorAdded,
 }
 
 /// Facts of the desk's stream. No client ever sees one.
@@ -105,6 +107,30 @@ pub enum DeskEvent {
     UserBarred { user: UserId, by: Option<UserId>, reason: String, at: Time },
     /// A user is let in again.
     UserUnbarred { user: UserId, by: UserId, reason: String, at: Time },
+    /// Somebody was asked to come, by a link that is good once. Whoever uses it is added by that.
+    UserInvited { user: UserId, role: Role, client: Option<ClientId>, by: UserId, expires_at: Time, at: Time },
+    /// A user was given a link that is good once, to choose a password by.
+    PasswordLinkIssued { user: UserId, by: UserId, expires_at: Time, at: Time },
+    /// From now on a user shows a code that changes every half minute beside the password.
+    SecondFactorAdded { user: UserId, at: Time },
+    /// A user shows the password alone again. `by` somebody else where the user has lost what shows the codes, and absent
+    /// where that was done at the machine itself.
+    SecondFactorRemoved { user: UserId, by: Option<UserId>, at: Time },
+    /// A user has other recovery codes; the earlier ones count no more.
+    RecoveryCodesRenewed { user: UserId, at: Time },
+    /// A user proved once more who it is, and by what, before doing what needs that.
+    SteppedUp { session: SessionId, user: UserId, how: Factor, at: Time },
+    /// A program may act for this user, as far as its scopes go.
+    TokenIssued { token: TokenId, user: UserId, scopes: Vec<Scope>, expires_at: Time, by: UserId, at: Time },
+    /// It may not any more.
+    TokenRevoked { token: TokenId, user: UserId, by: UserId, at: Time },
+    /// An auditor may read what this client has, for so long.
+    GrantGiven { user: UserId, client: ClientId, until: Time, by: UserId, reason: String, at: Time },
+    /// An auditor may not any more, before its time.
+    GrantWithdrawn { user: UserId, client: ClientId, by: UserId, reason: String, at: Time },
+    /// Somebody who is not the client's own looked at what a client has, or at all clients at once; told once an hour for
+    /// each route.
+    ClientAccessed { user: UserId, client: Option<ClientId>, route: String, at: Time },
 }
 
 impl DeskEvent {
@@ -126,7 +152,18 @@ impl DeskEvent {
             | Self::RoleChanged { at, .. }
             | Self::PasswordChanged { at, .. }
             | Self::UserBarred { at, .. }
-            | Self::UserUnbarred { at, .. } => *at,
+            | Self::UserUnbarred { at, .. }
+            | Self::UserInvited { at, .. }
+            | Self::PasswordLinkIssued { at, .. }
+            | Self::SecondFactorAdded { at, .. }
+            | Self::SecondFactorRemoved { at, .. }
+            | Self::RecoveryCodesRenewed { at, .. }
+            | Self::SteppedUp { at, .. }
+            | Self::TokenIssued { at, .. }
+            | Self::TokenRevoked { at, .. }
+            | Self::GrantGiven { at, .. }
+            | Self::GrantWithdrawn { at, .. }
+            | Self::ClientAccessed { at, .. } => *at,
         }
     }
 }

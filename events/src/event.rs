@@ -194,7 +194,8 @@ words!(ManualOrderEvent in Manual: ManualOrderRequested, ManualOrderStarted, Man
     ManualFillsExplained, ManualOrderEnded);
 words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged, Quarantined,
     KeyRotationBegun, KeyRotationDone, VaultChecked, SessionOpened, SessionRevoked, RefreshReused, RoleChanged,
-    PasswordChanged, UserBarred, UserUnbarred);
+    PasswordChanged, UserBarred, UserUnbarred, UserInvited, PasswordLinkIssued, SecondFactorAdded, SecondFactorRemoved,
+    RecoveryCodesRenewed, SteppedUp, TokenIssued, TokenRevoked, GrantGiven, GrantWithdrawn, ClientAccessed);
 words!(AccountEvent in Account: BalanceObserved);
 words!(SubscriptionEvent in Subscription: SubscriptionRequested, SubscriptionActive, SubscriptionRenewed,
     SubscriptionRotated, SubscriptionRevokeRequested, SubscriptionRevoked);

@@ -66,6 +66,10 @@ id!(
     SessionId
 );
 id!(
+    /// What a person made for a program, to prove itself with.
+    TokenId
+);
+id!(
     /// One recorded fact.
     EventId
 );

@@ -32,7 +32,7 @@ pub use envelope::{Actor, AggregateRef, Metadata, Recorded};
 pub use event::{Event, Unreadable};
 pub use exchange::{Exchange, Market};
 pub use ids::{
-    BotId, ClientId, CommandId, CredentialId, EventId, ManualId, SealedId, SessionId, SubscriptionId, UserId,
+    BotId, ClientId, CommandId, CredentialId, EventId, ManualId, SealedId, SessionId, SubscriptionId, TokenId, UserId,
 };
 pub use money::{Amount, Money, Price};
 pub use names::{AccountName, Asset, BadName, OrderId, Pair, Slug, TradeId};

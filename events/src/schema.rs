@@ -9,7 +9,7 @@ use utoipa::{
 
 use crate::{
     AccountName, Asset, BotId, ClientId, CommandId, CredentialId, Decimal, EventId, ManualId, OrderId, Pair, SealedId,
-    SessionId, Slug, SubscriptionId, Time, TradeId, UserId,
+    SessionId, Slug, SubscriptionId, Time, TokenId, TradeId, UserId,
     credential::Fingerprint,
     money::{Amount, Price},
     subscription::{Filter, UserNkey},
@@ -62,6 +62,7 @@ texts! {
     UserNkey: "The public half of a user's nkey", "UBDN3OMC55KS2MSPXQVSJ5YLJDM7TAFW2DBBYVAVVVZEOLQSTVOPPCWP", None;
     Filter: "Which events: `all`; `events`, or `events.` and a kind of aggregate; `alerts`, or `alerts.` and a severity", "events.bot", None;
     SessionId: "Which login", "0192f0c1-0000-7000-8000-000000000009", Some(KnownFormat::Uuid);
+    TokenId: "Which token of a program", "0192f0c1-0000-7000-8000-000000000011", Some(KnownFormat::Uuid);
     UserId: "Which user", "0192f0c1-0000-7000-8000-000000000003", Some(KnownFormat::Uuid);
     EventId: "Which event", "0192f0c1-0000-7000-8000-000000000004", Some(KnownFormat::Uuid);
     CommandId: "Which wish", "0192f0c1-0000-7000-8000-000000000005", Some(KnownFormat::Uuid);

@@ -7,13 +7,13 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use events::{
     Actor, Amount, BotId, ClientId, CommandId, Decimal, Event, EventId, Exchange, Market, Metadata, Price, SealedId,
-    SessionId, Time, UserId, Uuid,
+    SessionId, Time, TokenId, UserId, Uuid,
     account::AccountEvent,
     bot::{BotConfig, BotEvent, BotKind, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
     chain::{BEFORE_FIRST, Content, Hash, canonical, link},
     client::ClientEvent,
     credential::{CredentialEvent, Fingerprint, Misfit, Purpose, Values},
-    desk::{DeskEvent, Factor, Role, WhyEnded},
+    desk::{DeskEvent, Factor, Role, Scope, WhyEnded},
     ledger::{BookKey, Fee, FeeKind, Fill, LedgerEvent, Liquidity, Precision, Side},
     manual::{HowEnded, ManualOrderEvent, RestingType, Verdict},
     market::{Depth, DepthSum, MarketEvent},
@@ -316,6 +316,33 @@ fn access_events() -> Vec<DeskEvent> {
         DeskEvent::PasswordChanged { user, at: at() },
         DeskEvent::UserBarred { user, by: Some(by), reason: reason(), at: at() },
         DeskEvent::UserUnbarred { user, by, reason: "came back".into(), at: at() },
+        DeskEvent::UserInvited {
+            user,
+            role: Role::ClientViewer,
+            client: Some(client()),
+            by,
+            expires_at: at().plus_micros(72 * 3_600_000_000),
+            at: at(),
+        },
+        DeskEvent::PasswordLinkIssued { user, by, expires_at: at().plus_micros(3_600_000_000), at: at() },
+        DeskEvent::SecondFactorAdded { user, at: at() },
+        DeskEvent::SecondFactorRemoved { user, by: Some(by), at: at() },
+        DeskEvent::RecoveryCodesRenewed { user, at: at() },
+        DeskEvent::SteppedUp { session, user, how: Factor::Otp, at: at() },
+    ]
+}
+
+/// What others may see, and did see, of clients.
+fn reach_events() -> Vec<DeskEvent> {
+    let (user, by, token) = (user(), UserId(Uuid::from_u128(5)), TokenId(Uuid::from_u128(7)));
+    let (scopes, expires_at) = (vec![Scope::Read, Scope::Trade], at().plus_micros(90 * 86_400_000_000));
+    let until = at().plus_micros(14 * 86_400_000_000);
+    vec![
+        DeskEvent::TokenIssued { token, user, scopes, expires_at, by, at: at() },
+        DeskEvent::TokenRevoked { token, user, by, at: at() },
+        DeskEvent::GrantGiven { user, client: client(), until, by, reason: "audit of 2024".into(), at: at() },
+        DeskEvent::GrantWithdrawn { user, client: client(), by, reason: "the audit is done".into(), at: at() },
+        DeskEvent::ClientAccessed { user, client: Some(client()), route: "GET /api/pnl".into(), at: at() },
     ]
 }
 
@@ -464,7 +491,7 @@ fn one_of_each() -> Vec<Event> {
     events.extend(manual_events().into_iter().map(Event::from));
     events.extend(subscription_events().into_iter().map(Event::from));
     events.extend(desk_events().into_iter().map(Event::from));
-    events.extend(access_events().into_iter().map(Event::from));
+    events.extend(access_events().into_iter().chain(reach_events()).map(Event::from));
     events
 }
 

@@ -82,6 +82,7 @@ pub struct ByHand {
 /// What became of a wish for an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ManualOrderState)]
 pub enum State {
     /// It was not sent yet.
     Asked,

@@ -56,6 +56,7 @@ pub struct Credential {
 /// What became of the newest values of a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = CredentialState)]
 pub enum State {
     /// They lie sealed and are used for nothing yet.
     Stored,

@@ -47,6 +47,7 @@ pub struct Doing {
 /// What was asked, done or seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "what", rename_all = "snake_case")]
+#[schema(as = WhatWasDone)]
 pub enum What {
     Created,
     DeployAsked,

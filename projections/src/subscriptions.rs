@@ -55,6 +55,7 @@ pub struct Subscription {
 /// Whether NATS lets the user of a subscription in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = SubscriptionState)]
 pub enum State {
     /// It is asked for; NATS does not let it in yet.
     Wanted,

@@ -372,6 +372,7 @@ async fn fill(superuser: &PgPool, client: ClientId) {
     let columns = "select string_agg(quote_ident(a.attname), ', ' order by a.attnum),
                           string_agg(case
                             when a.attname = 'client_id' then '$1'
+                            when a.attname = 'email' then 'gen_random_uuid()'
                             when t.typname = 'uuid'  then 'gen_random_uuid()'
                             when t.typname = 'bytea' then '''\\x00'''
                             when t.typname like 'json%' then '''{}'''
@@ -385,12 +386,16 @@ async fn fill(superuser: &PgPool, client: ClientId) {
                      from pg_attribute a
                      join pg_type t on t.oid = a.atttypid
                     where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped
-                      and (a.attnotnull or a.attname = 'client_id')";
+                      and (a.attnotnull or a.attname in ('client_id', 'email')) and a.attidentity = ''";
     for table in tables(superuser).await {
         let row = sqlx::query(columns).bind(&table).fetch_one(superuser).await.unwrap();
         let (names, values): (String, String) = (row.get(0), row.get(1));
         let fill = format!("insert into {table} ({names}) values ({values}) on conflict do nothing");
-        sqlx::query(&fill).bind(client.0).execute(superuser).await.unwrap_or_else(|error| panic!("{fill}: {error}"));
+        let mut tx = superuser.begin().await.unwrap();
+        // No row has to be there for another's sake.
+        sqlx::raw_sql("set local session_replication_role = replica").execute(&mut *tx).await.unwrap();
+        sqlx::query(&fill).bind(client.0).execute(&mut *tx).await.unwrap_or_else(|error| panic!("{fill}: {error}"));
+        tx.commit().await.unwrap();
     }
 }
 

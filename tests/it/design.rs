@@ -71,3 +71,35 @@ fn sql_stands_only_where_tables_are_owned() {
         }
     }
 }
+
+/// The description has one shelf for all of them: of two that are called the same, one would stand there for both.
+#[test]
+fn no_two_things_that_the_api_describes_have_one_name() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let pattern = |text| regex::Regex::new(text).expect("it is a pattern");
+    let described = pattern(r"ToSchema\)\]\s*((?:#\[[^\n]*\]\s*)*)(?:pub(?:\(crate\))? )?(?:struct|enum) (\w+)");
+    let named = pattern(r"schema\(as = (\w+)");
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for member in
+        ["events", "projections", "crates/access", "crates/api", "crates/relay", "crates/operator", "crates/vault"]
+    {
+        for path in sources(&root.join(member).join("src")) {
+            let text = std::fs::read_to_string(&path).expect("a source can be read");
+            for thing in described.captures_iter(&text) {
+                let name = named.captures(&thing[1]).map_or(thing[2].to_owned(), |named| named[1].to_owned());
+                found.entry(name).or_default().push(path.display().to_string());
+            }
+        }
+    }
+    assert!(found.len() > 60, "only {} things are described", found.len());
+    let twice: Vec<_> = found.iter().filter(|(_, places)| places.len() > 1).collect();
+    assert!(twice.is_empty(), "give one of each `#[schema(as = …)]`: {twice:#?}");
+}
+
+/// Every source below a folder.
+fn sources(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries =
+        std::fs::read_dir(folder).expect("it has sources").map(|entry| entry.expect("it can be listed").path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    files.into_iter().chain(folders.iter().flat_map(|folder| sources(folder))).collect()
+}

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use events::{
-    AggregateRef, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price, SubscriptionId,
+    AggregateRef, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price, SubscriptionId, TokenId, UserId,
+    Uuid,
     account::AccountEvent,
     bot::{BotConfig, BotEvent, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
     credential::CredentialEvent,
@@ -67,6 +68,9 @@ impl Neighbours {
             other.bot.to_string(),
             credential_of(other).to_string(),
             order_of(other).to_string(),
+            colleague_of(other).to_string(),
+            service_of(other).to_string(),
+            token_of(other).to_string(),
         ]
     }
 
@@ -82,7 +86,8 @@ impl Neighbours {
         for table in tables_of_clients(&superuser).await {
             let rows = format!(
                 "select count(*) || ' rows: ' || md5(coalesce(string_agg(t::text, E'\\n' order by t::text), ''))
-                   from {table} t where t.client_id is distinct from $1"
+                   from {table} t where t.client_id is distinct from $1{}",
+                apart(&table)
             );
             found.insert(table, sqlx::query_scalar(&rows).bind(me.0).fetch_one(&superuser).await.unwrap());
         }
@@ -99,6 +104,15 @@ impl Neighbours {
                 assert!(rows > 0, "{table} has no row of {}: tell a fact here that makes one", party.slug);
             }
         }
+    }
+}
+
+/// What the desk's stream tells of one's own people is no matter of others.
+fn apart(table: &str) -> &'static str {
+    match table {
+        "es.events" => " and t.event_type not in ('UserInvited', 'TokenRevoked', 'ClientAccessed')",
+        "es.streams" => " and t.client_id <> '00000000-0000-0000-0000-000000000000'",
+        _ => "",
     }
 }
 
@@ -120,9 +134,51 @@ pub fn order_of(of: &Party) -> ManualId {
     ManualId::of(of.client, of.bot, "by-hand")
 }
 
+/// One of a party's people, who has not come yet.
+pub fn colleague_of(of: &Party) -> UserId {
+    UserId(Uuid::new_v5(&of.client.0, b"colleague"))
+}
+
+/// A program's account of a party's.
+pub fn service_of(of: &Party) -> UserId {
+    UserId(Uuid::new_v5(&of.client.0, b"service"))
+}
+
+/// The token of that service.
+pub fn token_of(of: &Party) -> TokenId {
+    TokenId(Uuid::new_v5(&of.client.0, b"token"))
+}
+
+/// Somebody who was asked to come, a program, and that an admin looked at what a party has: what stands in no stream of its.
+pub async fn people(database: &Database, of: &Party) {
+    let (auth, admin) = (database.superuser(), UserId(Uuid::new_v5(&of.client.0, b"admin")));
+    let add =
+        "insert into auth.users (user_id, email, name, role, client_id, created_at) values ($1, $2, $3, $4, $5, now())";
+    let address = format!("colleague@{}.example", of.slug);
+    for (id, email, name, role) in [
+        (colleague_of(of), Some(address.as_str()), None, "client_viewer"),
+        (service_of(of), None, Some(word(of, "feed")), "service"),
+    ] {
+        let add = sqlx::query(add).bind(id.0).bind(email).bind(name).bind(role).bind(of.client.0);
+        add.execute(&auth).await.unwrap();
+    }
+    let token = "insert into auth.access_tokens (token_id, user_id, hash, name, scopes, made_at, expires_at)
+                 values ($1, $2, '', $3, '{read}', now(), now() + interval '90 days')";
+    let token = sqlx::query(token).bind(token_of(of).0).bind(service_of(of).0).bind(word(of, "token"));
+    token.execute(&auth).await.unwrap();
+    let look = "insert into auth.looks (client_id, hour, user_id, route, at) values ($1, now(), $2, $3, now())";
+    sqlx::query(look).bind(of.client.0).bind(admin.0).bind(word(of, "route")).execute(&auth).await.unwrap();
+}
+
 /// The id of what a party has, where a route's path asks for one.
 pub fn id_in(path: &str, of: &Party) -> String {
-    if path.contains("/credentials/") {
+    if path.contains("/users/") {
+        colleague_of(of).to_string()
+    } else if path.contains("/services/") {
+        service_of(of).to_string()
+    } else if path.contains("/tokens/") {
+        token_of(of).to_string()
+    } else if path.contains("/credentials/") {
         credential_of(of).to_string()
     } else if path.contains("/subscriptions/") {
         SubscriptionId::named(of.client, &"pager".parse().unwrap()).to_string()
@@ -155,6 +211,7 @@ async fn tell_everything(edge: &Edge, of: &Party) {
     credential(&edge.streams, of.client).await;
     order_by_hand(&edge.streams, of.client, of.bot).await;
     subscription(&edge.streams, of.client).await;
+    people(&edge.database, of).await;
     let facts = [of_bot(of), of_book(of), of_market(of), of_order(of), of_account(of)].concat();
     write(&edge.streams, facts).await;
     assert!(read::head(&edge.database.pool(Login::Projector), of.client).await.unwrap() > FILLS);

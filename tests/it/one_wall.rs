@@ -8,7 +8,7 @@
 //! proofs can fail. Nothing can be changed of it even then: a command works on its caller's stream alone.
 //!
 //! This is about login `query`, under which everything is looked up that a client asks for, ownership of what a path names
-//! included (`crates/api/src/known.rs`). No other login brings a client's id to a table when a client asks; what they do
+//! included (`crates/api/src/known.rs`), and login `auth`, under which its people are. No other login brings a client's id to a table when a client asks; what they do
 //! is asserted below, statement by statement:
 //!
 //! - `writer` may read no table. It calls functions of schema `es` that take the stream they work on as an argument and
@@ -17,7 +17,8 @@
 //!   `migrations/`, where no request reaches.
 //! - `vault` works across clients, since a rotation does. What it brings back is sealed under the client's own key and says
 //!   whose it is, which is checked after it was opened: rows that are exchanged open to nobody (`tests/it/vault.rs`).
-//! - `auth` looks for a user, by the id in the verified token, before it is known whose the user is.
+//! - `auth` looks for a user, by the id in the verified token, before it is known whose the user is. Where it asks on a
+//!   client's behalf, its transaction says so, and row security shows that client's people alone.
 //! - `admin_query` sees all clients, for the desk's own questions and to know how far every read model is. An admin who
 //!   names a client is answered under `query`, as that client.
 //! - projector, relay and operator work across clients for nobody who asks.
@@ -48,6 +49,8 @@ const OF_OTHERS: &[(Login, &str)] = &[
     (Login::Writer, "from es.load_snapshot("),
     (Login::Writer, "es.save_snapshot("),
     (Login::Vault, "vault."),
+    // What it writes says whose it is.
+    (Login::Auth, "insert into auth."),
 ];
 
 /// Lets every policy of row security show everything.

@@ -385,7 +385,9 @@ async fn what_is_kept_of_a_session_lets_nobody_in_and_no_event_tells_who_or_from
     let who = json!({"email": person.email, "password": PASSWORD});
     let request = edge.served.request(Method::POST, "/api/auth/login").json(&who);
     let told = Answer::to(request.header("user-agent", "canary-browser/1.0")).await.json();
-    let next = refresh(&edge.served, &text(&told, "refresh_token")).await.json();
+    let going_on = json!({"refresh_token": text(&told, "refresh_token")});
+    let request = edge.served.request(Method::POST, "/api/auth/refresh").json(&going_on);
+    let next = Answer::to(request.header("user-agent", "canary-browser/1.0")).await.json();
     let (superuser, mut dump) = (edge.database.superuser(), String::new());
     for table in ["auth.users", "auth.sessions", "auth.refresh_tokens", "auth.untold", "auth.revocations", "es.events"]
     {

@@ -278,6 +278,8 @@ async fn a_renewed_one_stays_connected_and_a_rotated_one_goes_on_under_another_k
     let told = subscribe(&edge, &edge.acme, "pager", json!({})).await;
     let follower = Follower::come_in(&nats.at, &told).await;
     follower.take(2).await;
+    // A credential says its times in whole seconds.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
     let renewed = post(&edge, &edge.acme, &told, "renew", &json!({})).await;
     assert_eq!(renewed.status, 200, "{}", renewed.text());
     let renewed = renewed.json();

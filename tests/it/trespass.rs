@@ -11,7 +11,7 @@ use tests::{Answer, Served};
 use crate::{
     edge::{Edge, Party},
     edge_input::{Route, routes},
-    neighbours::{Neighbours, credential_of, id_in, order_of},
+    neighbours::{Neighbours, colleague_of, credential_of, id_in, order_of, service_of, token_of},
 };
 
 /// How many lists of more than a page there are: each has a cursor to be stolen.
@@ -156,7 +156,7 @@ fn path_of(route: &Route, of: &Party) -> String {
 }
 
 fn path(route: &Route, of: &Party, id: &str, order: &str) -> String {
-    let path = route.path.replace("{id}", id).replace("{order}", order);
+    let path = route.path.replace("{id}", id).replace("{order}", order).replace("{token}", &token_of(of).to_string());
     path.replace("{client}", of.slug).replace("{exchange}", "okx")
 }
 
@@ -168,6 +168,9 @@ fn foreign_paths(route: &Route, me: &Party, other: &Party) -> BTreeSet<String> {
         other.client.to_string(),
         credential_of(other).to_string(),
         order_of(other).to_string(),
+        colleague_of(other).to_string(),
+        service_of(other).to_string(),
+        token_of(other).to_string(),
     ];
     for id in ids.iter().chain([&other.slug.to_owned(), &format!("{}-maker", other.slug)]) {
         paths.insert(path(route, me, id, &order_of(me).to_string()));
@@ -188,7 +191,14 @@ fn tries(served: &Served, route: &Route, edge: &Edge, stolen: &Stolen, token: &s
         tries.push(Try { what: format!("{} {what}", route.method), request, foreign });
     };
     let ask = |path: &str| request(served, route, token, path, &json!({}));
-    if own.contains(&me.bot.to_string()) || own.contains(&credential_of(me).to_string()) || own.contains(me.slug) {
+    let names = [
+        me.bot.to_string(),
+        credential_of(me).to_string(),
+        colleague_of(me).to_string(),
+        service_of(me).to_string(),
+        me.slug.to_owned(),
+    ];
+    if names.iter().any(|name| own.contains(name)) {
         for path in foreign_paths(route, me, other) {
             add(&path, ask(&path), true);
         }

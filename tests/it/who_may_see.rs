@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use events::{ClientId, CredentialId, Exchange, ManualId, Market, SessionId, SubscriptionId, desk::Role};
+use events::{
+    ClientId, SessionId, Time,
+    desk::{Factor, Role},
+};
 use reqwest::Method;
 use serde_json::json;
-use tests::Person;
 
 use crate::{
     edge::Edge,
     facts::{credential, order_by_hand, subscription},
+    neighbours::{id_in, order_of, people, token_of},
 };
 
 /// Who asks, in the order of the letters below.
-const CALLERS: [&str; 7] = [
+const CALLERS: [&str; 10] = [
     "nobody",
     "another client's owner",
     "a viewer",
@@ -21,73 +24,123 @@ const CALLERS: [&str; 7] = [
     "an auditor without a grant",
     "an operator",
     "an admin",
+    "an auditor with a grant",
+    "a program of the client's that reads",
+    "an admin who shows no code",
 ];
 
 /// What each gets: `y` an answer, `u` 401, `f` 403, `n` 404. The desk names the client where a question is about one.
 const TABLE: &[(&str, &str)] = &[
-    ("GET /.well-known/jwks.json", "yyyyyyy"),
-    ("GET /livez", "yyyyyyy"),
-    ("GET /metrics", "yyyyyyy"),
-    ("GET /readyz", "yyyyyyy"),
-    ("GET /version", "yyyyyyy"),
-    ("POST /api/auth/login", "yyyyyyy"),
+    ("GET /.well-known/jwks.json", "yyyyyyyyyy"),
+    ("GET /livez", "yyyyyyyyyy"),
+    ("GET /metrics", "yyyyyyyyyy"),
+    ("GET /readyz", "yyyyyyyyyy"),
+    ("GET /version", "yyyyyyyyyy"),
+    ("POST /api/auth/login", "yyyyyyyyyy"),
+    ("POST /api/auth/login/code", "yyyyyyyyyy"),
+    ("POST /api/auth/accept", "yyyyyyyyyy"),
     // Without a refresh token.
-    ("POST /api/auth/refresh", "uuuuuuu"),
-    ("GET /api/auth/me", "uyyyyyy"),
-    ("GET /api/auth/sessions", "uyyyyyy"),
+    ("POST /api/auth/refresh", "uuuuuuuuuu"),
+    ("GET /api/auth/me", "uyyyyyyyyy"),
+    ("GET /api/auth/sessions", "uyyyyyyyfy"),
     // Of a session that is nobody's.
-    ("DELETE /api/auth/sessions/{id}", "unnnnnn"),
-    ("GET /api/exchanges", "uyyyyyy"),
-    ("GET /api/exchanges/{exchange}/fields", "uyyyyyy"),
+    ("DELETE /api/auth/sessions/{id}", "unnnnnnnfn"),
+    ("GET /api/auth/grants", "uyyyyyyyfy"),
+    ("POST /api/auth/password", "uyyyyyyyfy"),
+    ("POST /api/auth/step-up", "uyyyyyyyfy"),
+    ("POST /api/auth/second-factor", "uyyyyyyyfy"),
+    ("POST /api/auth/second-factor/confirm", "uyyyyyyyfy"),
+    // What nobody does who was not asked for a code.
+    ("DELETE /api/auth/second-factor", "uyyyyyyyff"),
+    ("POST /api/auth/recovery-codes", "uyyyyyyyff"),
+    ("GET /api/auth/tokens", "uyyyyyyyfy"),
+    ("POST /api/auth/tokens", "uyyyyyyyff"),
+    // Of a token that is nobody's.
+    ("DELETE /api/auth/tokens/{id}", "unnnnnnnfn"),
+    ("GET /api/exchanges", "uyyyyyyyyy"),
+    ("GET /api/exchanges/{exchange}/fields", "uyyyyyyyyy"),
     // What a client has.
-    ("GET /api/bots", "uyyynyy"),
-    ("GET /api/clients/credentials", "uyyynyy"),
-    ("GET /api/clients/portfolio", "uyyynyy"),
-    ("GET /api/events", "uyyynyy"),
-    ("GET /api/fills", "uyyynyy"),
-    ("GET /api/orders", "uyyynyy"),
-    ("GET /api/pnl", "uyyynyy"),
-    ("GET /api/stream", "uyyynyy"),
-    ("GET /api/bots/{id}", "unyynyy"),
-    ("GET /api/bots/{id}/config/history", "unyynyy"),
-    ("GET /api/bots/{id}/history", "unyynyy"),
-    ("GET /api/bots/{id}/log", "unyynyy"),
-    ("GET /api/bots/{id}/orders", "unyynyy"),
-    ("GET /api/bots/{id}/risk", "unyynyy"),
-    ("GET /api/bots/{id}/uptime", "unyynyy"),
-    ("GET /api/alerts/subscriptions", "uyyynyy"),
+    ("GET /api/bots", "uyyynyyyyy"),
+    ("GET /api/clients/credentials", "uyyynyyyyy"),
+    ("GET /api/clients/portfolio", "uyyynyyyyy"),
+    ("GET /api/events", "uyyynyyyyy"),
+    ("GET /api/fills", "uyyynyyyyy"),
+    ("GET /api/orders", "uyyynyyyyy"),
+    ("GET /api/pnl", "uyyynyyyyy"),
+    ("GET /api/stream", "uyyynyyyyy"),
+    ("GET /api/bots/{id}", "unyynyyyyy"),
+    ("GET /api/bots/{id}/config/history", "unyynyyyyy"),
+    ("GET /api/bots/{id}/history", "unyynyyyyy"),
+    ("GET /api/bots/{id}/log", "unyynyyyyy"),
+    ("GET /api/bots/{id}/orders", "unyynyyyyy"),
+    ("GET /api/bots/{id}/risk", "unyynyyyyy"),
+    ("GET /api/bots/{id}/uptime", "unyynyyyyy"),
+    ("GET /api/alerts/subscriptions", "uyyynyyyyy"),
+    ("GET /api/clients/access-log", "uyfynfyyfy"),
+    // Its people and its programs.
+    ("GET /api/clients/users", "uyfynfyffy"),
+    ("GET /api/clients/services", "uyfynfyffy"),
+    ("POST /api/clients/users", "uyfynfyfff"),
+    ("POST /api/clients/users/{id}/link", "unfynfyfff"),
+    ("POST /api/clients/users/{id}/role", "unfynfyfff"),
+    ("POST /api/clients/users/{id}/bar", "unfynfyfff"),
+    ("POST /api/clients/users/{id}/unbar", "unfynfyfff"),
+    ("POST /api/clients/services", "uyfynfyfff"),
+    ("POST /api/clients/services/{id}/end", "unfynfyfff"),
+    ("POST /api/clients/services/{id}/tokens", "unfynfyfff"),
+    // When its owner has revoked it, an admin finds it no more.
+    ("DELETE /api/clients/services/{id}/tokens/{token}", "unfynfnfff"),
     // What is wanted of it.
-    ("POST /api/alerts/subscriptions", "uyfynyy"),
-    ("DELETE /api/alerts/subscriptions/{id}", "unfynyy"),
-    ("POST /api/alerts/subscriptions/{id}/renew", "unfynyy"),
-    ("POST /api/alerts/subscriptions/{id}/rotate", "unfynyy"),
-    ("POST /api/bots", "uyfynyy"),
-    ("POST /api/clients/credentials", "uyfynyy"),
-    ("PATCH /api/bots/{id}/config", "unfynyy"),
-    ("POST /api/bots/{id}/deploy", "unfynyy"),
-    ("POST /api/bots/{id}/orders", "unfynyy"),
-    ("POST /api/bots/{id}/orders/{order}/cancel", "unfynyy"),
-    ("POST /api/bots/{id}/orders/{order}/resolve", "unfynyy"),
-    ("POST /api/bots/{id}/stop", "unfynyy"),
-    ("POST /api/clients/credentials/{id}/revoke", "unfynyy"),
-    ("POST /api/clients/credentials/{id}/rotate", "unfynyy"),
+    ("POST /api/alerts/subscriptions", "uyfynyyffy"),
+    ("DELETE /api/alerts/subscriptions/{id}", "unfynyyffy"),
+    ("POST /api/alerts/subscriptions/{id}/renew", "unfynyyffy"),
+    ("POST /api/alerts/subscriptions/{id}/rotate", "unfynyyffy"),
+    ("POST /api/bots", "uyfynyyffy"),
+    ("POST /api/clients/credentials", "uyfynyyfff"),
+    ("PATCH /api/bots/{id}/config", "unfynyyffy"),
+    ("POST /api/bots/{id}/deploy", "unfynyyffy"),
+    ("POST /api/bots/{id}/orders", "unfynyyffy"),
+    ("POST /api/bots/{id}/orders/{order}/cancel", "unfynyyffy"),
+    ("POST /api/bots/{id}/orders/{order}/resolve", "unfynyyffy"),
+    ("POST /api/bots/{id}/stop", "unfynyyffy"),
+    ("POST /api/clients/credentials/{id}/revoke", "unfynyyfff"),
+    ("POST /api/clients/credentials/{id}/rotate", "unfynyyfff"),
     // The desk.
-    ("GET /api/admin/balances", "uffffyy"),
-    ("GET /api/admin/bots", "uffffyy"),
-    ("GET /api/admin/clients", "uffffyy"),
-    ("GET /api/admin/overview", "uffffyy"),
-    ("GET /api/admin/quarantine", "uffffyy"),
-    ("GET /api/admin/reconciliation", "uffffyy"),
-    ("GET /api/admin/reconciliation/{id}", "uffffyy"),
-    ("POST /api/admin/clients", "uffffyy"),
-    ("POST /api/admin/clients/{client}/offboard", "uffffyy"),
+    ("GET /api/admin/balances", "uffffyyffy"),
+    ("GET /api/admin/bots", "uffffyyffy"),
+    ("GET /api/admin/clients", "uffffyyffy"),
+    ("GET /api/admin/overview", "uffffyyffy"),
+    ("GET /api/admin/quarantine", "uffffyyffy"),
+    ("GET /api/admin/reconciliation", "uffffyyffy"),
+    ("GET /api/admin/reconciliation/{id}", "uffffyyffy"),
+    ("POST /api/admin/clients", "uffffyyfff"),
+    ("POST /api/admin/clients/{client}/offboard", "uffffyyfff"),
     // Its people.
-    ("GET /api/admin/users/{id}/sessions", "ufffffy"),
-    ("DELETE /api/admin/users/{id}/sessions/{session}", "ufffffn"),
-    ("DELETE /api/admin/users/{id}/sessions", "ufffffy"),
+    ("GET /api/admin/users/{id}/sessions", "ufffffyffy"),
+    ("GET /api/admin/access-log", "ufffffyffy"),
+    ("GET /api/admin/users", "ufffffyffy"),
+    ("GET /api/admin/users/{id}/grants", "ufffffyffy"),
+    ("GET /api/admin/services", "ufffffyffy"),
+    ("POST /api/admin/users", "ufffffyfff"),
+    ("POST /api/admin/users/{id}/link", "ufffffyfff"),
+    ("POST /api/admin/users/{id}/role", "ufffffyfff"),
+    ("POST /api/admin/users/{id}/bar", "ufffffyfff"),
+    ("POST /api/admin/users/{id}/unbar", "ufffffyfff"),
+    ("POST /api/admin/users/{id}/grants", "ufffffyfff"),
+    ("POST /api/admin/users/{id}/grants/{client}/withdraw", "ufffffyfff"),
+    ("DELETE /api/admin/users/{id}/second-factor", "ufffffyfff"),
+    ("POST /api/admin/services", "ufffffyfff"),
+    ("POST /api/admin/services/{id}/end", "ufffffyfff"),
+    ("POST /api/admin/services/{id}/tokens", "ufffffyfff"),
+    ("DELETE /api/admin/services/{id}/tokens/{token}", "ufffffnfff"),
+    ("DELETE /api/admin/users/{id}/sessions/{session}", "ufffffnfff"),
+    ("DELETE /api/admin/users/{id}/sessions", "ufffffyfff"),
     // Last, because it is so.
-    ("POST /api/auth/logout", "uyyyyyy"),
+    ("POST /api/auth/logout", "uyyyyyyyfy"),
 ];
+
+/// Those of them who belong to one, and whoever belongs nowhere.
+const OF_A_CLIENT: [usize; 5] = [0, 1, 2, 3, 8];
 
 /// Which routes take the client's name from the desk.
 fn is_about_a_client(path: &str) -> bool {
@@ -95,27 +148,21 @@ fn is_about_a_client(path: &str) -> bool {
     path.starts_with("/api/") && !apart.iter().any(|start| path.starts_with(start))
 }
 
-/// The path with what acme has, or with a user.
-fn path(edge: &Edge, route: &str, somebody: &Person) -> String {
-    let (client, bot) = (edge.acme.client, edge.acme.bot);
+/// The path with what acme has, its people included.
+fn path(edge: &Edge, route: &str) -> String {
     let id = match route {
-        route if route.contains("/credentials/") => CredentialId::of(client, Exchange::Okx, Market::Spot).to_string(),
-        route if route.contains("/subscriptions/") => {
-            SubscriptionId::named(client, &"pager".parse().unwrap()).to_string()
-        }
-        route if route.contains("/users/") => somebody.id.to_string(),
-        route if route.contains("/sessions/") => SessionId::new().to_string(),
-        _ => bot.to_string(),
+        route if route.contains("/auth/") => SessionId::new().to_string(),
+        route => id_in(route, &edge.acme),
     };
-    let order = ManualId::of(client, bot, "by-hand").to_string();
-    let path =
-        route.replace("{id}", &id).replace("{order}", &order).replace("{session}", &SessionId::new().to_string());
+    let path = route.replace("{id}", &id).replace("{order}", &order_of(&edge.acme).to_string());
+    let path = path.replace("{session}", &SessionId::new().to_string());
+    let path = path.replace("{token}", &token_of(&edge.acme).to_string());
     path.replace("{client}", "acme").replace("{exchange}", "okx")
 }
 
 async fn outcome(edge: &Edge, caller: usize, token: &str, method: &str, path: &str) -> char {
-    // The client's own users need not say whose they are.
-    let of_desk = caller >= 4 && is_about_a_client(path);
+    // Those of a client need not say whose they are.
+    let of_desk = !OF_A_CLIENT.contains(&caller) && is_about_a_client(path);
     let path = if of_desk { format!("{path}?client=acme") } else { path.to_owned() };
     let request = edge.served.request(method.parse::<Method>().unwrap(), &path).header("idempotency-key", "k");
     let request = if token.is_empty() { request } else { request.bearer_auth(token) };
@@ -136,7 +183,7 @@ async fn every_route_is_open_to_those_whom_the_table_names_and_to_nobody_else() 
     credential(&edge.streams, edge.acme.client).await;
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     subscription(&edge.streams, edge.acme.client).await;
-    let somebody = edge.database.person("somebody@example.com", Role::Operator, None).await;
+    people(&edge.database, &edge.acme).await;
     let signed_in = async |role, client: Option<ClientId>| edge.database.signed_in(role, client).await.token;
     let (acme, borealis) = (Some(edge.acme.client), Some(edge.borealis.client));
     let tokens = [
@@ -147,12 +194,15 @@ async fn every_route_is_open_to_those_whom_the_table_names_and_to_nobody_else() 
         signed_in(Role::Auditor, None).await,
         signed_in(Role::Operator, None).await,
         signed_in(Role::Admin, None).await,
+        auditor_of(&edge).await,
+        program_of(&edge).await,
+        edge.database.signed_in_by(Role::Admin, None, vec![Factor::Password]).await.token,
     ];
     assert_eq!(edge.served.ask(&tokens[3], &format!("{}?min_seq=4", edge.acme.path(""))).await.status, 200);
     let (mut wrong, mut tried) = (Vec::new(), BTreeMap::new());
     for (route, expected) in TABLE {
         let (method, place) = route.split_once(' ').unwrap();
-        let place = path(&edge, place, &somebody);
+        let place = path(&edge, place);
         for (caller, token) in tokens.iter().enumerate() {
             let (met, expected) =
                 (outcome(&edge, caller, token, method, &place).await, expected.as_bytes()[caller] as char);
@@ -171,6 +221,23 @@ async fn every_route_is_open_to_those_whom_the_table_names_and_to_nobody_else() 
         }
     }
     assert!(tried.is_empty(), "not there any more: {tried:?}");
+}
+
+/// Somebody who was granted acme, and of whom every process knows that.
+async fn auditor_of(edge: &Edge) -> String {
+    let auditor = edge.database.signed_in(Role::Auditor, None).await;
+    let grant = json!({"client": "acme", "until": Time::now().plus_micros(3_600_000_000), "reason": "an audit"});
+    let path = format!("/api/admin/users/{}/grants", auditor.session.user.id);
+    assert_eq!(edge.served.post(&edge.admin, &path, "k", &grant).await.status, 204);
+    edge.served.until(&auditor.token, "/api/bots?client=acme", 200).await;
+    auditor.token
+}
+
+/// A program that may read what acme has.
+async fn program_of(edge: &Edge) -> String {
+    let new = json!({"name": "a dashboard", "scopes": ["read"]});
+    let made = edge.served.post(&edge.acme.token, "/api/clients/services", "k", &new).await;
+    made.json()["token"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,8 @@ const MARKS: &[(&str, &str)] = &[
     ("the password of the Hummingbot API", "only-for-tests|b25seS1mb3ItdGVzdH|6f6e6c792d666f722d7465737473"),
     ("SECRET_KEY or ENCRYPTION_KEY", "for-tests-only|Zm9yLXRlc3RzLW9ubH|666f722d74657374732d6f6e6c79"),
     ("AUDIT_SIGNING_KEY", "0102030405060708090a0b0c0d0e0f101112131415161718"),
-    ("a token", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}"),
+    ("a token", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}|pl[lprt]_[0-9a-f]{32}_[0-9a-f]{64}"),
+    ("the seed of a second factor", "otpauth:"),
     ("the hash of a password", r"\$argon2"),
 ];
 

@@ -1,4 +1,4 @@
-//! A line to Postgres on which login `query` forgets whose rows it asks for: of every statement that it prepares, each
+//! A line to Postgres on which logins `query` and `auth` forget whose rows they ask for: of every statement that they prepare, each
 //! condition that a column `client_id` be what a parameter says is taken out, and holds for every row. What a transaction
 //! was told about its client (`set_config('app.client_id', …)`) goes through as it is: row security is all that is left.
 //!
@@ -29,7 +29,7 @@ use tokio::{
 const ENCRYPTION: [u32; 2] = [80_877_103, 80_877_104];
 const CANCEL: u32 = 80_877_102;
 
-/// The one statement of login `query` that may name a client: it is what the wall is built on.
+/// The one statement of theirs that may name a client: it is what the wall is built on.
 const NAMES_THE_CLIENT: &str = "select set_config('app.client_id', $1, true)";
 
 /// A line to a port of this machine.
@@ -69,7 +69,7 @@ impl Forgetful {
         self.seen.lock().expect("nobody panics with it").forgotten.clone()
     }
 
-    /// The statements of login `query` to which a client's id was brought, and that still may ask for it.
+    /// The statements of those logins to which a client's id was brought, and that still may ask for it.
     pub fn kept(&self) -> BTreeSet<String> {
         self.seen.lock().expect("nobody panics with it").kept.clone()
     }
@@ -175,8 +175,9 @@ impl Asked {
         }
     }
 
-    fn is_of_query(&self) -> bool {
-        self.login == Login::Query.role()
+    /// Whether this login asks on clients' behalf.
+    fn forgets(&self) -> bool {
+        [Login::Query, Login::Auth].iter().any(|login| self.login == login.role())
     }
 
     /// A statement under a name, with the types of its parameters.
@@ -185,7 +186,7 @@ impl Asked {
         let (name, text, types) = (parts.next(), parts.next(), parts.next());
         let (Some(name), Some(text), Some(types)) = (name, text, types) else { return body };
         let text = String::from_utf8_lossy(text).into_owned();
-        let (asked, conditions) = match self.is_of_query() {
+        let (asked, conditions) = match self.forgets() {
             true => forget(&text),
             false => (text.clone(), Vec::new()),
         };
@@ -194,7 +195,7 @@ impl Asked {
             seen.forgotten.insert(text.clone(), conditions.len());
         }
         let changed = [name, &[0], asked.as_bytes(), &[0], types].concat();
-        if self.is_of_query() && asks_for_a_client(&asked) {
+        if self.forgets() && asks_for_a_client(&asked) {
             self.seen.lock().expect("nobody panics with it").kept.insert(text.clone());
         }
         self.statements.insert(name.to_vec(), (text, conditions.into_iter().collect()));
@@ -210,7 +211,7 @@ impl Asked {
             if !names(value, seen.client) || forgotten.contains(&place) || text == NAMES_THE_CLIENT {
                 continue;
             }
-            if self.is_of_query() {
+            if self.forgets() && !text.trim_start().starts_with("insert") {
                 seen.kept.insert(text.clone());
             } else {
                 seen.of_others.insert((self.login.clone(), text.clone()));
@@ -221,7 +222,7 @@ impl Asked {
     /// A statement without parameters: whatever it names is in its text.
     fn at_once(&self, body: &[u8]) {
         let text = String::from_utf8_lossy(body);
-        if self.is_of_query() && text.contains("client_id") {
+        if self.forgets() && text.contains("client_id") {
             self.seen.lock().expect("nobody panics with it").kept.insert(text.trim_end_matches('\0').to_owned());
         }
     }

@@ -1,5 +1,7 @@
 //! People who are logged in, with rows and sessions of their own, for tests that need a token and no login.
 
+use std::sync::LazyLock;
+
 use access::{AddUser, Register, Session, Sessions, Tokens, Whence};
 use events::{
     ClientId, Time, UserId,
@@ -12,6 +14,9 @@ use crate::Database;
 
 /// Obviously not a real one.
 pub const PASSWORD: &str = "not-a-real-password-1";
+
+/// A hash of [`PASSWORD`]: one for all, because each takes a core for a while.
+static HASH: LazyLock<String> = LazyLock::new(|| access::hash(&PASSWORD.into()).expect("it is long enough"));
 
 /// A user of the platform, who may log in.
 #[derive(Debug, Clone)]
@@ -37,16 +42,21 @@ impl Database {
         Person { id, email: email.to_owned() }
     }
 
-    /// A new user who is logged in.
+    /// A new user who has logged in with [`PASSWORD`] and a code.
     pub async fn signed_in(&self, role: Role, client: Option<ClientId>) -> SignedIn {
+        self.signed_in_by(role, client, vec![Factor::Password, Factor::Otp]).await
+    }
+
+    /// A new user who has logged in with this.
+    pub async fn signed_in_by(&self, role: Role, client: Option<ClientId>, how: Vec<Factor>) -> SignedIn {
         let id = UserId::new();
-        // No password: it costs a hash, and nobody types it.
         let add = "insert into auth.users (user_id, email, password_hash, role, client_id, created_at)
-                   values ($1, $2, 'none', $3, $4, now())";
+                   values ($1, $2, $3, $4, $5, now())";
         let name = serde_json::to_value(role).expect("a role has a name");
         sqlx::query(add)
             .bind(id.0)
             .bind(format!("{id}@example.com"))
+            .bind(&*HASH)
             .bind(name.as_str())
             .bind(client.map(|client| client.0))
             .execute(&self.pool(Login::Auth))
@@ -54,7 +64,7 @@ impl Database {
             .expect("a user can be added");
         let user = access::User { id, role, client, perm_ver: 1 };
         let from = Whence::new([127, 0, 0, 1].into(), "a test");
-        let opened = self.sessions().open(user, vec![Factor::Password], &from, Time::now()).await;
+        let opened = self.sessions().open(user, how, &from, Time::now()).await;
         let opened = opened.expect("a session can be opened");
         SignedIn {
             token: opened.access.text.expose_secret().to_owned(),

@@ -106,11 +106,30 @@ impl Served {
         Answer::to(self.command(Method::POST, token, path, key, body)).await
     }
 
+    /// Asks until the answer has this status.
+    pub async fn until(&self, token: &str, path: &str, status: u16) -> Answer {
+        for _ in 0..3_000 {
+            let answer = self.ask(token, path).await;
+            if answer.status == status {
+                return answer;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("{path} is never answered {status}");
+    }
+
     /// Listens, from after the event with this id.
     pub async fn listen(&self, token: &str, path: &str, last: Option<&str>) -> Result<Listener, Answer> {
         let request = self.get(token, path);
         let request = last.iter().fold(request, |request, last| request.header("last-event-id", *last));
-        let response = request.send().await.expect("it answers");
+        let response = match request.send().await {
+            Ok(response) => response,
+            // Cut off before it could say anything.
+            Err(error) => {
+                let (headers, body) = (HeaderMap::new(), error.to_string().into_bytes());
+                return Err(Answer { status: 0, headers, body });
+            }
+        };
         match response.status().as_u16() {
             200 => Ok(Listener::to(response)),
             _ => Err(Answer::of(response).await),
@@ -161,11 +180,18 @@ impl Answer {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let path = response.url().path().to_owned();
         let body = response.bytes().await.expect("the answer has an end").to_vec();
-        // A token is given to whoever logs in or asks for a credential of NATS, and shown by nothing else: no list is an
-        // object with one.
+        // A token is given to whoever logs in, asks for a credential of NATS, makes a service or asks somebody to come, and
+        // shown by nothing else: no list is an object that begins so.
         let is_given = path.starts_with("/api/auth/")
-            || path.starts_with("/api/alerts/subscriptions") && body.starts_with(br#"{"subscription_id""#);
-        let may_show: &[&str] = if is_given { &["a token"] } else { &[] };
+            || path.starts_with("/api/alerts/subscriptions") && body.starts_with(br#"{"subscription_id""#)
+            || path.contains("/services")
+                && [&b"{\"service_id\""[..], b"{\"token_id\""].iter().any(|of| body.starts_with(of))
+            || path.contains("/users") && body.starts_with(br#"{"user_id""#);
+        let may_show: &[&str] = match (path.as_str(), is_given) {
+            ("/api/auth/second-factor", _) => &["the seed of a second factor"],
+            (_, true) => &["a token"],
+            (_, false) => &[],
+        };
         canaries::none_in(&format!("the answer to {path}"), &body, may_show);
         canaries::none_in(&format!("the head of the answer to {path}"), format!("{headers:?}").as_bytes(), may_show);
         Self { status, headers, body }

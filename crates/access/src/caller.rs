@@ -16,6 +16,8 @@ pub struct Caller {
     pub(crate) scopes: Option<Scopes>,
     pub(crate) perm_ver: u64,
     pub(crate) auth_time: Time,
+    /// Its role takes a second factor, and there was none.
+    pub(crate) lacks_factor: bool,
 }
 
 /// What a token is for.
@@ -47,7 +49,7 @@ impl Caller {
         self.client
     }
 
-    /// The login that the caller came by.
+    /// The login that the caller came by; of a program, its token.
     pub fn session(&self) -> SessionId {
         self.session
     }

@@ -70,6 +70,11 @@ impl Claims {
         Time::EPOCH.plus_micros(self.exp.saturating_mul(1_000_000))
     }
 
+    /// Whether its user has shown a second factor.
+    pub(crate) fn by_two_factors(&self) -> bool {
+        self.amr.iter().any(|factor| matches!(factor, Factor::Otp | Factor::RecoveryCode))
+    }
+
     /// The caller that these claims make at a moment, once their signature is known to be ours.
     pub(crate) fn caller(&self, now: Time) -> Result<Caller, TokenRefusal> {
         if self.iss != ISSUER || self.aud != AUDIENCE {
@@ -97,6 +102,7 @@ impl Claims {
             scopes: None,
             perm_ver: self.perm_ver,
             auth_time: Time::EPOCH.plus_micros(self.auth_time.saturating_mul(1_000_000)),
+            lacks_factor: false,
         })
     }
 }

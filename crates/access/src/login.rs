@@ -1,20 +1,30 @@
 //! The door: who has this address and this password. Whoever does not learns nothing, not even that the address is known.
+//! Whatever else a password is held against, or chosen for, comes by here, too: hashing takes a core.
 
 use std::{
     fmt,
+    hash::Hash,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use events::UserId;
+use events::{
+    Time, UserId,
+    desk::{DeskEvent, WhyEnded},
+};
 use secrecy::SecretString;
 use sqlx::PgPool;
+use store::Cause;
 use tokio::sync::Semaphore;
 
 use crate::{
+    caller::Caller,
     email::Email,
-    password::{self, BadHash, Verdict},
+    links::{self, LinkError},
+    password::{self, BadHash, PasswordRefusal, Verdict},
+    register::Register,
+    sessions::{self, Which},
     throttle::Throttle,
     users::{self, Profile, User},
 };
@@ -37,10 +47,22 @@ pub enum LoginError {
     Database(#[from] sqlx::Error),
 }
 
+/// Why a password stays what it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    #[error(transparent)]
+    Password(#[from] PasswordRefusal),
+    #[error("could not keep the password")]
+    Database(#[from] sqlx::Error),
+}
+
 /// Lets people in. Cloned freely; all clones count failures together.
 #[derive(Clone)]
 pub struct Doorman {
     auth: PgPool,
+    register: Register,
     /// One hash takes a core and 46 MiB: as many at once as there are cores, the others wait.
     hashing: Arc<Semaphore>,
     throttle: Arc<Throttle>,
@@ -50,18 +72,68 @@ pub struct Doorman {
 
 impl Doorman {
     /// Over connections of login `auth`. Takes as long as one hash.
-    pub fn new(auth: PgPool) -> Self {
+    pub fn new(register: Register) -> Self {
+        let auth = register.auth().clone();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (hashing, throttle) = (Arc::new(Semaphore::new(cores)), Throttle::new());
-        Self { auth, hashing, throttle, nobodys: password::nobodys().into() }
+        Self { auth, register, hashing, throttle, nobodys: password::nobodys().into() }
     }
 
     pub async fn log_in(&self, email: &Email, password: SecretString, from: IpAddr) -> Result<User, LoginError> {
-        let attempt = self
-            .throttle
-            .enter(email, from, Instant::now())
-            .map_err(|retry_after| LoginRefusal::Throttled { retry_after })?;
-        let answer = self.check(email, password).await;
+        self.attempt(email.account(), from, async {
+            let known = users::find(&self.auth, email).await?;
+            self.check(known, password).await
+        })
+        .await
+    }
+
+    /// Whether it is this user's password.
+    pub async fn confirm(&self, user: UserId, password: SecretString, from: IpAddr) -> Result<User, LoginError> {
+        self.attempt(user, from, async {
+            let known = users::of_id(&self.auth, user).await?;
+            self.check(known, password).await
+        })
+        .await
+    }
+
+    /// Gives a user another password, for the one that it has. Its other sessions end.
+    pub async fn change_password(
+        &self,
+        caller: &Caller,
+        current: SecretString,
+        new: SecretString,
+        from: IpAddr,
+        now: Time,
+    ) -> Result<(), ChangeError> {
+        let user = self.confirm(caller.user, current, from).await?.id;
+        let hash = self.hash(new).await?;
+        let cause = Cause::user(user);
+        let mut change = self.register.change(&cause).await?;
+        users::set_hash(&mut change.db, user, &hash).await?;
+        links::spoil(&mut change.db, user, now).await?;
+        let others = Which::AllBut(user, Some(caller.session));
+        sessions::end(&mut change, others, Some(user), WhyEnded::PasswordChanged, now).await?;
+        change.note(user, &DeskEvent::PasswordChanged { user, at: now }).await?;
+        Ok(change.commit().await?)
+    }
+
+    /// Gives a user the password that it chose, by a link.
+    pub async fn accept(&self, link: &str, password: SecretString, now: Time) -> Result<(), LinkError> {
+        let link = links::look(&self.register, link, now).await?;
+        let hash = self.hash(password).await?;
+        links::spend(&self.register, link, &hash, now).await
+    }
+
+    /// A failure counts against the account and the network.
+    async fn attempt<T>(
+        &self,
+        at: impl Hash,
+        from: IpAddr,
+        work: impl Future<Output = Result<T, LoginError>>,
+    ) -> Result<T, LoginError> {
+        let attempt = self.throttle.enter(at, from, Instant::now());
+        let attempt = attempt.map_err(|retry_after| LoginRefusal::Throttled { retry_after })?;
+        let answer = work.await;
         if !matches!(answer, Err(LoginError::Refused(_))) {
             attempt.forgive();
         }
@@ -73,8 +145,7 @@ impl Doorman {
         users::profile(&self.auth, user).await
     }
 
-    async fn check(&self, email: &Email, password: SecretString) -> Result<User, LoginError> {
-        let known = users::find(&self.auth, email).await?;
+    async fn check(&self, known: Option<(User, String)>, password: SecretString) -> Result<User, LoginError> {
         let hash = known.as_ref().map_or(&*self.nobodys, |(_, hash)| hash).to_owned();
         let verdict = self.judge(password, hash).await.map_err(|bad| sqlx::Error::Decode(bad.into()))?;
         match (known, verdict) {
@@ -90,14 +161,21 @@ impl Doorman {
     }
 
     async fn judge(&self, password: SecretString, hash: String) -> Result<Verdict, BadHash> {
+        self.in_turn(move || password::judge(&password, &hash)).await
+    }
+
+    async fn hash(&self, password: SecretString) -> Result<String, PasswordRefusal> {
+        self.in_turn(move || password::hash(&password)).await
+    }
+
+    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let turn = self.hashing.clone().acquire_owned().await.expect("the semaphore is never closed");
-        tokio::task::spawn_blocking(move || {
+        let work = move || {
             // Kept to the end of the work, which goes on when the one who asked has hung up.
             let _turn = turn;
-            password::judge(&password, &hash)
-        })
-        .await
-        .expect("hashing does not panic")
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.expect("hashing does not panic")
     }
 }
 

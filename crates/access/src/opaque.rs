@@ -13,7 +13,7 @@ pub(crate) struct Opaque {
 }
 
 /// One that came in: what it says it is of, and what its hash is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Presented {
     pub of: Uuid,
     pub hash: Vec<u8>,

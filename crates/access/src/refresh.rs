@@ -106,7 +106,7 @@ async fn reused(change: &mut Change<'_>, presented: &Presented, now: Time) -> sq
 }
 
 /// A session, if it goes on and its user may be let in. It stays as it is to the end of the transaction.
-async fn going_on(db: &mut PgConnection, session: SessionId, now: Time) -> sqlx::Result<Option<Session>> {
+pub(crate) async fn going_on(db: &mut PgConnection, session: SessionId, now: Time) -> sqlx::Result<Option<Session>> {
     let row = sqlx::query!(
         r#"
         select s.auth_time, s.amr, u.user_id, u.role, u.client_id, u.perm_ver

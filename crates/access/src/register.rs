@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use store::{Append, AppendError, Cause, Draft, Expected, Streams, Waker};
 use tokio_util::sync::CancellationToken;
 
-use crate::{revoked, sessions};
+use crate::{grants, looks, programs, revoked, sessions, tickets};
 
 /// Something was revoked.
 pub const AUTH_CHANGED: &str = "auth_changed";
@@ -108,7 +108,11 @@ impl Register {
 
     async fn forget(&self) -> sqlx::Result<()> {
         revoked::forget(&self.auth).await?;
-        sessions::forget(&self.auth).await
+        sessions::forget(&self.auth).await?;
+        tickets::forget(&self.auth).await?;
+        programs::forget(&self.auth).await?;
+        grants::forget(&self.auth).await?;
+        looks::forget(&self.auth).await
     }
 }
 

@@ -28,9 +28,17 @@ pub(crate) struct Revocation {
     pub seq: i64,
     pub at: Time,
     pub user: UserId,
-    /// The session that has ended; absent where all of the user's tokens below a version count no more.
+    /// The session that has ended, or the token of a program, which is one to whom it proves; absent where all of the
+    /// user's tokens below a version count no more.
     pub session: Option<SessionId>,
     pub below: Option<u64>,
+}
+
+impl Revocation {
+    /// Neither: what the user was granted is another.
+    pub fn is_of_grants(&self) -> bool {
+        self.session.is_none() && self.below.is_none()
+    }
 }
 
 impl Revoked {
@@ -100,7 +108,8 @@ mod tests {
 
     fn caller(perm_ver: u64) -> Caller {
         let (user, session) = (UserId::new(), SessionId::new());
-        Caller { user, role: Role::Admin, client: None, session, scopes: None, perm_ver, auth_time: Time::EPOCH }
+        let (role, auth_time) = (Role::Admin, Time::EPOCH);
+        Caller { user, role, client: None, session, scopes: None, perm_ver, auth_time, lacks_factor: false }
     }
 
     fn at(seconds: i64) -> Time {

@@ -13,7 +13,9 @@ use sqlx::{PgConnection, PgPool};
 use store::Cause;
 
 use crate::{
+    caller::Caller,
     opaque::Opaque,
+    refresh::going_on,
     register::{Change, Register, stamp},
     tokens::{AccessToken, Tokens},
     users::User,
@@ -57,6 +59,7 @@ pub struct Opened {
 
 /// A session that can be ended. Personal data: told to its user, and to whoever decides about users.
 #[derive(Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = ListedSession)]
 pub struct Listed {
     pub session_id: SessionId,
     pub made_at: Time,
@@ -165,6 +168,18 @@ impl Sessions {
         if there { self.of(user).await.map(Some) } else { Ok(None) }
     }
 
+    /// A token of a session whose user has just proved once more who it is; absent if it does not go on.
+    pub async fn step_up(&self, caller: &Caller, by: Factor, now: Time) -> sqlx::Result<Option<AccessToken>> {
+        let (user, id) = (caller.user, caller.session);
+        let cause = Cause::user(user);
+        let mut change = self.register.change(&cause).await?;
+        proved(&mut change.db, id, by, now).await?;
+        let Some(session) = going_on(&mut change.db, id, now).await? else { return Ok(None) };
+        change.note(user, &DeskEvent::SteppedUp { session: id, user, how: by, at: now }).await?;
+        change.commit().await?;
+        Ok(Some(self.tokens.issue(&session, now)))
+    }
+
     /// Ends one session of a user; whether it went on before.
     pub async fn end(
         &self,
@@ -254,6 +269,23 @@ async fn keep(db: &mut PgConnection, session: &Session, from: &Whence, now: Time
         from.agent,
         stamp(session.auth_time),
         &session.how.iter().map(|factor| factor_name(*factor).to_owned()).collect::<Vec<_>>()
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Notes that a session's user proved who it is, by one more factor.
+pub(crate) async fn proved(db: &mut PgConnection, session: SessionId, by: Factor, now: Time) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        update auth.sessions
+           set auth_time = $2, amr = case when $3 = any(amr) then amr else amr || $3 end
+         where session_id = $1
+        "#,
+        session.0,
+        stamp(now),
+        factor_name(by)
     )
     .execute(db)
     .await

@@ -6,13 +6,11 @@
 use std::{
     collections::HashMap,
     fmt,
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hash, RandomState},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-
-use crate::email::Email;
 
 /// Failures of accounts and networks, known by their keyed hashes only.
 pub(crate) struct Throttle {
@@ -65,9 +63,9 @@ impl Throttle {
         Arc::new(Self { hasher: RandomState::new(), seen: Mutex::new(seen) })
     }
 
-    /// Lets one try pass, or tells how long to wait.
-    pub(crate) fn enter(self: &Arc<Self>, email: &Email, from: IpAddr, now: Instant) -> Result<Attempt, Duration> {
-        let account = self.hasher.hash_one(email.account());
+    /// Lets one try at an account pass, whatever tells accounts apart, or tells how long to wait.
+    pub(crate) fn enter(self: &Arc<Self>, at: impl Hash, from: IpAddr, now: Instant) -> Result<Attempt, Duration> {
+        let account = self.hasher.hash_one(at);
         let network = self.hasher.hash_one(network(from));
         let mut seen = self.seen();
         let wait = match seen.networks.of(network, now) {
@@ -192,6 +190,7 @@ impl fmt::Debug for Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::email::Email;
 
     /// A door and a clock that a test turns.
     struct Door {
@@ -205,8 +204,8 @@ mod tests {
         }
 
         fn enter(&self, account: &str, from: &str) -> Result<Attempt, Duration> {
-            let email = format!("{account}@example.com").parse().unwrap();
-            self.throttle.enter(&email, from.parse().unwrap(), self.now)
+            let email: Email = format!("{account}@example.com").parse().unwrap();
+            self.throttle.enter(email.account(), from.parse().unwrap(), self.now)
         }
 
         /// A failure, at once or as soon as one is heard; how long that took.

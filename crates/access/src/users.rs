@@ -8,7 +8,7 @@ use events::{
 };
 use secrecy::SecretString;
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use store::Cause;
 use uuid::Uuid;
 
@@ -43,10 +43,13 @@ impl User {
 #[derive(Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Profile {
     pub user_id: UserId,
-    pub email: String,
+    /// Null for a program.
+    pub email: Option<String>,
     pub role: Role,
     /// Whose a client's user is; null for whoever belongs to the desk.
     pub client_id: Option<ClientId>,
+    /// Whether codes are shown beside the password.
+    pub second_factor: bool,
     pub created_at: Time,
 }
 
@@ -91,7 +94,7 @@ pub async fn add(register: &Register, user: AddUser, at: Time, cause: &Cause) ->
     let hash = tokio::task::spawn_blocking(move || password::hash(&password)).await.expect("hashing does not panic")?;
     let id = UserId::new();
     let mut change = register.change(cause).await?;
-    if !keep(&mut change.db, id, &email, &hash, role, client, at).await? {
+    if !keep(&mut change.db, id, &email, Some(&hash), role, client, at).await? {
         return Err(AddUserError::Exists);
     }
     change.note(id, &DeskEvent::UserAdded { user: id, role, client, at }).await?;
@@ -99,12 +102,12 @@ pub async fn add(register: &Register, user: AddUser, at: Time, cause: &Cause) ->
     Ok(id)
 }
 
-/// Whether the address was free.
-async fn keep(
+/// Whether the address was free. Without a hash nobody can log in yet.
+pub(crate) async fn keep(
     db: &mut PgConnection,
     id: UserId,
     email: &Email,
-    hash: &str,
+    hash: Option<&str>,
     role: Role,
     client: Option<ClientId>,
     at: Time,
@@ -131,11 +134,36 @@ async fn keep(
 pub(crate) async fn find(auth: &PgPool, email: &Email) -> sqlx::Result<Option<(User, String)>> {
     let row = sqlx::query!(
         r#"
-        select user_id, role, client_id, perm_ver, password_hash
+        select user_id, role, client_id, perm_ver, password_hash as "password_hash!"
           from auth.users
-         where lower(email) = lower($1) and barred_at is null
+         where lower(email) = lower($1) and barred_at is null and password_hash is not null
         "#,
         email.text()
+    )
+    .fetch_optional(auth)
+    .await?;
+    row.map(|row| {
+        let user = User::kept(row.user_id, &row.role, row.client_id, row.perm_ver)?;
+        Ok((user, row.password_hash))
+    })
+    .transpose()
+}
+
+/// Who logs in with this address.
+pub async fn id_of(register: &Register, email: &Email) -> sqlx::Result<Option<UserId>> {
+    let id = sqlx::query_scalar!("select user_id from auth.users where lower(email) = lower($1)", email.text());
+    Ok(id.fetch_optional(register.auth()).await?.map(UserId))
+}
+
+/// A person who is there, and the hash of its password.
+pub(crate) async fn of_id(auth: impl PgExecutor<'_>, user: UserId) -> sqlx::Result<Option<(User, String)>> {
+    let row = sqlx::query!(
+        r#"
+        select user_id, role, client_id, perm_ver, password_hash as "password_hash!"
+          from auth.users
+         where user_id = $1 and barred_at is null and password_hash is not null
+        "#,
+        user.0
     )
     .fetch_optional(auth)
     .await?;
@@ -186,11 +214,21 @@ pub(crate) async fn rehash(auth: &PgPool, user: UserId, old: &str, renewed: &str
     .map(drop)
 }
 
+/// Puts a hash in place, whatever was there.
+pub(crate) async fn set_hash(db: &mut PgConnection, user: UserId, hash: &str) -> sqlx::Result<()> {
+    sqlx::query!("update auth.users set password_hash = $2 where user_id = $1", user.0, hash)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
 pub(crate) async fn profile(auth: &PgPool, user: UserId) -> sqlx::Result<Option<Profile>> {
     let row = sqlx::query!(
         r#"
-        select email, role, client_id, created_at
-          from auth.users
+        select email, role, client_id, created_at,
+               exists (select from auth.second_factors f where f.user_id = u.user_id and f.confirmed_at is not null)
+                 as "second_factor!"
+          from auth.users u
          where user_id = $1
         "#,
         user.0
@@ -199,7 +237,8 @@ pub(crate) async fn profile(auth: &PgPool, user: UserId) -> sqlx::Result<Option<
     .await?;
     row.map(|row| {
         let (role, client_id) = (role_of(&row.role)?, row.client_id.map(ClientId));
-        Ok(Profile { user_id: user, email: row.email, role, client_id, created_at: row.created_at.into() })
+        let (second_factor, created_at) = (row.second_factor, row.created_at.into());
+        Ok(Profile { user_id: user, email: row.email, role, client_id, second_factor, created_at })
     })
     .transpose()
 }

@@ -2,7 +2,7 @@
 //!
 //! A program gets its tokens told. A browser gets them as cookies that no script reads ([`crate::cookies`]).
 
-use access::{Doorman, Email, Opened, Profile, PublicKey, Sessions, Tokens};
+use access::{Doorman, Email, Opened, Profile, PublicKey, SecondFactors, Sessions, Tokens};
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -22,6 +22,7 @@ use crate::{
     cookies::{self, Csrf, Kept},
     input::{Json, NoQuery, Nothing, Said},
     problem::Problem,
+    second_factor::{self, CodeNeeded},
     whence::FromWhere,
     who::{Account, May, SignedIn},
 };
@@ -31,6 +32,8 @@ pub fn routes() -> OpenApiRouter<Parts> {
         .routes(routes!(log_in))
         .routes(routes!(refresh))
         .routes(routes!(log_out))
+        .routes(routes!(accept))
+        .routes(routes!(change_password))
         .routes(routes!(me))
         .routes(routes!(public_keys))
 }
@@ -50,7 +53,7 @@ struct Credentials {
 
 /// A session from now on.
 #[derive(Serialize, ToSchema)]
-struct LoggedIn {
+pub struct LoggedIn {
     /// Send it as `Authorization: Bearer TOKEN`. Absent for a browser.
     #[serde(skip_serializing_if = "Option::is_none")]
     access_token: Option<String>,
@@ -72,10 +75,14 @@ struct LoggedIn {
 }
 
 /// Log in with an e-mail address and a password
-#[utoipa::path(post, path = "/api/auth/login", tag = "auth", security(()), responses((status = 200, body = LoggedIn)))]
+///
+/// Whoever shows codes gets a ticket, which opens the session with a code at `POST /api/auth/login/code`.
+#[utoipa::path(post, path = "/api/auth/login", tag = "auth", security(()),
+    responses((status = 200, body = LoggedIn), (status = 202, body = CodeNeeded)))]
 async fn log_in(
     _: NoQuery,
     State(doorman): State<Doorman>,
+    State(factors): State<SecondFactors>,
     State(sessions): State<Sessions>,
     State(csrf): State<Csrf>,
     from: FromWhere,
@@ -83,6 +90,9 @@ async fn log_in(
 ) -> Result<Response, Problem> {
     let email: Email = who.email.parse().map_err(Problem::invalid)?;
     let user = doorman.log_in(&email, who.password, from.0.address()).await?;
+    if factors.has(user.id).await? {
+        return Ok(second_factor::code_needed(&factors.ticket(&user, Time::now()).await?));
+    }
     let opened = sessions.open(user, vec![Factor::Password], &from.0, Time::now()).await?;
     Ok(answer(&opened, who.browser, &csrf))
 }
@@ -142,6 +152,55 @@ async fn log_out(
     Ok(response)
 }
 
+/// A link, and the password that somebody chose.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Chosen {
+    /// As it was handed over.
+    #[schema(value_type = String, format = Password)]
+    link: SecretString,
+    /// 12 to 256 characters.
+    #[schema(value_type = String, format = Password)]
+    password: SecretString,
+}
+
+/// Choose a password by a link: the first one, or another in the place of one that was lost
+///
+/// A link is good once. With another password all sessions and tokens of the user end.
+#[utoipa::path(post, path = "/api/auth/accept", tag = "auth", security(()), responses((status = 204)))]
+async fn accept(
+    _: NoQuery,
+    State(doorman): State<Doorman>,
+    Json(Chosen { link, password }): Json<Chosen>,
+) -> Result<StatusCode, Problem> {
+    doorman.accept(link.expose_secret(), password, Time::now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The password that is, and the one that shall be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Changed {
+    #[schema(value_type = String, format = Password)]
+    current: SecretString,
+    /// 12 to 256 characters.
+    #[schema(value_type = String, format = Password)]
+    new: SecretString,
+}
+
+/// Change your password; your other sessions end
+#[utoipa::path(post, path = "/api/auth/password", tag = "auth", responses((status = 204)))]
+async fn change_password(
+    who: May<Account, SignedIn>,
+    _: NoQuery,
+    State(doorman): State<Doorman>,
+    from: FromWhere,
+    Json(Changed { current, new }): Json<Changed>,
+) -> Result<StatusCode, Problem> {
+    doorman.change_password(&who.caller, current, new, from.0.address(), Time::now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Who is logged in, and by what.
 #[derive(Serialize, ToSchema)]
 struct Me {
@@ -181,7 +240,7 @@ async fn public_keys(_: NoQuery, State(tokens): State<Tokens>) -> Response {
 }
 
 /// What somebody gets who was let in.
-fn answer(opened: &Opened, browser: bool, csrf: &Csrf) -> Response {
+pub fn answer(opened: &Opened, browser: bool, csrf: &Csrf) -> Response {
     let told = |token: &SecretString| (!browser).then(|| token.expose_secret().to_owned());
     let (user, value) = (opened.session.user, csrf.of(opened.session.id));
     let body = LoggedIn {

@@ -48,16 +48,20 @@ impl Kept<'_> {
     /// Into the headers of an answer.
     pub fn set(&self, headers: &mut HeaderMap, now: Time) {
         let (refresh, until) = self.refresh;
-        for (name, value, expires, hidden) in [
-            (ACCESS, self.access.0.expose_secret(), self.access.1, true),
-            (REFRESH, refresh.expose_secret(), until, true),
-            // A page of ours reads it.
-            (CSRF, self.csrf, until, false),
-        ] {
-            let seconds = (expires.micros() - now.micros()).max(0) / 1_000_000;
-            headers.append(header::SET_COOKIE, cookie(name, value, seconds, hidden));
-        }
+        set_access(headers, self.access, now);
+        headers.append(header::SET_COOKIE, cookie(REFRESH, refresh.expose_secret(), seconds(until, now), true));
+        // A page of ours reads it.
+        headers.append(header::SET_COOKIE, cookie(CSRF, self.csrf, seconds(until, now), false));
     }
+}
+
+/// Another access token in the place of the one that is kept.
+pub fn set_access(headers: &mut HeaderMap, (token, expires): (&SecretString, Time), now: Time) {
+    headers.append(header::SET_COOKIE, cookie(ACCESS, token.expose_secret(), seconds(expires, now), true));
+}
+
+fn seconds(until: Time, now: Time) -> i64 {
+    (until.micros() - now.micros()).max(0) / 1_000_000
 }
 
 /// Has a browser forget all of it.

@@ -5,6 +5,16 @@ use serde_json::{Map, Value, json};
 
 /// Paths below `/api` that are about no client.
 const ABOUT_NO_CLIENT: [&str; 3] = ["/api/auth/", "/api/exchanges", "/api/admin/"];
+/// Paths about people, who stand in no read model.
+const ABOUT_PEOPLE: [&str; 7] = [
+    "/api/auth/",
+    "/api/admin/users",
+    "/api/admin/services",
+    "/api/admin/access-log",
+    "/api/clients/users",
+    "/api/clients/services",
+    "/api/clients/access-log",
+];
 /// Told for as long as somebody listens, and so neither kept nor compared.
 const STREAM: &str = "/api/stream";
 
@@ -51,14 +61,18 @@ impl<'a> Operation<'a> {
         self.path.starts_with("/api/") && !ABOUT_NO_CLIENT.iter().any(|path| self.path.starts_with(path))
     }
 
-    /// Answered from what is kept ready.
-    fn is_about_read_models(&self) -> bool {
-        self.question && self.is_about_a_client() && self.path != STREAM
+    fn is_about_people(&self) -> bool {
+        ABOUT_PEOPLE.iter().any(|path| self.path.starts_with(path))
     }
 
-    /// The same, about all clients; people stand in no read model.
+    /// Answered from what is kept ready.
+    fn is_about_read_models(&self) -> bool {
+        self.question && self.is_about_a_client() && self.path != STREAM && !self.is_about_people()
+    }
+
+    /// The same, about all clients.
     fn is_about_the_desk(&self) -> bool {
-        self.question && self.path.starts_with("/api/admin/") && !self.path.starts_with("/api/admin/users/")
+        self.question && self.path.starts_with("/api/admin/") && !self.is_about_people()
     }
 
     fn complete(&self, said: &mut Value) {
@@ -162,7 +176,7 @@ const PROBLEMS: [(u16, May); 11] = [
     (401, |of| of.path.starts_with("/api/")),
     (403, |of| !of.public),
     (404, |of| of.path.contains('{') || of.is_about_a_client()),
-    (409, |of| of.command),
+    (409, |of| of.command || of.is_about_people()),
     (413, |_| true),
     (415, |of| of.takes_body),
     (422, |_| true),

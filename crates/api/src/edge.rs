@@ -29,6 +29,7 @@ use tracing::Instrument;
 use crate::{
     Parts,
     input::BODY_MAX,
+    looks::Looking,
     problem::{Code, Problem},
     settings::{Ending, Settings},
     who::SignedIn,
@@ -167,7 +168,7 @@ impl Rules {
     ) -> Result<Response, Problem> {
         too_large(&request)?;
         let Some(class) = Class::of(request.method(), &passage.route) else {
-            return run(next, request, passage).await;
+            return run(parts, next, request, passage).await;
         };
         let (mut head, body) = request.into_parts();
         self.is_for_us(&head)?;
@@ -181,7 +182,7 @@ impl Rules {
         }
         let request = arriving::whole(Request::from_parts(head, body)).await?;
         let _place = self.place()?;
-        run(next, request, passage).await
+        run(parts, next, request, passage).await
     }
 
     fn is_for_us(&self, head: &request::Parts) -> Result<(), Problem> {
@@ -255,10 +256,14 @@ fn seat(seats: &Seats<u128>, of: u128, what: &str) -> Result<Seat<u128>, Problem
 }
 
 /// The handler, as long as an answer is worth waiting for.
-async fn run(next: Next, request: Request, passage: &Passage) -> Result<Response, Problem> {
+async fn run(parts: &Parts, next: Next, mut request: Request, passage: &Passage) -> Result<Response, Problem> {
+    let looking = Looking::default();
+    request.extensions_mut().insert(looking.clone());
     let span = tracing::info_span!(target: "pipelabs::request", "request", request.id = passage.id);
     let answer = tokio::time::timeout(ANSWER_MAX, next.run(request).instrument(span)).await;
-    answer.map_err(|_| Problem::unavailable())
+    let answer = answer.map_err(|_| Problem::unavailable())?;
+    looking.note(answer.status(), parts).await;
+    Ok(answer)
 }
 
 fn too_large(request: &Request) -> Result<(), Problem> {

@@ -5,6 +5,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
 };
+use events::Slug;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
@@ -31,6 +32,10 @@ pub struct Nothing {}
 /// For a path that nothing can be said to at all.
 #[derive(Debug)]
 pub struct NoQuery;
+
+/// For a path that nothing can be said to but which client it is about, which [`crate::who`] reads.
+#[derive(Debug)]
+pub struct OnlyClient;
 
 /// The whole query, of a path that is about no client.
 #[derive(Debug)]
@@ -59,6 +64,20 @@ impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         read_query(parts.uri.query().unwrap_or_default()).map(|Nothing {}| Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OnlyClient {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Of {
+            #[serde(rename = "client")]
+            _client: Option<Slug>,
+        }
+        read_query(parts.uri.query().unwrap_or_default()).map(|Of { .. }| Self)
     }
 }
 

@@ -16,23 +16,28 @@ mod edge;
 mod events;
 mod exchanges;
 mod fills;
+mod grants;
 mod health;
 mod input;
 mod json;
 mod known;
 mod leaving;
 mod live;
+mod looks;
 mod manual;
 mod onboarding;
 mod openapi;
 mod orders;
 mod page;
 mod past;
+mod people;
 mod pnl;
 mod portfolio;
 mod problem;
+mod programs;
 mod reconciliation;
 mod risk;
+mod second_factor;
 mod server;
 mod sessions;
 mod settings;
@@ -50,7 +55,7 @@ use std::{
     time::Duration,
 };
 
-use access::{Doorman, Gate, Register, Sessions, Tokens};
+use access::{Doorman, Gate, Looks, Register, SecondFactors, Sessions, Tokens};
 use axum::{Router, extract::FromRef};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::SecretString;
@@ -64,7 +69,7 @@ pub use health::Beside;
 pub use leaving::{Leaving, sweep};
 pub use onboarding::{OnboardError, onboard};
 pub use problem::{Code, Problem};
-pub use settings::{CONNECTIONS_MAX, Ending, Hosts, Origins, Proxies, PublicUrl, RedisUrl, Settings};
+pub use settings::{CONNECTIONS_MAX, Ending, Hosts, Origins, Proxies, PublicUrl, RedisUrl, Settings, StrictRoles};
 
 use cookies::Csrf;
 use cursor::Cursors;
@@ -126,7 +131,9 @@ everything! {
     cursors: Cursors,
     csrf: Csrf,
     doorman: Doorman,
+    factors: SecondFactors,
     gate: Gate,
+    looks: Looks,
     register: Register,
     sessions: Sessions,
     tokens: Tokens,
@@ -140,8 +147,8 @@ fn router(on: Foundation, ending: Ending) -> Router {
     let Foundation { streams, query, desk, auth, vault, accounts, secret, settings, beside } = on;
     let standings = Standings::watch(desk.clone());
     let (cursors, tokens) = (Cursors::new(&secret), Tokens::new(&secret));
-    let gate = Gate::watch(auth.clone(), tokens.clone());
-    let register = Register::new(auth.clone(), streams.clone());
+    let gate = Gate::watch(auth.clone(), tokens.clone(), &settings.second_factor_for.0);
+    let register = Register::new(auth, streams.clone());
     tokio::spawn(register.clone().keep_on(ending.now.clone()));
     let leaving =
         Leaving { streams: streams.clone(), vault: vault.clone(), desk: desk.clone(), register: register.clone() };
@@ -165,8 +172,10 @@ fn router(on: Foundation, ending: Ending) -> Router {
         standings,
         cursors,
         csrf: Csrf::new(&secret),
-        doorman: Doorman::new(auth),
+        doorman: Doorman::new(register.clone()),
+        factors: SecondFactors::new(register.clone(), &secret),
         gate,
+        looks: Looks::start(register.clone(), ending.now.clone()),
         sessions: Sessions::new(register.clone(), tokens.clone()),
         register,
         tokens,

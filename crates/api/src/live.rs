@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use access::{Caller, Gate, policy::Deed};
+use access::{Caller, Gate};
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, header},
@@ -30,11 +30,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     cursor::Cursors,
-    input,
-    known::Known,
+    input::WholeQuery,
     problem::Problem,
     standing::{Standing, Standings},
-    who::SignedIn,
+    who::{OfWhom, SignedIn},
 };
 
 /// Events of one client that are read at a time.
@@ -73,8 +72,9 @@ pub struct Live {
 struct From {
     /// Events that follow this number; only what is new, if left out. `Last-Event-ID` counts more.
     after: Option<u64>,
-    /// For somebody of the desk: this client's events alone.
-    client: Option<Slug>,
+    /// For somebody of the desk: this client's events alone. Read by [`OfWhom`].
+    #[serde(rename = "client")]
+    _client: Option<Slug>,
 }
 
 /// Up to where somebody has heard.
@@ -84,29 +84,31 @@ enum Place {
     OfAll(BTreeMap<ClientId, u64>),
 }
 
+impl Place {
+    /// Absent where it is of all.
+    fn client(&self) -> Option<ClientId> {
+        match self {
+            Self::Of(client, _) => Some(*client),
+            Self::OfAll(_) => None,
+        }
+    }
+}
+
 /// Events as they happen, over server-sent events
 #[utoipa::path(get, path = "/api/stream", tag = "events", params(From, ("Last-Event-ID" = Option<String>, Header)),
     responses((status = 200, body = EventLine, content_type = "text/event-stream")))]
 async fn listen(
-    who: SignedIn,
+    SignedIn { caller, .. }: SignedIn,
+    OfWhom { client, until }: OfWhom,
+    WholeQuery(From { after, .. }): WholeQuery<From>,
     headers: HeaderMap,
-    uri: axum::http::Uri,
     State(live): State<Live>,
-    State(known): State<Known>,
 ) -> Result<Response, Problem> {
-    let from: From = input::read_query(uri.query().unwrap_or_default())?;
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("?").to_owned());
-    let place = match who.of_whom(from.client, &known).await? {
-        Some(client) => {
-            who.may(Deed::See)?;
-            live.place_of(client, last.as_deref(), from.after).await?
-        }
-        None => {
-            who.may(Deed::SeeDesk)?;
-            live.place_of_all(last.as_deref(), from.after).await?
-        }
+    let place = match client {
+        Some(client) => live.place_of(client, last.as_deref(), after).await?,
+        None => live.place_of_all(last.as_deref(), after).await?,
     };
-    let SignedIn { caller, until } = who;
     let ready = VecDeque::from([Event::default().retry(RETRY)]);
     let listener = Listener { live, place, caller, until, ready, left: false };
     let beat = KeepAlive::new().interval(BEAT);
@@ -183,10 +185,10 @@ impl Listener {
     /// The next event; waits for it. None when the listener has to come back with a new token or to another process, or
     /// not at all.
     async fn next(&mut self) -> Option<Event> {
-        let (live, caller) = (self.live.clone(), self.caller);
+        let (live, caller, client) = (self.live.clone(), self.caller, self.place.client());
         loop {
             let left = self.until.micros() - Time::now().micros();
-            if left <= 0 || self.left || !live.gate.lets_in(&caller) {
+            if left <= 0 || self.left || !live.gate.lets_in(&caller, client) {
                 return None;
             }
             if live.stop.is_cancelled() {
@@ -199,7 +201,7 @@ impl Listener {
             tokio::select! {
                 () = self.fill() => {}
                 () = live.stop.cancelled() => {}
-                () = live.gate.shut_for(caller) => {}
+                () = live.gate.shut_for(caller, client) => {}
                 () = tokio::time::sleep(Duration::from_micros(left.unsigned_abs())) => {}
             }
         }

@@ -10,11 +10,11 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     Parts, admin, auth, bots, credentials, described,
     events::{self, Order},
-    exchanges, fills, health, live, manual, orders,
+    exchanges, fills, grants, health, live, looks, manual, orders,
     page::Limit,
-    past, pnl, portfolio,
+    past, people, pnl, portfolio,
     problem::ProblemBody,
-    reconciliation, risk, sessions, subscriptions, uptime,
+    programs, reconciliation, risk, second_factor, sessions, subscriptions, uptime,
 };
 
 #[derive(OpenApi)]
@@ -48,7 +48,12 @@ impl Modify for Common {
 fn described() -> OpenApiRouter<Parts> {
     [
         auth::routes(),
+        second_factor::routes(),
         sessions::routes(),
+        programs::routes(),
+        people::routes(),
+        grants::routes(),
+        looks::routes(),
         portfolio::routes(),
         bots::routes(),
         past::routes(),

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use access::{LoginError, LoginRefusal, RefreshError};
+use access::{
+    ChangeError, FactorError, LinkError, LoginError, LoginRefusal, RefreshError, people::PeopleError,
+    programs::TokenError,
+};
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -32,6 +35,10 @@ pub enum Code {
     WrongCredentials,
     /// The caller may not do this.
     Forbidden,
+    /// This takes a second factor, and the caller has none.
+    SecondFactorMissing,
+    /// Who this is was proved too long ago for what it wants.
+    StepUpNeeded,
     /// A cookie alone may change nothing.
     CsrfTokenMissing,
     /// There is nothing here, or nothing of yours.
@@ -67,7 +74,9 @@ impl Code {
             Self::BadRequest | Self::IdempotencyKeyMissing => StatusCode::BAD_REQUEST,
             Self::Invalid | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unauthenticated | Self::WrongCredentials => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::CsrfTokenMissing => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::SecondFactorMissing | Self::StepUpNeeded | Self::CsrfTokenMissing => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
@@ -288,6 +297,69 @@ impl From<LoginError> for Problem {
                 Self::new(Code::TooManyRequests, refusal.to_string()).retry_after(retry_after)
             }
             LoginError::Database(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Login(LoginError::Refused(LoginRefusal::WrongCredentials)) => {
+                Self::new(Code::WrongCredentials, "this is not your password")
+            }
+            ChangeError::Login(error) => error.into(),
+            ChangeError::Password(refusal) => Self::invalid(refusal.to_string()),
+            ChangeError::Database(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<LinkError> for Problem {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Unknown => Self::new(Code::WrongCredentials, error.to_string()),
+            LinkError::Password(refusal) => Self::invalid(refusal.to_string()),
+            LinkError::Database(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<FactorError> for Problem {
+    fn from(error: FactorError) -> Self {
+        match error {
+            FactorError::Refused(refusal) => LoginError::Refused(refusal).into(),
+            FactorError::WrongCode | FactorError::NoTicket => Self::new(Code::WrongCredentials, error.to_string()),
+            FactorError::AlreadyThere | FactorError::NotThere => Self::new(Code::Conflict, error.to_string()),
+            FactorError::Database(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<PeopleError> for Problem {
+    fn from(error: PeopleError) -> Self {
+        match error {
+            PeopleError::NotThere => Self::not_found(),
+            PeopleError::Exists
+            | PeopleError::Oneself
+            | PeopleError::LastAdmin
+            | PeopleError::AlreadySo
+            | PeopleError::NoAuditor
+            | PeopleError::IsBarred => Self::new(Code::Conflict, error.to_string()),
+            PeopleError::RoleOfDesk | PeopleError::RoleOfClient | PeopleError::Program | PeopleError::Until => {
+                Self::invalid(error.to_string())
+            }
+            PeopleError::Database(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::NotThere => Self::not_found(),
+            TokenError::TooMany => Self::new(Code::Conflict, error.to_string()),
+            TokenError::NoScope | TokenError::Days => Self::invalid(error.to_string()),
+            TokenError::Database(cause) => cause.into(),
         }
     }
 }

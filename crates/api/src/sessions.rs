@@ -14,7 +14,7 @@ use crate::{
     Parts,
     input::{NoQuery, Nothing, Said},
     problem::Problem,
-    who::{Account, May, People, SignedIn},
+    who::{Account, May, People, SeePeople, SignedIn},
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {
@@ -62,10 +62,10 @@ async fn end_own(
 }
 
 /// The sessions of a user, the newest first
-#[utoipa::path(get, path = "/api/admin/users/{id}/sessions", tag = "admin", params(("id" = UserId, Path)),
+#[utoipa::path(get, path = "/api/admin/users/{id}/sessions", tag = "people", params(("id" = UserId, Path)),
     responses((status = 200, body = Vec<Listed>)))]
 async fn of_user(
-    _: May<People, SignedIn>,
+    _: May<SeePeople, SignedIn>,
     _: NoQuery,
     id: Result<Path<UserId>, PathRejection>,
     State(sessions): State<Sessions>,
@@ -76,7 +76,7 @@ async fn of_user(
 }
 
 /// End every session of a user
-#[utoipa::path(delete, path = "/api/admin/users/{id}/sessions", tag = "admin", params(("id" = UserId, Path)),
+#[utoipa::path(delete, path = "/api/admin/users/{id}/sessions", tag = "people", params(("id" = UserId, Path)),
     responses((status = 204)))]
 async fn end_all(
     who: May<People, SignedIn>,
@@ -92,7 +92,7 @@ async fn end_all(
 }
 
 /// End one session of a user
-#[utoipa::path(delete, path = "/api/admin/users/{id}/sessions/{session}", tag = "admin",
+#[utoipa::path(delete, path = "/api/admin/users/{id}/sessions/{session}", tag = "people",
     params(("id" = UserId, Path), ("session" = SessionId, Path)), responses((status = 204)))]
 async fn end_one(
     who: May<People, SignedIn>,

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use axum::http::Uri;
+use events::desk::Role;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::edge::{address::Proxies, cors::Origins, hosts::Hosts, limits::shared::RedisUrl};
@@ -23,6 +24,38 @@ pub struct Settings {
     /// All rate limits as a part of their defaults.
     pub limits_percent: u32,
     pub connections_max: usize,
+    /// Who of them may do nothing dangerous without a second factor.
+    pub second_factor_for: StrictRoles,
+}
+
+/// Roles whose people show a second factor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StrictRoles(pub Vec<Role>);
+
+impl Default for StrictRoles {
+    fn default() -> Self {
+        Self(vec![Role::Admin])
+    }
+}
+
+impl FromStr for StrictRoles {
+    type Err = String;
+
+    /// Names between commas, or `none`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim() == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let role = |name: &str| match name.trim() {
+            "admin" => Ok(Role::Admin),
+            "operator" => Ok(Role::Operator),
+            "auditor" => Ok(Role::Auditor),
+            "client_owner" => Ok(Role::ClientOwner),
+            "client_viewer" => Ok(Role::ClientViewer),
+            other => Err(format!("`{other}` is no role of a person: write admin,operator or none")),
+        };
+        text.split(',').map(role).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// Connections where nothing else is said.
@@ -38,6 +71,7 @@ impl Default for Settings {
             redis: None,
             limits_percent: 100,
             connections_max: CONNECTIONS_MAX,
+            second_factor_for: StrictRoles::default(),
         }
     }
 }
@@ -86,6 +120,15 @@ impl Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roles_that_show_a_second_factor_are_named_or_none() {
+        assert_eq!("none".parse(), Ok(StrictRoles(vec![])));
+        assert_eq!("admin, client_owner".parse(), Ok(StrictRoles(vec![Role::Admin, Role::ClientOwner])));
+        for bad in ["", "admins", "service", "admin;operator", "none,admin"] {
+            assert!(bad.parse::<StrictRoles>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_public_url_is_a_scheme_and_a_host() {

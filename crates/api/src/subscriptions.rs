@@ -89,6 +89,7 @@ impl FromRequestParts<Parts> for OwnSubscription {
 
 /// A subscription, where it is found on NATS, and how far its subscriber has come.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ListedSubscription)]
 struct Listed {
     #[serde(flatten)]
     subscription: subscriptions::Subscription,
@@ -147,6 +148,7 @@ struct NewSubscription {
 
 /// What lets a subscriber in.
 #[derive(Serialize, ToSchema)]
+#[schema(as = SubscriptionCredential)]
 struct Credential {
     subscription_id: SubscriptionId,
     #[serde(flatten)]
@@ -231,6 +233,7 @@ async fn rotate(
 /// Why nobody shall follow by it any more.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = RevokeSubscription)]
 struct RevokeReason {
     /// For the record; 500 characters at most.
     reason: String,

@@ -7,15 +7,17 @@
 use std::{marker::PhantomData, ops::Deref};
 
 use access::{
-    Caller, Gate, NotLetIn, Proof, Reach,
-    policy::{self, Deed},
+    Caller, Gate, Look, NotLetIn, Proof, Reach, Register,
+    people::{self, Whose},
+    policy::{self, Deed, Forbidden},
+    programs,
 };
 use axum::{
     RequestPartsExt,
-    extract::{FromRef, FromRequestParts, Path},
+    extract::{FromRef, FromRequestParts, MatchedPath, Path, RawPathParams},
     http::{Method, header, request::Parts as Head},
 };
-use events::{BotId, ClientId, CredentialId, ManualId, Slug, Time};
+use events::{BotId, ClientId, CredentialId, ManualId, Slug, Time, UserId};
 use serde::Deserialize;
 
 use crate::{
@@ -23,6 +25,7 @@ use crate::{
     cookies::{self, Csrf},
     input,
     known::Known,
+    looks::Looking,
     problem::{Code, Problem},
 };
 
@@ -36,6 +39,14 @@ pub struct SignedIn {
 /// The desk, for those who may see it.
 #[derive(Debug, Clone, Copy)]
 pub struct OfTheDesk(());
+
+/// Whose things are asked about, and until when the caller may see them.
+#[derive(Debug, Clone, Copy)]
+pub struct OfWhom {
+    /// Absent where it is all clients.
+    pub client: Option<ClientId>,
+    pub until: Time,
+}
 
 /// The client that is asked about: a client's user's own, or the one that somebody of the desk names.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +71,28 @@ pub struct OwnCredential {
 pub struct OwnManual {
     pub client: ClientId,
     pub manual: ManualId,
+}
+
+/// A person, for those who may see all of them.
+#[derive(Debug, Clone, Copy)]
+pub struct AnyPerson(pub UserId);
+
+/// A program's account, of the desk or of a client, for the same.
+#[derive(Debug, Clone, Copy)]
+pub struct AnyService(pub UserId);
+
+/// One of that client's people.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnPerson {
+    pub client: ClientId,
+    pub user: UserId,
+}
+
+/// A program's account of that client.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnService {
+    pub client: ClientId,
+    pub service: UserId,
 }
 
 /// A client as the desk speaks of it: the path names it by slug or id.
@@ -104,9 +137,14 @@ permissions! {
     Trade: "Wanting something of bots, or an order by hand.",
     Keys: "Giving, changing and taking away keys to exchanges.",
     Subscribe: "Letting a program follow on NATS, and no more.",
+    SeeTeam: "Seeing who a client's users are.",
+    Team: "Deciding about a client's users.",
+    SeeLooks: "Seeing who of others looked at what a client has.",
     Onboard: "Letting clients in and out.",
+    SeePeople: "Seeing who all users are, and who looked at what.",
     People: "Deciding who may do what.",
     Account: "One's own password, sessions and tokens.",
+    Prove: "Making what proves that somebody acts for one.",
 }
 
 /// What belongs to one client.
@@ -142,19 +180,37 @@ enum Brought<'a> {
 impl SignedIn {
     /// Refuses what the caller may not do with what is there for it.
     pub fn may(&self, deed: Deed) -> Result<(), Problem> {
-        policy::may(&self.caller, deed).map_err(|refusal| Problem::new(Code::Forbidden, refusal.to_string()))
+        Ok(policy::may(&self.caller, deed, Time::now())?)
     }
 
-    /// The client that the caller asks about, by what it names: absent if that is all of them.
-    pub async fn of_whom(&self, named: Option<Slug>, known: &Known) -> Result<Option<ClientId>, Problem> {
+    /// Whose things the caller asks about, by the client that it names: all clients', if none and it is of the desk.
+    async fn of_whom(&self, named: Option<Slug>, state: &Parts) -> Result<OfWhom, Problem> {
+        let (known, until) = (Known::from_ref(state), self.until);
         match (self.caller.reach(), named) {
-            (Reach::Own(client), None) => Ok(Some(client)),
+            (Reach::Own(client), None) => Ok(OfWhom { client: Some(client), until }),
             (Reach::Own(_), Some(_)) => Err(Problem::invalid("leave ?client= out: your token says whose you are")),
-            (Reach::Every, Some(slug)) => known.client_of(&slug).await?.map(Some).ok_or_else(Problem::not_found),
-            (Reach::Every, None) => Ok(None),
-            // Nothing is granted to anybody yet.
-            (Reach::Granted, Some(_)) => Err(Problem::not_found()),
+            (Reach::Every, Some(slug)) => {
+                let client = known.client_of(&slug).await?.ok_or_else(Problem::not_found)?;
+                Ok(OfWhom { client: Some(client), until })
+            }
+            (Reach::Every, None) => Ok(OfWhom { client: None, until }),
+            (Reach::Granted, Some(slug)) => {
+                let client = known.client_of(&slug).await?.ok_or_else(Problem::not_found)?;
+                let granted = Gate::from_ref(state).granted(self.caller.user(), client, Time::now());
+                let granted = granted.ok_or_else(Problem::not_found)?;
+                Ok(OfWhom { client: Some(client), until: until.min(granted) })
+            }
             (Reach::Granted, None) => Err(which_client()),
+        }
+    }
+
+    /// Whoever asks about what is not its own is on record, if it is answered.
+    fn looks(&self, head: &Head, client: Option<ClientId>) {
+        let own = matches!(self.caller.reach(), Reach::Own(_));
+        let (route, looking) = (head.extensions.get::<MatchedPath>(), head.extensions.get::<Looking>());
+        if let (Some(route), Some(looking), false, false) = (route, looking, own, changes(&head.method)) {
+            let route = format!("{} {}", head.method, route.as_str());
+            looking.at(Look { user: self.caller.user(), client, route });
         }
     }
 
@@ -218,16 +274,42 @@ impl From<NotLetIn> for Problem {
     }
 }
 
+impl From<Forbidden> for Problem {
+    fn from(refusal: Forbidden) -> Self {
+        let code = match refusal {
+            Forbidden::Role(_) | Forbidden::Scope(_) | Forbidden::Session => Code::Forbidden,
+            Forbidden::SecondFactor => Code::SecondFactorMissing,
+            Forbidden::StepUp => Code::StepUpNeeded,
+        };
+        Self::new(code, refusal.to_string())
+    }
+}
+
 impl FromRequestParts<Parts> for OfTheDesk {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        SignedIn::of(head, state).await?.may(Deed::SeeDesk)?;
+        let who = SignedIn::of(head, state).await?;
+        who.may(Deed::SeeDesk)?;
         let Named { client } = input::read_query(head.uri.query().unwrap_or_default())?;
-        match client {
-            None => Ok(Self(())),
-            Some(_) => Err(Problem::invalid("leave ?client= out: this is about all of them")),
+        if client.is_some() {
+            return Err(Problem::invalid("leave ?client= out: this is about all of them"));
         }
+        who.looks(head, None);
+        Ok(Self(()))
+    }
+}
+
+impl FromRequestParts<Parts> for OfWhom {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        let who = SignedIn::of(head, state).await?;
+        let Named { client } = input::read_query(head.uri.query().unwrap_or_default())?;
+        let whose = who.of_whom(client, state).await?;
+        who.may(if whose.client.is_some() { Deed::See } else { Deed::SeeDesk })?;
+        who.looks(head, whose.client);
+        Ok(whose)
     }
 }
 
@@ -243,8 +325,9 @@ impl FromRequestParts<Parts> for OwnClient {
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         let who = SignedIn::of(head, state).await?;
         let Named { client } = input::read_query(head.uri.query().unwrap_or_default())?;
-        let client = who.of_whom(client, &Known::from_ref(state)).await?.ok_or_else(which_client)?;
+        let client = who.of_whom(client, state).await?.client.ok_or_else(which_client)?;
         who.may(Deed::See)?;
+        who.looks(head, Some(client));
         Ok(Self(client))
     }
 }
@@ -284,6 +367,57 @@ impl FromRequestParts<Parts> for OwnManual {
         let manual = Known::from_ref(state).by_hand(client, bot, &order).await?.ok_or_else(Problem::not_found)?;
         Ok(Self { client, manual })
     }
+}
+
+impl FromRequestParts<Parts> for OwnPerson {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
+        let user = first_in_path(head).await?;
+        let known = people::is_there(&Register::from_ref(state), Whose::Of(client), user).await?;
+        if known { Ok(Self { client, user }) } else { Err(Problem::not_found()) }
+    }
+}
+
+impl FromRequestParts<Parts> for OwnService {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
+        let service = first_in_path(head).await?;
+        let known = programs::is_there(&Register::from_ref(state), Whose::Of(client), service).await?;
+        if known { Ok(Self { client, service }) } else { Err(Problem::not_found()) }
+    }
+}
+
+impl FromRequestParts<Parts> for AnyPerson {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        SignedIn::of(head, state).await?.may(Deed::SeePeople)?;
+        let user = first_in_path(head).await?;
+        let known = people::is_there(&Register::from_ref(state), Whose::Desk, user).await?;
+        if known { Ok(Self(user)) } else { Err(Problem::not_found()) }
+    }
+}
+
+impl FromRequestParts<Parts> for AnyService {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        SignedIn::of(head, state).await?.may(Deed::SeePeople)?;
+        let service = first_in_path(head).await?;
+        let known = programs::is_there(&Register::from_ref(state), Whose::Desk, service).await?;
+        if known { Ok(Self(service)) } else { Err(Problem::not_found()) }
+    }
+}
+
+/// The user whom a path names first, whatever else it names.
+async fn first_in_path(head: &mut Head) -> Result<UserId, Problem> {
+    let named = head.extract::<RawPathParams>().await.map_err(|_| Problem::not_found())?;
+    let id = named.iter().next().map(|(_, id)| id.parse());
+    id.and_then(Result::ok).ok_or_else(Problem::not_found)
 }
 
 impl FromRequestParts<Parts> for ClientOfTheDesk {

@@ -9,14 +9,15 @@ use axum::{
 };
 use cqrs_es::Aggregate;
 use domain::{bot::Bot, client::Client, credential::Credential, manual::ManualOrder, subscription::Subscription};
-use events::{ClientId, CommandId, Event, Slug, Uuid};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use events::{ClientId, CommandId, Event, Uuid};
+use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use store::{Cause, Receipt, Streams};
 use utoipa::ToSchema;
 
 use crate::{
-    Parts, input,
+    Parts,
+    input::{self, OnlyClient},
     problem::{Code, Problem},
     who::{Keys, May, OfClient, Onboard, Permission, SignedIn, Subscribe, Trade},
 };
@@ -73,7 +74,7 @@ impl<T: DeserializeOwned> FromRequest<Parts> for Wish<T> {
     async fn from_request(request: Request, state: &Parts) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let caller = SignedIn::from_request_parts(&mut parts, state).await?.caller;
-        let OfWhom { .. } = input::read_query(parts.uri.query().unwrap_or_default())?;
+        OnlyClient::from_request_parts(&mut parts, state).await?;
         let key = key(&parts.headers)?;
         let asked = format!("{} {}", parts.method, parts.uri);
         let json = input::is_json(&parts.headers);
@@ -82,14 +83,6 @@ impl<T: DeserializeOwned> FromRequest<Parts> for Wish<T> {
         let cause = Cause { correlation: id(&asked, &body), ..Cause::user(caller.user()) };
         Ok(Self { what, key: stored(&key), cause })
     }
-}
-
-/// All that the query of a command may say; read by [`crate::who`].
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OfWhom {
-    #[serde(rename = "client")]
-    _client: Option<Slug>,
 }
 
 /// The streams number the keys of a command's later events, `/2` and so on: none of ours may end like one of those.

@@ -29,6 +29,9 @@ pub struct EdgeSettings {
     /// How often each may ask, in hundredths of what is usual
     #[arg(long, env = "RATE_LIMITS_PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate_limits_percent: u32,
+    /// Roles whose people may do nothing dangerous without a second factor, comma separated; or none
+    #[arg(long, env = "SECOND_FACTOR_FOR", default_value = "admin")]
+    second_factor_for: String,
     /// For how many seconds a process that is told to end with SIGTERM goes on, so that balancers notice
     #[arg(long, env = "DRAIN_SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=300))]
     drain_seconds: u64,
@@ -52,16 +55,20 @@ impl EdgeSettings {
             None | Some("") => None,
             Some(text) => parsed("REDIS_URL", text, &mut problems),
         };
-        match (hosts, origins, proxies) {
-            (Some(hosts), Some(origins), Some(proxies)) if problems.is_empty() => Ok(api::Settings {
-                public_url,
-                hosts,
-                origins,
-                proxies,
-                redis,
-                limits_percent: self.rate_limits_percent,
-                connections_max: connections_max(),
-            }),
+        let second_factor_for = parsed("SECOND_FACTOR_FOR", &self.second_factor_for, &mut problems);
+        match (hosts, origins, proxies, second_factor_for) {
+            (Some(hosts), Some(origins), Some(proxies), Some(second_factor_for)) if problems.is_empty() => {
+                Ok(api::Settings {
+                    public_url,
+                    hosts,
+                    origins,
+                    proxies,
+                    redis,
+                    limits_percent: self.rate_limits_percent,
+                    connections_max: connections_max(),
+                    second_factor_for,
+                })
+            }
             _ => Err(problems),
         }
     }
@@ -98,6 +105,7 @@ mod tests {
             trusted_proxies: String::new(),
             redis_url: None,
             rate_limits_percent: 100,
+            second_factor_for: "admin".into(),
             drain_seconds: 3,
         }
     }
@@ -119,10 +127,12 @@ mod tests {
             cors_origins: "https://a/b".into(),
             trusted_proxies: "10.0.0.0/40".into(),
             redis_url: Some("rediss://u:hunter22@[bad".into()),
+            second_factor_for: "admins".into(),
             ..settings()
         };
         let told = bad.read().unwrap_err().join("\n");
-        for name in ["PUBLIC_URL", "ALLOWED_HOSTS", "CORS_ORIGINS", "TRUSTED_PROXIES", "REDIS_URL"] {
+        for name in ["PUBLIC_URL", "ALLOWED_HOSTS", "CORS_ORIGINS", "TRUSTED_PROXIES", "REDIS_URL", "SECOND_FACTOR_FOR"]
+        {
             assert_eq!(told.matches(&format!("{name} will not do")).count(), 1, "{told}");
         }
         assert!(!told.contains("hunter22"), "{told}");

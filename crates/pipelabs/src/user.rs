@@ -1,11 +1,12 @@
-//! `user add`: people who may log in. The password comes from a prompt or standard input, never from an argument.
+//! `user`: people who may log in, from the machine itself: the first admin, and whoever has locked everybody out. A
+//! password comes from a prompt or standard input, never from an argument.
 
 use std::{
     io::{IsTerminal, Read},
     process::ExitCode,
 };
 
-use access::{AddUser, Email, Register};
+use access::{AddUser, Email, Register, SecondFactors};
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use events::{Slug, Time, desk::Role};
@@ -18,6 +19,11 @@ use crate::{client, settings::Platform};
 pub enum UserCommand {
     /// Add a person; reads the password from a prompt, or from standard input
     Add(Add),
+    /// Take away the second factor of somebody who has lost it, where no other admin can
+    DropSecondFactor {
+        #[arg(long)]
+        email: Email,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -61,16 +67,25 @@ impl From<RoleName> for Role {
 
 impl UserCommand {
     pub async fn run(self, platform: &Platform) -> anyhow::Result<ExitCode> {
-        let Self::Add(add) = self;
         let streams = platform.streams();
-        let client = match &add.client {
-            Some(slug) => Some(client::find(&streams, slug).await?),
-            None => None,
-        };
-        let user = AddUser { email: add.email, password: ask_password()?, role: add.role.into(), client };
-        let register = Register::new(platform.pool(Login::Auth), streams);
-        let id = access::add(&register, user, Time::now(), &Cause::system("cli")).await?;
-        println!("{id}");
+        let register = Register::new(platform.pool(Login::Auth), streams.clone());
+        match self {
+            Self::Add(add) => {
+                let client = match &add.client {
+                    Some(slug) => Some(client::find(&streams, slug).await?),
+                    None => None,
+                };
+                let user = AddUser { email: add.email, password: ask_password()?, role: add.role.into(), client };
+                let id = access::add(&register, user, Time::now(), &Cause::system("cli")).await?;
+                println!("{id}");
+            }
+            Self::DropSecondFactor { email } => {
+                let user = access::id_of(&register, &email).await?.context("nobody logs in with this address")?;
+                let factors = SecondFactors::new(register, &platform.secret);
+                factors.remove(user, None, Time::now()).await?;
+                println!("{user} logs in with the password alone again; its sessions have ended");
+            }
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
