@@ -47,7 +47,7 @@ pub enum Scope {
     Trade,
     /// Keys to exchanges.
     Keys,
-    /// Clients, users and what they may do.
+    /// Letting clients in and out, and seeing who there is. Who may do what is decided by people alone.
     Admin,
 }
 

@@ -1,6 +1,7 @@
 //! Everything that can go wrong between the desk and its bots, at random: two operators of which one is killed, stopped or
-//! cut off from Postgres, a broker that comes and goes, messages that are lost, doubled and late, answers that lie. In the
-//! end every client's ledger is the truth, and nobody ran what was wished for twice.
+//! cut off from Postgres, a broker that comes and goes, messages that are lost, doubled and late, answers that lie, calls that
+//! land when nobody counts on them any more. In the end every client's ledger is the truth, and nobody ran what was wished
+//! for twice, but for instances that were found to be too many and put away.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,7 +44,7 @@ async fn under_every_fault_each_ledger_is_the_truth_and_nothing_is_done_twice() 
 /// Faults of one seed: each alone in some rounds, mixed in the others.
 fn faults(random: &mut StdRng) -> Faults {
     let mut faults = Faults { seed: random.random(), ..Faults::default() };
-    let alone: Option<u32> = random.random_bool(0.4).then(|| random.random_range(0..7));
+    let alone: Option<u32> = random.random_bool(0.4).then(|| random.random_range(0..8));
     let mut some = |which: u32, most: f64| {
         let there = alone.map_or(random.random_bool(0.5), |only| only == which);
         if there { random.random_range(0.0..most) } else { 0.0 }
@@ -59,7 +60,12 @@ fn faults(random: &mut StdRng) -> Faults {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few hundred milliseconds")]
     let slow = slow as u32;
     faults.latency_ms = [("/".to_owned(), slow)].into();
+    // Sooner than a call is given up, or later.
+    let late = some(7, 8_000.0);
     faults.fill_delay_ms = 1_500;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few thousand milliseconds")]
+    let late = late as u32;
+    faults.late_ms = [("/bot-orchestration/deploy".to_owned(), late)].into();
     faults
 }
 
@@ -162,6 +168,8 @@ async fn one_round(seed: u64) -> usize {
         let changed = desk.served.command(Method::PATCH, &client.token, &path, &key, &change).send().await.unwrap();
         assert!([202, 409].contains(&changed.status().as_u16()), "{}", changed.status());
     }
+    // A world in which each call lands too late has no end.
+    desk.outside.control(Method::POST, "/paper/faults", Some(json!({"late_ms": {}}))).await;
     for (client, bot) in &makers {
         let stop =
             desk.served.post(&client.token, &format!("/api/bots/{bot}/stop"), &format!("stop-{bot}"), &json!({})).await;
@@ -169,12 +177,25 @@ async fn one_round(seed: u64) -> usize {
     }
     let mut fills = 0;
     for client in [&acme, &borealis] {
-        let bots = put_away(&desk, client, &told).await;
-        once_each(&desk, client, &bots, &told).await;
+        let bots = all_put_away(&desk, client, &told).await;
         fills += agrees(&desk, client, &bots).await;
     }
     drop(operators);
     fills
+}
+
+/// The same as [`put_away`], once nothing lands any more.
+async fn all_put_away(desk: &Desk, client: &Client, told: &str) -> BTreeMap<String, String> {
+    let mut unknown = Vec::new();
+    for _ in 0..300 {
+        let bots = put_away(desk, client, told).await;
+        unknown = unknown_of(desk, client, &bots, told).await;
+        if unknown.is_empty() {
+            return bots;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("nobody knows of {unknown:?}: {told}");
 }
 
 /// Waits until nothing is left to do for a client's bots; which bot each instance was.
@@ -186,7 +207,7 @@ async fn put_away(desk: &Desk, client: &Client, told: &str) -> BTreeMap<String, 
                 left.insert(bot);
             } else if matches!(event, BotEvent::BotStopped { .. } | BotEvent::BotDeployFailed { .. }) {
                 left.remove(&bot);
-            } else if let BotEvent::BotDeployed { instance, .. } = event {
+            } else if let BotEvent::BotDeployed { instance, .. } | BotEvent::BotStrayFound { instance, .. } = event {
                 left.insert(instance.clone());
                 of.insert(instance, bot);
             } else if let BotEvent::BotArchived { instance, .. } = event {
@@ -210,8 +231,8 @@ async fn bot_events(database: &Database, client: ClientId) -> Vec<(String, BotEv
     of_bots.collect()
 }
 
-/// Hummingbot ran each instance that it was asked for once, and none that nobody knows of.
-async fn once_each(desk: &Desk, client: &Client, bots: &BTreeMap<String, String>, told: &str) {
+/// Instances that Hummingbot ran and nobody knows of; it ran each once.
+async fn unknown_of(desk: &Desk, client: &Client, bots: &BTreeMap<String, String>, told: &str) -> Vec<String> {
     let account = client.id.to_string();
     let path = format!("/bot-orchestration/bot-runs?account_name={account}&limit=1000");
     let runs = loop {
@@ -222,8 +243,6 @@ async fn once_each(desk: &Desk, client: &Client, bots: &BTreeMap<String, String>
     };
     let ran: Vec<&str> =
         runs["data"].as_array().unwrap().iter().map(|run: &Value| run["bot_name"].as_str().unwrap()).collect();
-    let known: Vec<&str> = bots.keys().map(String::as_str).collect();
-    let unknown: Vec<&&str> = ran.iter().filter(|name| !known.contains(name)).collect();
-    assert!(unknown.is_empty(), "nobody knows of {unknown:?}, only of {known:?}: {told}");
     assert_eq!(ran.len(), ran.iter().collect::<BTreeSet<_>>().len(), "{told}");
+    ran.into_iter().filter(|name| !bots.contains_key(*name)).map(str::to_owned).collect()
 }

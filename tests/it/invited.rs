@@ -108,6 +108,28 @@ async fn a_lost_password_is_replaced_by_a_link_and_throws_out_whoever_had_it() {
     assert_eq!((names["PasswordLinkIssued"], names["PasswordChanged"], names["TokenRevoked"]), (2, 1, 1));
 }
 
+/// A login takes as long as a hash does: whatever is changed meanwhile, it opens no session by what was true before.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_logging_in_while_the_password_is_replaced_is_thrown_out_like_everybody_else() {
+    let edge = Edge::new("api").await;
+    let served = &edge.served;
+    let person = edge.database.person("someone@example.com", Role::Operator, None).await;
+    let path = format!("/api/admin/users/{}/link", person.id);
+    let (mut now, mut next) = (PASSWORD.to_owned(), OTHER.to_owned());
+    for _ in 0..5 {
+        let link = text(&post(served, &edge.admin, &path, &json!({})).await.json(), "link");
+        let thieves = stream::iter(0..12).map(|_| log_in(served, &person.email, &now)).buffer_unordered(4);
+        let (thieves, accepted) = tokio::join!(thieves.collect::<Vec<Answer>>(), accept(served, &link, &next));
+        assert_eq!(accepted.status, 204);
+        for thief in thieves.into_iter().filter(|answer| answer.status == 200) {
+            let told = thief.json();
+            served.until(&text(&told, "access_token"), "/api/auth/me", 401).await;
+            assert_eq!(refresh(served, &text(&told, "refresh_token")).await.status, 401);
+        }
+        std::mem::swap(&mut now, &mut next);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_changed_by_whoever_knows_it_and_only_that_session_goes_on() {
     let edge = Edge::new("api").await;
@@ -115,12 +137,17 @@ async fn a_password_is_changed_by_whoever_knows_it_and_only_that_session_goes_on
     let person = edge.database.person("someone@example.com", Role::ClientViewer, Some(edge.acme.client)).await;
     let [here, there] = [log_in(served, &person.email, PASSWORD).await, log_in(served, &person.email, PASSWORD).await];
     let [here, there] = [here, there].map(|answer| text(&answer.json(), "access_token"));
-    for (current, new, status) in [(OTHER, OTHER, 401), (PASSWORD, "short", 422), (PASSWORD, OTHER, 204)] {
+    for (current, new, status) in [(OTHER, OTHER, 401), (PASSWORD, "short", 422)] {
         let change = json!({"current": current, "new": new});
         assert_eq!(post(served, &here, "/api/auth/password", &change).await.status, status, "{current} {new}");
     }
-    served.until(&there, "/api/auth/me", 401).await;
-    assert_eq!(served.ask(&here, "/api/auth/me").await.status, 200);
+    let changed = post(served, &here, "/api/auth/password", &json!({"current": PASSWORD, "new": OTHER})).await;
+    let next = text(&changed.json(), "access_token");
+    for token in [&here, &there] {
+        served.until(token, "/api/auth/me", 401).await;
+    }
+    let listed = served.ask(&next, "/api/auth/sessions").await.json();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["current"]), (1, &json!(true)));
     assert_eq!(log_in(served, &person.email, PASSWORD).await.status, 401);
     assert_eq!(log_in(served, &person.email, OTHER).await.status, 200);
 }
@@ -245,4 +272,11 @@ async fn an_owner_decides_about_the_own_people_and_sees_no_other() {
     assert_eq!(post(served, owner, &path("bar"), &json!({"reason": "left"})).await.status, 204);
     served.until(&token, "/api/auth/me", 401).await;
     assert_eq!(listed(served, owner, "/api/clients/users", viewer).await["state"], "barred");
+    // Whom it barred itself, it lets in again; whom the desk has barred, it does not.
+    assert_eq!(post(served, owner, &path("unbar"), &json!({"reason": "came back"})).await.status, 204);
+    let desks = format!("/api/admin/users/{viewer}/bar");
+    assert_eq!(post(served, &edge.admin, &desks, &json!({"reason": "a finding"})).await.status, 204);
+    let refused = post(served, owner, &path("unbar"), &json!({"reason": "came back"})).await;
+    assert_eq!(refused.problem(), (409, "conflict".into()));
+    assert!(refused.text().contains("the desk"), "{}", refused.text());
 }

@@ -64,7 +64,7 @@ async fn the_right_password_makes_a_caller_by_way_of_a_session() {
     ] {
         let found = desk.log_in(email, PASSWORD, "192.0.2.1").await.unwrap();
         assert_eq!(found, User { id: user, role, client, perm_ver: 1 });
-        let opened = sessions.open(found, vec![Factor::Password], &from, now).await.unwrap();
+        let opened = sessions.open(found, vec![Factor::Password], &from, now).await.unwrap().unwrap();
         let caller = tokens.verify(opened.access.text.expose_secret(), now).unwrap().caller;
         assert_eq!((caller.user(), caller.role(), caller.client()), (user, role, client));
         assert_eq!(caller.session(), opened.session.id);

@@ -442,7 +442,7 @@ async fn many_who_change_things_at_once_are_all_told() {
     let open = |_| sessions.open(somebody.session.user, somebody.session.how.clone(), &from, Time::now());
     let opened: Vec<_> = stream::iter(0..40).map(open).buffer_unordered(40).collect().await;
     let refreshed = stream::iter(opened).map(|opened| async {
-        let opened = opened.unwrap();
+        let opened = opened.unwrap().unwrap();
         sessions.refresh(opened.refresh.expose_secret(), &from, Time::now()).await.unwrap()
     });
     let refreshed: Vec<_> = refreshed.buffer_unordered(40).collect().await;

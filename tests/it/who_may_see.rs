@@ -51,7 +51,7 @@ const TABLE: &[(&str, &str)] = &[
     ("POST /api/auth/second-factor", "uyyyyyyyfy"),
     ("POST /api/auth/second-factor/confirm", "uyyyyyyyfy"),
     // What nobody does who was not asked for a code.
-    ("DELETE /api/auth/second-factor", "uyyyyyyyff"),
+    ("POST /api/auth/second-factor/remove", "uyyyyyyyff"),
     ("POST /api/auth/recovery-codes", "uyyyyyyyff"),
     ("GET /api/auth/tokens", "uyyyyyyyfy"),
     ("POST /api/auth/tokens", "uyyyyyyyff"),

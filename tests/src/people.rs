@@ -65,7 +65,7 @@ impl Database {
         let user = access::User { id, role, client, perm_ver: 1 };
         let from = Whence::new([127, 0, 0, 1].into(), "a test");
         let opened = self.sessions().open(user, how, &from, Time::now()).await;
-        let opened = opened.expect("a session can be opened");
+        let opened = opened.expect("a session can be opened").expect("nobody changes the user");
         SignedIn {
             token: opened.access.text.expose_secret().to_owned(),
             refresh: opened.refresh.expose_secret().to_owned(),

@@ -17,7 +17,7 @@ use moka::future::Cache;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use store::Wakes;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     caller::{Caller, Reach},
@@ -41,6 +41,12 @@ const READ_MAX: u64 = 10_000;
 /// Tokens of programs that were looked up. What they allow is looked up again as often as a person's token is made anew.
 const LOOKED_UP_MAX: u64 = 10_000;
 const LOOKED_UP_FOR: Duration = Duration::from_secs(LIFETIME_S.unsigned_abs());
+/// So many are looked up at once, and wait so long for their turn: whoever makes tokens up holds up neither logins nor what
+/// is learned of revocations.
+const LOOK_UPS_AT_ONCE: usize = 4;
+const LOOK_UP_MAX: Duration = Duration::from_secs(1);
+/// After so long without a look, what a look tells of is not all that may have changed.
+const GRANTS_KEEP_US: i64 = 60 * 1_000_000;
 
 /// Lets callers in. Clones share what they know.
 #[derive(Clone)]
@@ -52,6 +58,7 @@ pub struct Gate {
     seen: watch::Receiver<Seen>,
     read: Cache<[u8; 32], Arc<Claims>>,
     programs: Cache<Presented, Proof>,
+    look_ups: Arc<Semaphore>,
 }
 
 /// What is known to be revoked and granted, and when that was looked at last; absent before the first look.
@@ -78,7 +85,8 @@ impl Gate {
         let (tell, seen) = watch::channel(Seen::default());
         tokio::spawn(look(auth.clone(), tell));
         let programs = Cache::builder().max_capacity(LOOKED_UP_MAX).time_to_live(LOOKED_UP_FOR).build();
-        Self { auth, tokens, strict: strict.into(), seen, read: Cache::new(READ_MAX), programs }
+        let (read, look_ups) = (Cache::new(READ_MAX), Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE)));
+        Self { auth, tokens, strict: strict.into(), seen, read, programs, look_ups }
     }
 
     /// Who the caller is, at `now`.
@@ -104,7 +112,12 @@ impl Gate {
     }
 
     async fn look_up(&self, token: Presented) -> Result<Proof, NotLetIn> {
-        let found = programs::find(&self.auth, &token).await.map_err(|cause| {
+        let look_up = async {
+            let _turn = self.look_ups.acquire().await;
+            programs::find(&self.auth, &token).await
+        };
+        let found = tokio::time::timeout(LOOK_UP_MAX, look_up).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let found = found.map_err(|cause| {
             tracing::warn!(error = %cause, "the token of a program cannot be looked up");
             NotLetIn::Blind
         })?;
@@ -197,7 +210,8 @@ impl News {
     /// Grants are read after what tells that they changed: they are at least as new.
     async fn after(auth: &PgPool, known: &Seen) -> sqlx::Result<Self> {
         let revoked = revoked::after(auth, known.revoked.reached()).await?;
-        let changed = known.at.is_none() || revoked.iter().any(Revocation::is_of_grants);
+        let recent = known.at.is_some_and(|at| Time::now().micros() - at.micros() < GRANTS_KEEP_US);
+        let changed = !recent || revoked.iter().any(Revocation::is_of_grants);
         let grants = if changed { Some(grants::all(auth).await?) } else { None };
         Ok(Self { revoked, grants })
     }

@@ -13,7 +13,7 @@ use store::Cause;
 use crate::{
     people::{self, PeopleError, Whose},
     reason::Reason,
-    register::{Register, stamp},
+    register::{Change, Register, stamp},
 };
 
 /// An audit is over some day.
@@ -136,6 +136,28 @@ pub async fn withdraw(
     }
     change.note(user, &DeskEvent::GrantWithdrawn { user, client, by, reason: reason.into(), at }).await?;
     Ok(change.commit().await?)
+}
+
+/// Ends all that a user was granted, as part of a change.
+pub(crate) async fn withdraw_all(
+    change: &mut Change<'_>,
+    user: UserId,
+    reason: &str,
+    by: UserId,
+    at: Time,
+) -> sqlx::Result<()> {
+    let ended = sqlx::query_scalar!(
+        "delete from auth.grants where user_id = $1 and until > $2 returning client_id",
+        user.0,
+        stamp(at)
+    )
+    .fetch_all(&mut *change.db)
+    .await?;
+    for client in ended.into_iter().map(ClientId) {
+        let event = DeskEvent::GrantWithdrawn { user, client, by, reason: reason.to_owned(), at };
+        change.note(user, &event).await?;
+    }
+    Ok(())
 }
 
 /// Throws away what is long over.

@@ -92,6 +92,7 @@ pub(crate) async fn spend(register: &Register, link: Good, hash: &str, now: Time
     let Good(presented) = link;
     let (user, cause) = (UserId(presented.of), Cause::user(UserId(presented.of)));
     let mut change = register.change(&cause).await?;
+    change.lock(user).await?;
     if !take(&mut change.db, &presented, now).await? {
         return Err(LinkError::Unknown);
     }
@@ -125,7 +126,7 @@ async fn set(change: &mut Change<'_>, user: UserId, hash: &str, at: Time) -> sql
     let row = sqlx::query!(
         r#"
         update auth.users u
-           set password_hash = $2
+           set password_hash = $2, perm_ver = u.perm_ver + 1
           from auth.users old
          where u.user_id = $1 and old.user_id = u.user_id
         returning u.role, u.client_id, old.password_hash is null as "is_new!"

@@ -23,6 +23,7 @@ use crate::{
     email::Email,
     links::{self, LinkError},
     password::{self, BadHash, PasswordRefusal, Verdict},
+    refresh::going_on,
     register::Register,
     sessions::{self, Which},
     throttle::Throttle,
@@ -105,11 +106,16 @@ impl Doorman {
         from: IpAddr,
         now: Time,
     ) -> Result<(), ChangeError> {
-        let user = self.confirm(caller.user, current, from).await?.id;
-        let hash = self.hash(new).await?;
+        let known = self.confirm(caller.user, current, from).await?;
+        let (user, hash) = (known.id, self.hash(new).await?);
         let cause = Cause::user(user);
         let mut change = self.register.change(&cause).await?;
-        users::set_hash(&mut change.db, user, &hash).await?;
+        // What was changed while this was hashed stays changed.
+        if !users::set_hash(&mut change.db, &known, &hash).await?
+            || going_on(&mut change.db, caller.session, now).await?.is_none()
+        {
+            return Err(LoginError::Refused(LoginRefusal::WrongCredentials).into());
+        }
         links::spoil(&mut change.db, user, now).await?;
         let others = Which::AllBut(user, Some(caller.session));
         sessions::end(&mut change, others, Some(user), WhyEnded::PasswordChanged, now).await?;

@@ -89,7 +89,7 @@ impl Looks {
         }
     }
 
-    /// Those of a client, or of all, before a place, the newest first.
+    /// Those of a client and of all clients at once, or else all, before a place, the newest first.
     pub async fn list(&self, client: Option<ClientId>, before: Option<i64>, limit: u32) -> sqlx::Result<Vec<Looked>> {
         let mut tx = self.register.auth().begin().await?;
         if let Some(client) = client {
@@ -99,7 +99,8 @@ impl Looks {
             r#"
             select place, at, user_id, client_id, route
               from auth.looks
-             where ($1::uuid is null or client_id = $1) and ($2::bigint is null or place < $2)
+             where ($1::uuid is null or client_id = $1 or client_id = '00000000-0000-0000-0000-000000000000')
+               and ($2::bigint is null or place < $2)
              order by place desc
              limit $3
             "#,

@@ -14,7 +14,9 @@ use store::{Cause, read};
 use crate::{
     caller::belongs,
     email::Email,
+    grants,
     links::{self, Link},
+    programs,
     reason::Reason,
     register::{Change, Register, stamp},
     sessions::{self, Which},
@@ -87,6 +89,8 @@ pub enum PeopleError {
     AlreadySo,
     #[error("this user is barred: let it in again first")]
     IsBarred,
+    #[error("the desk has barred this user: ask it to let the user in again")]
+    BarredByDesk,
     #[error("only an auditor is granted clients: everybody else has what the role says")]
     NoAuditor,
     #[error("a grant ends in the future, within 366 days")]
@@ -128,6 +132,7 @@ pub(crate) async fn find(db: &mut PgConnection, whose: Whose, user: UserId) -> R
         select role, client_id, password_hash is not null as "has_password!", barred_at is not null as "barred!"
           from auth.users
          where user_id = $1 and email is not null and ($2::uuid is null or client_id = $2)
+           for update
         "#,
         user.0,
         client
@@ -268,14 +273,15 @@ pub async fn change_role(
     sqlx::query!("update auth.users set role = $2 where user_id = $1", user.0, role_name(to))
         .execute(&mut *change.db)
         .await?;
-    if from == Role::Auditor {
-        sqlx::query!("delete from auth.grants where user_id = $1", user.0).execute(&mut *change.db).await?;
-    }
-    change.note(user, &DeskEvent::RoleChanged { user, from, to, by, reason: reason.into(), at }).await?;
+    let reason: String = reason.into();
+    grants::withdraw_all(&mut change, user, &reason, by, at).await?;
+    // They were made for somebody who could do less, or more.
+    programs::revoke_all(&mut change, user, by, at).await?;
+    change.note(user, &DeskEvent::RoleChanged { user, from, to, by, reason, at }).await?;
     Ok(change.commit().await?)
 }
 
-/// Lets somebody in no more, and ends all sessions.
+/// Lets somebody in no more, and ends all sessions and tokens.
 pub async fn bar(
     register: &Register,
     whose: Whose,
@@ -290,16 +296,17 @@ pub async fn bar(
         return Err(PeopleError::AlreadySo);
     }
     keep_an_admin(&mut change.db, user).await?;
-    sqlx::query!("update auth.users set barred_at = $2 where user_id = $1", user.0, stamp(at))
+    sqlx::query!("update auth.users set barred_at = $2, barred_by = $3 where user_id = $1", user.0, stamp(at), by.0)
         .execute(&mut *change.db)
         .await?;
     links::spoil(&mut change.db, user, at).await?;
     change.note(user, &DeskEvent::UserBarred { user, by: Some(by), reason: reason.into(), at }).await?;
     sessions::end(&mut change, Which::AllBut(user, None), Some(by), WhyEnded::Barred, at).await?;
+    programs::revoke_all(&mut change, user, by, at).await?;
     Ok(change.commit().await?)
 }
 
-/// Lets somebody in again, by the password that it had.
+/// Lets somebody in again, by the password that it had. Whom the desk has barred, the desk alone lets in.
 pub async fn unbar(
     register: &Register,
     whose: Whose,
@@ -313,9 +320,27 @@ pub async fn unbar(
     if !another(&mut change.db, whose, user, by).await?.barred {
         return Err(PeopleError::AlreadySo);
     }
-    sqlx::query!("update auth.users set barred_at = null where user_id = $1", user.0).execute(&mut *change.db).await?;
+    if whose != Whose::Desk && !was_barred_by_its_own(&mut change.db, user).await? {
+        return Err(PeopleError::BarredByDesk);
+    }
+    sqlx::query!("update auth.users set barred_at = null, barred_by = null where user_id = $1", user.0)
+        .execute(&mut *change.db)
+        .await?;
     change.note(user, &DeskEvent::UserUnbarred { user, by, reason: reason.into(), at }).await?;
     Ok(change.commit().await?)
+}
+
+/// Whether whoever barred somebody is of the same client.
+async fn was_barred_by_its_own(db: &mut PgConnection, user: UserId) -> sqlx::Result<bool> {
+    let own = sqlx::query_scalar!(
+        r#"
+        select exists (
+               select from auth.users u join auth.users b on b.user_id = u.barred_by and b.client_id = u.client_id
+                where u.user_id = $1) as "own!"
+        "#,
+        user.0
+    );
+    own.fetch_one(db).await
 }
 
 /// Somebody else than the one who decides.

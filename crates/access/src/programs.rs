@@ -216,6 +216,7 @@ pub(crate) async fn revoke_all(change: &mut Change<'_>, user: UserId, by: UserId
 }
 
 async fn end(change: &mut Change<'_>, user: UserId, one: Option<TokenId>, by: UserId, at: Time) -> sqlx::Result<usize> {
+    change.lock(user).await?;
     let ended = sqlx::query_scalar!(
         r#"
         update auth.access_tokens

@@ -123,6 +123,13 @@ impl fmt::Debug for Register {
 }
 
 impl Change<'_> {
+    /// Nobody else changes anything about this user before the change has ended. Whatever else it locks comes after, and
+    /// so two changes never wait for each other.
+    pub async fn lock(&mut self, user: UserId) -> sqlx::Result<()> {
+        let row = sqlx::query!("select user_id from auth.users where user_id = $1 for update", user.0);
+        row.fetch_optional(&mut *self.db).await.map(drop)
+    }
+
     /// What tells of the change, about a user.
     pub async fn note(&mut self, about: UserId, event: &DeskEvent) -> sqlx::Result<()> {
         let event = serde_json::to_string(event).expect("an event has a JSON form");

@@ -1,7 +1,7 @@
 //! The second factor: a code that changes every half minute (TOTP, RFC 6238), and recovery codes for whoever has lost what
 //! shows it. A code is good once, a recovery code too.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use data_encoding::BASE32_NOPAD;
@@ -21,9 +21,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     login::LoginRefusal,
+    programs,
     register::{Change, Register, stamp},
     sessions::{self, Which},
-    throttle::Throttle,
+    users,
 };
 
 /// What an authenticator shows above the codes.
@@ -32,12 +33,16 @@ const RECOVERY_CODES: usize = 10;
 /// 80 bits: nobody tries them all, so that a fast hash keeps them.
 const RECOVERY_BYTES: usize = 10;
 
-/// Checks codes and decides who shows them. Cloned freely; all clones count failures together.
+/// People mistype: so many failures cost no wait.
+const FREE: i32 = 3;
+const WAIT_FIRST: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Checks codes and decides who shows them. Cloned freely; failures are counted in the database.
 #[derive(Clone)]
 pub struct SecondFactors {
     pub(crate) register: Register,
     seal: Arc<Fernet>,
-    throttle: Arc<Throttle>,
 }
 
 /// What an authenticator is told once.
@@ -82,7 +87,7 @@ impl SecondFactors {
             .expect("32 bytes are within what HKDF gives");
         let key = Zeroizing::new(URL_SAFE.encode(*key));
         let seal = Fernet::new(&key).expect("32 bytes in base64 are a key");
-        Self { register, seal: Arc::new(seal), throttle: Throttle::new() }
+        Self { register, seal: Arc::new(seal) }
     }
 
     /// A seed for somebody who has none that counts. It counts from when a code of it was shown.
@@ -96,7 +101,8 @@ impl SecondFactors {
             r#"
             insert into auth.second_factors as f (user_id, seed, made_at)
             values ($1, $2, $3)
-            on conflict (user_id) do update set seed = $2, made_at = $3, last_step = 0 where f.confirmed_at is null
+            on conflict (user_id) do update set seed = $2, made_at = $3, last_step = 0, failures = 0
+             where f.confirmed_at is null
             "#,
             user.0,
             self.seal.encrypt(&sealed),
@@ -118,31 +124,27 @@ impl SecondFactors {
         user: UserId,
         session: SessionId,
         code: &SecretString,
-        from: IpAddr,
         now: Time,
     ) -> Result<Vec<SecretString>, FactorError> {
-        self.attempt(user, from, async {
-            let cause = Cause::user(user);
-            let mut change = self.register.change(&cause).await?;
-            let seed = seed_of(&mut change.db, user, false).await?.ok_or(FactorError::NotThere)?;
-            let step = self.step(user, &seed, code, now).ok_or(FactorError::WrongCode)?;
-            sqlx::query!(
-                "update auth.second_factors set confirmed_at = $2, last_step = $3 where user_id = $1",
-                user.0,
-                stamp(now),
-                step
-            )
+        let cause = Cause::user(user);
+        let mut change = self.register.change(&cause).await?;
+        change.lock(user).await?;
+        if let Err(refusal) = self.take(&mut change.db, user, false, code, now).await {
+            // A failure is kept.
+            change.commit().await?;
+            return Err(refusal);
+        }
+        sqlx::query!("update auth.second_factors set confirmed_at = $2 where user_id = $1", user.0, stamp(now))
             .execute(&mut *change.db)
             .await?;
-            let codes = renew(&mut change, user).await?;
-            change.note(user, &DeskEvent::SecondFactorAdded { user, at: now }).await?;
-            sessions::proved(&mut change.db, session, Factor::Otp, now).await?;
-            let others = Which::AllBut(user, Some(session));
-            sessions::end(&mut change, others, Some(user), WhyEnded::SecondFactorAdded, now).await?;
-            change.commit().await?;
-            Ok(codes)
-        })
-        .await
+        users::proves_otherwise(&mut change.db, user).await?;
+        let codes = renew(&mut change, user).await?;
+        change.note(user, &DeskEvent::SecondFactorAdded { user, at: now }).await?;
+        sessions::proved(&mut change.db, session, Factor::Otp, now).await?;
+        let others = Which::AllBut(user, Some(session));
+        sessions::end(&mut change, others, Some(user), WhyEnded::SecondFactorAdded, now).await?;
+        change.commit().await?;
+        Ok(codes)
     }
 
     /// Whether a user shows codes.
@@ -157,51 +159,38 @@ impl SecondFactors {
     }
 
     /// Takes a code of a user's, once.
-    pub async fn check(
-        &self,
-        user: UserId,
-        code: &SecretString,
-        from: IpAddr,
-        now: Time,
-    ) -> Result<Factor, FactorError> {
-        self.attempt(user, from, async {
-            let mut tx = self.register.auth().begin().await?;
-            let factor = self.take(&mut tx, user, code, now).await?;
-            tx.commit().await?;
-            Ok(factor)
-        })
-        .await
+    pub async fn check(&self, user: UserId, code: &SecretString, now: Time) -> Result<Factor, FactorError> {
+        let mut tx = self.register.auth().begin().await?;
+        let taken = self.take(&mut tx, user, true, code, now).await;
+        // A failure is kept, too.
+        tx.commit().await?;
+        taken
     }
 
-    /// A failure counts against the user and the network, as a wrong password does.
-    async fn attempt<T>(
-        &self,
-        user: UserId,
-        from: IpAddr,
-        work: impl Future<Output = Result<T, FactorError>>,
-    ) -> Result<T, FactorError> {
-        let attempt = self.throttle.enter(user, from, Instant::now());
-        let attempt = attempt.map_err(|retry_after| LoginRefusal::Throttled { retry_after })?;
-        let outcome = work.await;
-        if !matches!(outcome, Err(FactorError::WrongCode)) {
-            attempt.forgive();
-        }
-        outcome
-    }
-
+    /// Whoever tries codes knows the password, so nobody else can make their owner wait; and a recovery code, which is not
+    /// guessed, never waits.
     async fn take(
         &self,
         db: &mut PgConnection,
         user: UserId,
+        confirmed: bool,
         code: &SecretString,
         now: Time,
     ) -> Result<Factor, FactorError> {
-        let seed = seed_of(db, user, true).await?.ok_or(FactorError::NotThere)?;
-        let taken = match self.step(user, &seed, code, now) {
-            Some(step) => take_step(db, user, step).await?.then_some(Factor::Otp),
-            None => take_recovery(db, user, code, now).await?.then_some(Factor::RecoveryCode),
-        };
-        taken.ok_or(FactorError::WrongCode)
+        let known = known(db, user, confirmed).await?.ok_or(FactorError::NotThere)?;
+        if confirmed && take_recovery(db, user, code, now).await? {
+            return Ok(Factor::RecoveryCode);
+        }
+        if let Some(retry_after) = known.wait(now) {
+            return Err(LoginRefusal::Throttled { retry_after }.into());
+        }
+        match self.step(user, &known.seed, code, now) {
+            Some(step) if take_step(db, user, step).await? => Ok(Factor::Otp),
+            Some(_) | None => {
+                failed(db, user, now).await?;
+                Err(FactorError::WrongCode)
+            }
+        }
     }
 
     /// Which half minute a code is of, a little slack of the clocks allowed.
@@ -217,19 +206,24 @@ impl SecondFactors {
         i64::try_from(step).ok()
     }
 
-    /// Takes the second factor away; `by` its user, or somebody who decides about users.
+    /// Takes the second factor away; `by` its user, or somebody who decides about users. What was proved by it counts no
+    /// more, and somebody else's doing ends sessions and tokens, too.
     pub async fn remove(&self, user: UserId, by: Option<UserId>, now: Time) -> Result<(), FactorError> {
         let cause = by.map_or_else(|| Cause::system("cli"), Cause::user);
         let mut change = self.register.change(&cause).await?;
+        change.lock(user).await?;
         let removed =
             sqlx::query!("delete from auth.second_factors where user_id = $1 and confirmed_at is not null", user.0);
         if removed.execute(&mut *change.db).await?.rows_affected() == 0 {
             return Err(FactorError::NotThere);
         }
         sqlx::query!("delete from auth.recovery_codes where user_id = $1", user.0).execute(&mut *change.db).await?;
+        users::proves_otherwise(&mut change.db, user).await?;
+        sessions::forget_factors(&mut change.db, user).await?;
         change.note(user, &DeskEvent::SecondFactorRemoved { user, by, at: now }).await?;
         if by != Some(user) {
             sessions::end(&mut change, Which::AllBut(user, None), by, WhyEnded::Ended, now).await?;
+            programs::revoke_all(&mut change, user, by.unwrap_or(user), now).await?;
         }
         Ok(change.commit().await?)
     }
@@ -238,7 +232,7 @@ impl SecondFactors {
     pub async fn renew_codes(&self, user: UserId, now: Time) -> Result<Vec<SecretString>, FactorError> {
         let cause = Cause::user(user);
         let mut change = self.register.change(&cause).await?;
-        seed_of(&mut change.db, user, true).await?.ok_or(FactorError::NotThere)?;
+        known(&mut change.db, user, true).await?.ok_or(FactorError::NotThere)?;
         let codes = renew(&mut change, user).await?;
         change.note(user, &DeskEvent::RecoveryCodesRenewed { user, at: now }).await?;
         change.commit().await?;
@@ -254,11 +248,29 @@ fn totp(seed: &[u8], account: &str) -> Totp {
     builder.build().expect("20 bytes are long enough, and no name has a colon")
 }
 
-/// A user's sealed seed; its row stays as it is to the end of the transaction.
-async fn seed_of(db: &mut PgConnection, user: UserId, confirmed: bool) -> sqlx::Result<Option<String>> {
-    let seed = sqlx::query_scalar!(
+/// What is kept of a user's second factor.
+struct Known {
+    seed: String,
+    failures: i32,
+    failed_at: Option<Time>,
+}
+
+impl Known {
+    /// How long its next code has to wait: after three failures a second, twice as long after each further one, up to a
+    /// quarter of an hour. So a hundred are tried in a day, of a million.
+    fn wait(&self, now: Time) -> Option<Duration> {
+        let doubled = u32::try_from(self.failures - FREE).ok()?;
+        let wait = WAIT_FIRST.saturating_mul(1_u32.checked_shl(doubled).unwrap_or(u32::MAX)).min(WAIT_MAX);
+        let passed = now.micros() - self.failed_at?.micros();
+        wait.checked_sub(Duration::from_micros(passed.max(0).unsigned_abs())).filter(|left| !left.is_zero())
+    }
+}
+
+/// Its row stays as it is to the end of the transaction.
+async fn known(db: &mut PgConnection, user: UserId, confirmed: bool) -> sqlx::Result<Option<Known>> {
+    let row = sqlx::query!(
         r#"
-        select seed
+        select seed, failures, failed_at
           from auth.second_factors
          where user_id = $1 and (confirmed_at is not null) = $2
            for update
@@ -266,13 +278,23 @@ async fn seed_of(db: &mut PgConnection, user: UserId, confirmed: bool) -> sqlx::
         user.0,
         confirmed
     );
-    seed.fetch_optional(db).await
+    let row = row.fetch_optional(db).await?;
+    Ok(row.map(|row| Known { seed: row.seed, failures: row.failures, failed_at: row.failed_at.map(Time::from) }))
+}
+
+async fn failed(db: &mut PgConnection, user: UserId, now: Time) -> sqlx::Result<()> {
+    let failed = sqlx::query!(
+        "update auth.second_factors set failures = failures + 1, failed_at = $2 where user_id = $1",
+        user.0,
+        stamp(now)
+    );
+    failed.execute(db).await.map(drop)
 }
 
 /// Whether no code of that half minute, or a later one, was taken before.
 async fn take_step(db: &mut PgConnection, user: UserId, step: i64) -> sqlx::Result<bool> {
     let taken = sqlx::query!(
-        "update auth.second_factors set last_step = $2 where user_id = $1 and last_step < $2",
+        "update auth.second_factors set last_step = $2, failures = 0 where user_id = $1 and last_step < $2",
         user.0,
         step
     );
@@ -342,6 +364,18 @@ mod tests {
         for no_code in ["", "28708", "2870820", "28708x", " 287082", "２８７０８２"] {
             assert_eq!(totp.check(no_code, 59), None, "{no_code}");
         }
+    }
+
+    #[test]
+    fn wrong_codes_make_the_next_one_wait_ever_longer_up_to_a_quarter_of_an_hour() {
+        let at = |seconds: i64| Time::EPOCH.plus_micros(seconds * 1_000_000);
+        let wait = |failures, now| Known { seed: String::new(), failures, failed_at: Some(at(100)) }.wait(at(now));
+        for (failures, seconds) in [(3, 1), (4, 2), (8, 32), (12, 512), (13, 900), (40, 900), (i32::MAX, 900)] {
+            assert_eq!(wait(failures, 100), Some(Duration::from_secs(seconds)), "{failures}");
+            assert_eq!(wait(failures, 100 + seconds.cast_signed()), None, "{failures}");
+        }
+        assert_eq!((wait(0, 100), wait(2, 100)), (None, None));
+        assert_eq!(Known { seed: String::new(), failures: 9, failed_at: None }.wait(at(0)), None);
     }
 
     #[test]

@@ -98,17 +98,21 @@ impl Sessions {
         Self { register, tokens }
     }
 
-    /// A session of a user who has just proved who it is.
-    pub async fn open(&self, user: User, how: Vec<Factor>, from: &Whence, now: Time) -> sqlx::Result<Opened> {
+    /// A session of a user who has just proved who it is; absent if what it may do, or what it proves itself with, has
+    /// become another meanwhile.
+    pub async fn open(&self, user: User, how: Vec<Factor>, from: &Whence, now: Time) -> sqlx::Result<Option<Opened>> {
         let session = Session { id: SessionId::new(), user, auth_time: now, how };
         let cause = Cause::user(user.id);
         let mut change = self.register.change(&cause).await?;
+        if !is_as_it_was(&mut change.db, &user).await? {
+            return Ok(None);
+        }
         keep(&mut change.db, &session, from, now).await?;
         let opened = self.give(&mut change.db, session, now).await?;
         let (session, how) = (opened.session.id, opened.session.how.clone());
         change.note(user.id, &DeskEvent::SessionOpened { session, user: user.id, how, at: now }).await?;
         change.commit().await?;
-        Ok(opened)
+        Ok(Some(opened))
     }
 
     /// The tokens of a session from now on.
@@ -180,6 +184,12 @@ impl Sessions {
         Ok(Some(self.tokens.issue(&session, now)))
     }
 
+    /// The next token of a session, after its user has changed what it proves itself with; absent if it does not go on.
+    pub async fn token(&self, caller: &Caller, now: Time) -> sqlx::Result<Option<AccessToken>> {
+        let session = going_on(&mut *self.register.auth().acquire().await?, caller.session, now).await?;
+        Ok(session.map(|session| self.tokens.issue(&session, now)))
+    }
+
     /// Ends one session of a user; whether it went on before.
     pub async fn end(
         &self,
@@ -220,6 +230,16 @@ pub(crate) enum Which {
     AllBut(UserId, Option<SessionId>),
 }
 
+/// Whether a user is what it was when it proved itself; it stays so to the end of the transaction.
+async fn is_as_it_was(db: &mut PgConnection, user: &User) -> sqlx::Result<bool> {
+    let row = sqlx::query!(
+        "select user_id from auth.users where user_id = $1 and perm_ver = $2 and barred_at is null for share",
+        user.id.0,
+        user.perm_ver.cast_signed()
+    );
+    Ok(row.fetch_optional(db).await?.is_some())
+}
+
 /// Ends sessions, as part of a change; how many went on before.
 pub(crate) async fn end(
     change: &mut Change<'_>,
@@ -232,6 +252,7 @@ pub(crate) async fn end(
         Which::One(user, session) => (user, Some(session), None),
         Which::AllBut(user, but) => (user, None, but),
     };
+    change.lock(user).await?;
     let ended = sqlx::query_scalar!(
         r#"
         update auth.sessions
@@ -290,6 +311,15 @@ pub(crate) async fn proved(db: &mut PgConnection, session: SessionId, by: Factor
     .execute(db)
     .await
     .map(drop)
+}
+
+/// What a user proved by a second factor counts in none of its sessions any more.
+pub(crate) async fn forget_factors(db: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
+    let forget = sqlx::query!(
+        "update auth.sessions set amr = array_remove(array_remove(amr, 'otp'), 'recovery') where user_id = $1",
+        user.0
+    );
+    forget.execute(db).await.map(drop)
 }
 
 /// Notes that a session was refreshed.

@@ -1,8 +1,6 @@
 //! Between the password and the code: whoever showed the right password gets a ticket, which with a code opens a session.
 //! It is good for minutes and for some tries, and for nothing else.
 
-use std::net::IpAddr;
-
 use events::{Time, UserId, desk::Factor};
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -43,17 +41,11 @@ impl SecondFactors {
     }
 
     /// Who has shown both, and what the second was.
-    pub async fn redeem(
-        &self,
-        ticket: &str,
-        code: &SecretString,
-        from: IpAddr,
-        now: Time,
-    ) -> Result<(User, Factor), FactorError> {
+    pub async fn redeem(&self, ticket: &str, code: &SecretString, now: Time) -> Result<(User, Factor), FactorError> {
         let auth = self.register.auth();
         let presented = Presented::read(TICKET, ticket).ok_or(FactorError::NoTicket)?;
         let perm_ver = try_once(auth, &presented, now).await?.ok_or(FactorError::NoTicket)?;
-        let factor = self.check(UserId(presented.of), code, from, now).await?;
+        let factor = self.check(UserId(presented.of), code, now).await?;
         // Of many at once one gets it; and what the user may do is as it was when the password was shown.
         let spent = sqlx::query!("delete from auth.tickets where hash = $1", presented.hash).execute(auth).await?;
         let user = users::of_id(auth, UserId(presented.of)).await?.map(|(user, _)| user);

@@ -214,12 +214,25 @@ pub(crate) async fn rehash(auth: &PgPool, user: UserId, old: &str, renewed: &str
     .map(drop)
 }
 
-/// Puts a hash in place, whatever was there.
-pub(crate) async fn set_hash(db: &mut PgConnection, user: UserId, hash: &str) -> sqlx::Result<()> {
-    sqlx::query!("update auth.users set password_hash = $2 where user_id = $1", user.0, hash)
-        .execute(db)
-        .await
-        .map(drop)
+/// Puts a hash in place, if the user is what it was when it proved itself.
+pub(crate) async fn set_hash(db: &mut PgConnection, user: &User, hash: &str) -> sqlx::Result<bool> {
+    let kept = sqlx::query!(
+        r#"
+        update auth.users
+           set password_hash = $3, perm_ver = perm_ver + 1
+         where user_id = $1 and perm_ver = $2 and barred_at is null
+        "#,
+        user.id.0,
+        user.perm_ver.cast_signed(),
+        hash
+    );
+    Ok(kept.execute(db).await?.rows_affected() > 0)
+}
+
+/// What a user proves itself with is another: whatever was proved before, and counts nowhere yet, counts no more.
+pub(crate) async fn proves_otherwise(db: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
+    let raise = sqlx::query!("update auth.users set perm_ver = perm_ver + 1 where user_id = $1", user.0);
+    raise.execute(db).await.map(drop)
 }
 
 pub(crate) async fn profile(auth: &PgPool, user: UserId) -> sqlx::Result<Option<Profile>> {

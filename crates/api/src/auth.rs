@@ -22,7 +22,7 @@ use crate::{
     cookies::{self, Csrf, Kept},
     input::{Json, NoQuery, Nothing, Said},
     problem::Problem,
-    second_factor::{self, CodeNeeded},
+    second_factor::{self, CodeNeeded, NextToken, next_token},
     whence::FromWhere,
     who::{Account, May, SignedIn},
 };
@@ -94,7 +94,7 @@ async fn log_in(
         return Ok(second_factor::code_needed(&factors.ticket(&user, Time::now()).await?));
     }
     let opened = sessions.open(user, vec![Factor::Password], &from.0, Time::now()).await?;
-    Ok(answer(&opened, who.browser, &csrf))
+    Ok(answer(&opened.ok_or_else(changed_meanwhile)?, who.browser, &csrf))
 }
 
 /// What a session goes on with.
@@ -186,19 +186,24 @@ struct Changed {
     /// 12 to 256 characters.
     #[schema(value_type = String, format = Password)]
     new: SecretString,
+    /// Keep the token as a cookie, and tell none.
+    #[serde(default)]
+    browser: bool,
 }
 
-/// Change your password; your other sessions end
-#[utoipa::path(post, path = "/api/auth/password", tag = "auth", responses((status = 204)))]
+/// Change your password; your other sessions end, and this one gets another token
+#[utoipa::path(post, path = "/api/auth/password", tag = "auth", responses((status = 200, body = NextToken)))]
 async fn change_password(
     who: May<Account, SignedIn>,
     _: NoQuery,
     State(doorman): State<Doorman>,
+    State(sessions): State<Sessions>,
     from: FromWhere,
-    Json(Changed { current, new }): Json<Changed>,
-) -> Result<StatusCode, Problem> {
+    Json(Changed { current, new, browser }): Json<Changed>,
+) -> Result<Response, Problem> {
     doorman.change_password(&who.caller, current, new, from.0.address(), Time::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let token = sessions.token(&who.caller, Time::now()).await?.ok_or_else(changed_meanwhile)?;
+    Ok(next_token(&token, browser))
 }
 
 /// Who is logged in, and by what.
@@ -237,6 +242,11 @@ struct PublicKeys {
 async fn public_keys(_: NoQuery, State(tokens): State<Tokens>) -> Response {
     let cached = [(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"))];
     (cached, axum::Json(PublicKeys { keys: tokens.public_keys() })).into_response()
+}
+
+/// What somebody proved itself with became another while it did.
+pub fn changed_meanwhile() -> Problem {
+    Problem::unauthenticated("what you log in with was changed in this moment: log in again")
 }
 
 /// What somebody gets who was let in.

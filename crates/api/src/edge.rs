@@ -15,6 +15,7 @@ pub mod seats;
 
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 
+use access::{NotLetIn, TokenRefusal};
 use axum::{
     Router,
     extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request, State},
@@ -181,6 +182,9 @@ impl Rules {
             return Err(refusal);
         }
         let request = arriving::whole(Request::from_parts(head, body)).await?;
+        if request.extensions().get::<SignedIn>().is_some_and(|who| !who.still_counts(&parts.0.gate)) {
+            return Err(NotLetIn::from(TokenRefusal::Revoked).into());
+        }
         let _place = self.place()?;
         run(parts, next, request, passage).await
     }

@@ -344,6 +344,7 @@ impl From<PeopleError> for Problem {
             | PeopleError::LastAdmin
             | PeopleError::AlreadySo
             | PeopleError::NoAuditor
+            | PeopleError::BarredByDesk
             | PeopleError::IsBarred => Self::new(Code::Conflict, error.to_string()),
             PeopleError::RoleOfDesk | PeopleError::RoleOfClient | PeopleError::Program | PeopleError::Until => {
                 Self::invalid(error.to_string())

@@ -27,7 +27,8 @@ pub fn routes() -> OpenApiRouter<Parts> {
     OpenApiRouter::new()
         .routes(routes!(log_in_with_code))
         .routes(routes!(step_up))
-        .routes(routes!(begin, remove))
+        .routes(routes!(begin))
+        .routes(routes!(remove))
         .routes(routes!(confirm))
         .routes(routes!(renew_codes))
         .routes(routes!(remove_of_user))
@@ -72,10 +73,10 @@ async fn log_in_with_code(
     from: FromWhere,
     Json(Coded { ticket, code, browser }): Json<Coded>,
 ) -> Result<Response, Problem> {
-    let (address, now) = (from.0.address(), Time::now());
-    let (user, factor) = factors.redeem(ticket.expose_secret(), &code, address, now).await?;
+    let now = Time::now();
+    let (user, factor) = factors.redeem(ticket.expose_secret(), &code, now).await?;
     let opened = sessions.open(user, vec![Factor::Password, factor], &from.0, now).await?;
-    Ok(auth::answer(&opened, browser, &csrf))
+    Ok(auth::answer(&opened.ok_or_else(auth::changed_meanwhile)?, browser, &csrf))
 }
 
 /// What proves once more who this is: whoever shows codes shows one, everybody else the password.
@@ -93,9 +94,9 @@ struct Proof {
     browser: bool,
 }
 
-/// A token that tells of a proof that is minutes old.
+/// A session's next token, which tells of what was proved or changed just now.
 #[derive(Serialize, ToSchema)]
-struct SteppedUp {
+pub struct NextToken {
     /// In the place of the one that was sent. Absent for a browser.
     #[serde(skip_serializing_if = "Option::is_none")]
     access_token: Option<String>,
@@ -103,7 +104,7 @@ struct SteppedUp {
 }
 
 /// Prove once more who you are, before what takes a fresh proof
-#[utoipa::path(post, path = "/api/auth/step-up", tag = "auth", responses((status = 200, body = SteppedUp)))]
+#[utoipa::path(post, path = "/api/auth/step-up", tag = "auth", responses((status = 200, body = NextToken)))]
 async fn step_up(
     who: May<Account, SignedIn>,
     _: NoQuery,
@@ -117,7 +118,7 @@ async fn step_up(
     let by = prove(&who, proof, &doorman, &factors, &from).await?;
     let token = sessions.step_up(&who.caller, by, Time::now()).await?;
     let token = token.ok_or_else(|| Problem::unauthenticated("this session has ended: log in again"))?;
-    Ok(stepped_up(&token, browser))
+    Ok(next_token(&token, browser))
 }
 
 /// Holds a proof against what there is to prove with.
@@ -130,7 +131,7 @@ async fn prove(
 ) -> Result<Factor, Problem> {
     let (user, address) = (who.caller.user(), from.0.address());
     match (factors.has(user).await?, password, code) {
-        (true, None, Some(code)) => Ok(factors.check(user, &code, address, Time::now()).await?),
+        (true, None, Some(code)) => Ok(factors.check(user, &code, Time::now()).await?),
         (true, ..) => Err(Problem::invalid("send a code, and no password: you show codes")),
         (false, Some(password), None) => {
             doorman.confirm(user, password, address).await.map_err(ChangeError::Login)?;
@@ -140,10 +141,20 @@ async fn prove(
     }
 }
 
-fn stepped_up(token: &AccessToken, browser: bool) -> Response {
-    let access_token = (!browser).then(|| token.text.expose_secret().to_owned());
-    let body = SteppedUp { access_token, expires_at: token.expires_at };
-    let mut response = ([(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response();
+impl NextToken {
+    fn told(token: &AccessToken, browser: bool) -> Self {
+        let access_token = (!browser).then(|| token.text.expose_secret().to_owned());
+        Self { access_token, expires_at: token.expires_at }
+    }
+}
+
+/// Told to a program, kept by a browser.
+pub fn next_token(token: &AccessToken, browser: bool) -> Response {
+    with_token(axum::Json(NextToken::told(token, browser)), token, browser)
+}
+
+fn with_token(body: impl IntoResponse, token: &AccessToken, browser: bool) -> Response {
+    let mut response = ([(header::CACHE_CONTROL, "no-store")], body).into_response();
     if browser {
         cookies::set_access(response.headers_mut(), (&token.text, token.expires_at), Time::now());
     }
@@ -185,12 +196,24 @@ async fn begin(
     Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(Begun { secret, url })).into_response())
 }
 
-/// A code of the new second factor.
+/// A code that is shown now.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct FirstCode {
+struct Shown {
     #[schema(value_type = String, format = Password)]
     code: SecretString,
+    /// Keep the token as a cookie, and tell none.
+    #[serde(default)]
+    browser: bool,
+}
+
+/// What there is from now on, told once, and the session's next token.
+#[derive(Serialize, ToSchema)]
+struct Confirmed {
+    #[serde(flatten)]
+    codes: RecoveryCodes,
+    #[serde(flatten)]
+    next: NextToken,
 }
 
 /// Each gets in once, for whoever has lost what shows the codes. They are told once.
@@ -199,39 +222,46 @@ struct RecoveryCodes {
     recovery_codes: Vec<String>,
 }
 
-fn recovery_codes(codes: &[SecretString]) -> Response {
-    let recovery_codes = codes.iter().map(|code| code.expose_secret().to_owned()).collect();
-    ([(header::CACHE_CONTROL, "no-store")], axum::Json(RecoveryCodes { recovery_codes })).into_response()
+impl RecoveryCodes {
+    fn told(codes: &[SecretString]) -> Self {
+        Self { recovery_codes: codes.iter().map(|code| code.expose_secret().to_owned()).collect() }
+    }
 }
 
 /// Let the second factor count, by showing a code of it
 ///
-/// Your other sessions end. Refresh this one: its next token tells of both factors.
+/// Your other sessions end, and this one's next token tells of both factors.
 #[utoipa::path(post, path = "/api/auth/second-factor/confirm", tag = "auth",
-    responses((status = 200, body = RecoveryCodes)))]
+    responses((status = 200, body = Confirmed)))]
 async fn confirm(
     who: May<Account, SignedIn>,
     _: NoQuery,
     State(factors): State<SecondFactors>,
-    from: FromWhere,
-    Json(FirstCode { code }): Json<FirstCode>,
+    State(sessions): State<Sessions>,
+    Json(Shown { code, browser }): Json<Shown>,
 ) -> Result<Response, Problem> {
     let (user, session) = (who.caller.user(), who.caller.session());
-    let codes = factors.confirm(user, session, &code, from.0.address(), Time::now()).await?;
-    Ok(recovery_codes(&codes))
+    let codes = RecoveryCodes::told(&factors.confirm(user, session, &code, Time::now()).await?);
+    let token = sessions.token(&who.caller, Time::now()).await?.ok_or_else(auth::changed_meanwhile)?;
+    let body = axum::Json(Confirmed { codes, next: NextToken::told(&token, browser) });
+    Ok(with_token(body, &token, browser))
 }
 
-/// Do without the second factor
-#[utoipa::path(delete, path = "/api/auth/second-factor", tag = "auth", responses((status = 204)))]
+/// Do without the second factor, by showing a code of it once more
+#[utoipa::path(post, path = "/api/auth/second-factor/remove", tag = "auth",
+    responses((status = 200, body = NextToken)))]
 async fn remove(
     who: May<Prove, SignedIn>,
     _: NoQuery,
     State(factors): State<SecondFactors>,
-    _: Said<Nothing>,
-) -> Result<StatusCode, Problem> {
+    State(sessions): State<Sessions>,
+    Json(Shown { code, browser }): Json<Shown>,
+) -> Result<Response, Problem> {
     let user = who.caller.user();
+    factors.check(user, &code, Time::now()).await?;
     factors.remove(user, Some(user), Time::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let token = sessions.token(&who.caller, Time::now()).await?.ok_or_else(auth::changed_meanwhile)?;
+    Ok(next_token(&token, browser))
 }
 
 /// Other recovery codes; the earlier ones count no more
@@ -242,7 +272,8 @@ async fn renew_codes(
     State(factors): State<SecondFactors>,
     _: Said<Nothing>,
 ) -> Result<Response, Problem> {
-    Ok(recovery_codes(&factors.renew_codes(who.caller.user(), Time::now()).await?))
+    let codes = RecoveryCodes::told(&factors.renew_codes(who.caller.user(), Time::now()).await?);
+    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(codes)).into_response())
 }
 
 /// Take somebody's second factor away, who has lost it and the recovery codes; its sessions end
@@ -255,6 +286,11 @@ async fn remove_of_user(
     State(factors): State<SecondFactors>,
     _: Said<Nothing>,
 ) -> Result<StatusCode, Problem> {
+    if of.0 == who.caller.user() {
+        let detail =
+            "nobody does that to oneself: show a code at POST /api/auth/second-factor/remove, or ask another admin";
+        return Err(Problem::new(Code::Conflict, detail));
+    }
     match factors.remove(of.0, Some(who.caller.user()), Time::now()).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(FactorError::NotThere) => Err(Problem::new(Code::Conflict, "this user has no second factor")),

@@ -214,6 +214,11 @@ impl SignedIn {
         }
     }
 
+    /// Whether this still is so: a request takes its time to arrive.
+    pub fn still_counts(&self, gate: &Gate) -> bool {
+        self.until > Time::now() && gate.lets_in(&self.caller, None)
+    }
+
     async fn of(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         Self::from_request_parts(head, state).await
     }
@@ -235,7 +240,18 @@ impl FromRequestParts<Parts> for SignedIn {
             Brought::Header(token) => (token, false),
             Brought::Cookie(token) => (token, true),
         };
-        let Proof { caller, expires_at } = Gate::from_ref(state).admit(token, Time::now()).await?;
+        if let Some(refusal) = head.extensions.get::<NotLetIn>() {
+            return Err((*refusal).into());
+        }
+        let admitted = Gate::from_ref(state).admit(token, Time::now()).await;
+        let Proof { caller, expires_at } = match admitted {
+            Ok(proof) => proof,
+            Err(refusal) => {
+                // Nobody is asked twice about the same request.
+                head.extensions.insert(refusal);
+                return Err(refusal.into());
+            }
+        };
         if ambient && changes(&head.method) {
             Csrf::from_ref(state).check(caller.session(), &head.headers)?;
         }
