@@ -16,6 +16,8 @@ use crate::{
 
 const CLIENTS: usize = 10;
 const COINS: usize = 10;
+/// Prints a second of each market, once all bots run.
+const BUSY: u32 = 500;
 /// Ticks of the kernel's clock in a second.
 const TICKS: u64 = 100;
 
@@ -29,33 +31,51 @@ pub async fn run(ground: &Ground) -> Vec<Row> {
     while running(&outside).await < CLIENTS * COINS {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let (since, before, cpu) = (Instant::now(), fills(&outside).await, cpu_ticks(&operator));
+    all_at(&outside, json!({"walk": {"prints_per_second": BUSY}})).await;
+    tokio::time::sleep(ground.turn()).await;
+    let (before, spent) = (fills(&outside).await, [&operator, &edge].map(cpu_ticks));
+    let since = Instant::now();
     tokio::time::sleep(ground.turn() * 5).await;
-    let (happened, used, elapsed) = (fills(&outside).await - before, cpu_ticks(&operator) - cpu, since.elapsed());
+    let (happened, elapsed) = (fills(&outside).await - before, since.elapsed());
+    let [collects, folds] =
+        [(&operator, spent[0]), (&edge, spent[1])].map(|(process, before)| share(cpu_ticks(process) - before, elapsed));
     let rate = a_second(happened, since);
     let stopped = Instant::now();
-    stand_still(&outside).await;
+    all_at(&outside, json!("still")).await;
     let all = fills(&outside).await;
-    while recorded(&database).await < all && stopped.elapsed() < Duration::from_secs(60) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let behind = u64::try_from(stopped.elapsed().as_micros()).expect("benches end");
+    let behind = until(stopped, async || recorded(&database).await >= all).await;
+    let unfolded = until(stopped, async || unfolded(&database).await == 0).await;
     let missing = all.saturating_sub(recorded(&database).await);
-    let cores = used * 100 * 1_000 / TICKS / u64::try_from(elapsed.as_millis()).expect("benches end");
     vec![
         Row::value("collect, fills of 100 bots", rate, "fills/s", Target::AtLeast(2_000)),
         Row::latency("collect, from the last fill until all are recorded", behind, Some(5_000)),
+        Row::latency("collect, until every read model knows them", unfolded, None),
         Row::value("collect, lost or doubled", missing + doubled(&database).await, "fills", Target::AtMost(0)),
-        Row::value("collect, the operator's share of one core", cores, "%", Target::None),
+        Row::value("collect, the operator's share of one core", collects, "%", Target::None),
         Row::value("collect, the operator's memory", resident_mib(&operator), "MiB", Target::None),
+        Row::value("collect, the projector's share of one core", folds, "%", Target::None),
+        Row::value("collect, the projector's memory", resident_mib(&edge), "MiB", Target::None),
     ]
 }
 
-/// Ten markets that print so often, and makers so close to them, that nearly every print fills somebody.
+/// How long it took from a moment until something was so; as long as was waited at most, if it never was.
+async fn until(since: Instant, is_it: impl AsyncFn() -> bool) -> u64 {
+    while !is_it().await && since.elapsed() < Duration::from_secs(120) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    u64::try_from(since.elapsed().as_micros()).expect("benches end")
+}
+
+/// What a process had of one core, in hundredths.
+fn share(ticks: u64, elapsed: Duration) -> u64 {
+    ticks * 100 * 1_000 / TICKS / u64::try_from(elapsed.as_millis()).expect("benches end")
+}
+
+/// Ten markets, and makers so close to them that nearly every print fills somebody. Few print while bots come up.
 fn world() -> Settings {
     let market = |coin: usize| MarketSettings {
         venue: venue(coin),
-        feed: FeedSettings::Walk { prints_per_second: 50 },
+        feed: FeedSettings::Walk { prints_per_second: 1 },
         listing: None,
     };
     let rich = |asset: String| (asset, Decimal::from_int(10_000_000));
@@ -80,10 +100,10 @@ async fn deploy_ten(database: &Database, edge: &Served, client: usize) {
     let fields = json!({"binance_api_key": format!("fake-{slug}-key"), "binance_api_secret": "fake-secret"});
     let body = json!({"exchange": "binance", "market": "spot", "fields": fields});
     assert_eq!(edge.post(&own, "/api/clients/credentials", "key", &body).await.status, 201);
-    let spreads = format!("[{}]", ["0.0001,0.0002,0.0003,0.0004"; 8].join(","));
+    let spreads = "[0.0001,0.0001,0.0002,0.0002,0.0003,0.0003,0.0004,0.0004]";
     for coin in 0..COINS {
         let parameters = json!({"total_amount_quote": "2000", "buy_spreads": spreads, "sell_spreads": spreads,
-            "executor_refresh_time": "1", "cooldown_time": "0"});
+            "executor_refresh_time": "5", "cooldown_time": "0"});
         let config = json!({"controller": "pmm_simple", "venue": venue(coin), "parameters": parameters});
         let body = json!({"name": format!("maker-{coin}"), "config": config});
         let bot = edge.post(&own, "/api/bots", &format!("create-{coin}"), &body).await.json();
@@ -102,12 +122,20 @@ async fn fills(outside: &Outside) -> u64 {
     counts["fills"].as_u64().expect("it counts fills")
 }
 
-/// Nothing prints any more.
-async fn stand_still(outside: &Outside) {
+/// From now on every market prints like this.
+async fn all_at(outside: &Outside, feed: Value) {
     for coin in 0..COINS {
-        let market: Value = json!({"venue": venue(coin), "feed": "still"});
+        let market: Value = json!({"venue": venue(coin), "feed": feed});
         outside.control(Method::POST, "/paper/markets", Some(market)).await;
     }
+}
+
+/// Events that some read model does not know yet.
+async fn unfolded(database: &Database) -> i64 {
+    let behind = "select coalesce(sum(s.head - c.reached), 0)::bigint
+                    from es.streams s join rm.checkpoints c using (client_id)
+                    join rm.versions v on v.projection = c.projection and v.live = c.version";
+    sqlx::query_scalar(behind).fetch_one(&database.superuser()).await.expect("checkpoints can be read")
 }
 
 async fn recorded(database: &Database) -> u64 {

@@ -1,13 +1,16 @@
 //! What a hand works with, and in whose name: the client's lease, and the means to act.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use domain::bot::{Bot, BotCommand, BotRefusal, Deed, Sight};
 use events::{AccountName, BotId, ClientId, Time};
 use hummingbot::{Hummingbot, mqtt::Bots};
 use sqlx::PgPool;
 use store::{Cause, ExecuteError, Fence, ReadError, Streams};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 use vault::Vault;
 
 use crate::{keep::Gate, operator::Settings, switchboard::Switchboard};
@@ -22,6 +25,9 @@ pub(crate) struct Means {
     pub query: PgPool,
     pub hummingbot: Hummingbot,
     pub bots: Bots,
+    /// Bots that are asked for their histories at once: answers have megabytes, and all at once would be in each other's way
+    /// until each is given up and asked for again.
+    pub histories: Arc<Semaphore>,
     pub vault: Vault,
     pub switchboard: Switchboard,
     pub settings: Settings,

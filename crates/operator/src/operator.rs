@@ -1,6 +1,6 @@
 //! The process: which clients it acts for, and who hears what the bots say.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use events::ClientId;
 use hummingbot::{
@@ -10,7 +10,7 @@ use hummingbot::{
 use sqlx::PgPool;
 use store::{Fence, Leases, Streams, Wakes, read};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::{Id, JoinSet},
     time::Instant,
 };
@@ -30,6 +30,8 @@ use crate::{
 const LEASE: &str = "hands";
 /// Messages that may wait for one hand.
 const HEARD_MAX: usize = 10_000;
+/// Bots of all clients whose histories are on their way at once.
+const HISTORIES_AT_ONCE: usize = 4;
 
 /// What the operator stands on.
 #[derive(Debug)]
@@ -120,6 +122,7 @@ impl Operator {
             query: self.on.query,
             hummingbot: self.on.hummingbot,
             bots,
+            histories: Arc::new(Semaphore::new(HISTORIES_AT_ONCE)),
             vault: self.on.vault,
             switchboard: Switchboard::default(),
             settings: self.on.settings,

@@ -209,9 +209,11 @@ pub(super) struct Compared {
 impl History {
     async fn ask(self, mandate: &Mandate) -> Result<Compared, HandError> {
         let Self { owner, instance, asked } = self;
+        let turn = mandate.means.histories.acquire().await;
         let (now, since) = (Time::now(), asked.since);
         let until = now.plus_micros(-micros(mandate.means.settings.grace));
         let mut trades = mandate.means.bots.history(&instance, asked.back(now)).await?;
+        drop(turn);
         trades.retain(|trade| trade.at <= until);
         let memory = asked.answered(&trades, until);
         let new = reconcile::with(mandate, &mandate.gate, &owner, instance.as_str(), trades, "history").await?;
