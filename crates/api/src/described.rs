@@ -25,6 +25,8 @@ struct Operation<'a> {
     question: bool,
     command: bool,
     takes_body: bool,
+    /// It may be narrowed to one client, who may not be there.
+    names_a_client: bool,
 }
 
 /// Completes a description in place.
@@ -47,13 +49,15 @@ fn entries(of: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
 impl<'a> Operation<'a> {
     fn of(path: &'a str, method: &str, said: &Value) -> Self {
         let parameters = said["parameters"].as_array();
-        let command = parameters.into_iter().flatten().any(|parameter| parameter["name"] == "Idempotency-Key");
+        let says = |name: &str| parameters.into_iter().flatten().any(|parameter| parameter["name"] == name);
+        let command = says("Idempotency-Key");
         Self {
             path,
             public: said["security"] == json!([{}]),
             question: method == "get",
             command,
             takes_body: command || said.get("requestBody").is_some(),
+            names_a_client: says("client"),
         }
     }
 
@@ -116,7 +120,7 @@ impl<'a> Operation<'a> {
             parameters.push(json!({
                 "name": "min_seq", "in": "query", "required": false,
                 "description": "The answer has to know this event of the client's stream; it is waited for.",
-                "schema": {"type": "integer", "format": "uint64", "minimum": 0},
+                "schema": {"type": "integer", "format": "uint64", "minimum": 0, "maximum": u64::MAX},
             }));
             parameters.push(json!({
                 "name": "If-None-Match", "in": "header", "required": false,
@@ -152,6 +156,7 @@ fn key() -> Value {
 fn widen(schema: &mut Value) {
     if schema["format"] == "int64" && schema["minimum"] == 0 {
         schema["format"] = "uint64".into();
+        schema["maximum"] = u64::MAX.into();
     }
 }
 
@@ -175,7 +180,7 @@ const PROBLEMS: [(u16, May); 11] = [
     (400, |of| of.takes_body),
     (401, |of| of.path.starts_with("/api/")),
     (403, |of| !of.public),
-    (404, |of| of.path.contains('{') || of.is_about_a_client()),
+    (404, |of| of.path.contains('{') || of.names_a_client || of.is_about_a_client()),
     (409, |of| of.command || of.is_about_people()),
     (413, |_| true),
     (415, |of| of.takes_body),
