@@ -8,12 +8,12 @@ use events::{
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
-use store::{Cause, read};
+use store::Cause;
 
 use crate::{
     caller::{Caller, Scopes},
     opaque::{Opaque, Presented},
-    people::{Whose, client_of},
+    people::{Whose, client_of, narrow},
     reason::Reason,
     register::{Change, Register, stamp},
     tokens::Proof,
@@ -321,9 +321,7 @@ pub async fn end_service(
 
 /// Refuses a service that is not there for whoever decides; one that is there stays to the end of the transaction.
 async fn known(db: &mut PgConnection, whose: Whose, service: UserId) -> Result<(), TokenError> {
-    if let Whose::Of(client) = whose {
-        read::for_client(db, client).await?;
-    }
+    narrow(db, whose).await?;
     let row = sqlx::query!(
         r#"
         select user_id
@@ -342,19 +340,25 @@ async fn known(db: &mut PgConnection, whose: Whose, service: UserId) -> Result<(
 /// Whether there is such a service for whoever decides.
 pub async fn is_there(register: &Register, whose: Whose, service: UserId) -> sqlx::Result<bool> {
     let mut tx = register.auth().begin().await?;
-    match known(&mut tx, whose, service).await {
-        Ok(()) => Ok(true),
-        Err(TokenError::Database(cause)) => Err(cause),
-        Err(_) => Ok(false),
-    }
+    narrow(&mut tx, whose).await?;
+    let there = sqlx::query_scalar!(
+        r#"
+        select exists (
+          select
+            from auth.users
+           where user_id = $1 and role = 'service' and barred_at is null and ($2::uuid is null or client_id = $2))
+                 as "there!"
+        "#,
+        service.0,
+        client_of(whose)
+    );
+    there.fetch_one(&mut *tx).await
 }
 
 /// Services that go on, the newest last.
 pub async fn services(register: &Register, whose: Whose) -> sqlx::Result<Vec<Service>> {
     let mut tx = register.auth().begin().await?;
-    if let Whose::Of(client) = whose {
-        read::for_client(&mut tx, client).await?;
-    }
+    narrow(&mut tx, whose).await?;
     let rows = sqlx::query!(
         r#"
         select user_id, coalesce(name, '') as "name!", client_id, created_at

@@ -24,9 +24,10 @@ use crate::{
     input::{Nothing, Query},
     leaving::Leaving,
     onboarding::onboard,
+    own::ClientOfTheDesk,
     problem::{Code, Problem},
     views::{Asked, Views},
-    who::{ClientOfTheDesk, May, OfTheDesk, Onboard},
+    who::{May, OfTheDesk, Onboard},
     wish::{Done, Wish},
 };
 

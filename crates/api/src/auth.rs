@@ -220,14 +220,13 @@ struct Me {
 
 /// Who is logged in
 #[utoipa::path(get, path = "/api/auth/me", tag = "auth", responses((status = 200, body = Me)))]
-async fn me(who: SignedIn, _: NoQuery, State(doorman): State<Doorman>) -> Result<Response, Problem> {
+async fn me(who: SignedIn, _: NoQuery, State(doorman): State<Doorman>) -> Result<axum::Json<Me>, Problem> {
     let caller = who.caller;
     let profile = doorman.profile(caller.user()).await?;
     let profile = profile.ok_or_else(|| Problem::unauthenticated("this user is no more: log in as another"))?;
     let (session_id, auth_time) = (caller.session(), caller.auth_time());
     let scopes = caller.scopes().map(|scopes| scopes.all().collect());
-    let me = Me { profile, session_id, auth_time, scopes };
-    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(me)).into_response())
+    Ok(axum::Json(Me { profile, session_id, auth_time, scopes }))
 }
 
 /// Keys as RFC 7517 lists them.
@@ -264,7 +263,7 @@ pub fn answer(opened: &Opened, browser: bool, csrf: &Csrf) -> Response {
         role: user.role,
         client_id: user.client,
     };
-    let mut response = ([(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response();
+    let mut response = axum::Json(body).into_response();
     if browser {
         let access = (&opened.access.text, opened.access.expires_at);
         let kept = Kept { access, refresh: (&opened.refresh, opened.refresh_expires_at), csrf: &value };

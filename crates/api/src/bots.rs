@@ -25,9 +25,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     input::{Nothing, Query},
+    own::{OwnBot, OwnClient},
     problem::{Code, Problem},
     views::{Asked, Views},
-    who::{May, OwnBot, OwnClient, Trade},
+    who::{May, Trade},
     wish::{Done, Wish},
 };
 

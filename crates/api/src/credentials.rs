@@ -28,9 +28,10 @@ use vault::{Kept, Secrets, Vault};
 use crate::{
     Parts,
     input::{Nothing, Query},
+    own::{OfClient, OwnClient, OwnCredential},
     problem::Problem,
     views::{Asked, Views},
-    who::{Keys, May, OfClient, OwnClient, OwnCredential},
+    who::{Keys, May},
     wish::{Done, Wish},
 };
 

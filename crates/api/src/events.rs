@@ -13,10 +13,10 @@ use crate::{
     Parts,
     cursor::Cursors,
     input::Query,
+    own::OwnClient,
     page::{Limit, Page},
     problem::Problem,
     views::{Asked, STREAM, Views},
-    who::OwnClient,
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {

@@ -17,9 +17,10 @@ use crate::{
     Parts,
     input::{Json, NoQuery},
     known::Known,
+    own::AnyPerson,
     people::Why,
     problem::Problem,
-    who::{Account, AnyPerson, May, People, SignedIn},
+    who::{Account, May, People, SignedIn},
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {

@@ -6,8 +6,7 @@ use std::sync::{Arc, OnceLock};
 use access::{Look, Looked, Looks};
 use axum::{
     extract::{FromRef, State},
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
+    http::StatusCode,
 };
 use events::{ClientId, Slug, Time};
 use serde::Deserialize;
@@ -19,9 +18,10 @@ use crate::{
     cursor::Cursors,
     input::WholeQuery,
     known::Known,
+    own::OwnClient,
     page::{Limit, Page},
     problem::Problem,
-    who::{May, OwnClient, SeeLooks, SeePeople, SignedIn},
+    who::{May, SeeLooks, SeePeople, SignedIn},
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {
@@ -68,7 +68,7 @@ async fn of_client(
     WholeQuery(which): WholeQuery<Which>,
     State(looks): State<Looks>,
     State(cursors): State<Cursors>,
-) -> Result<Response, Problem> {
+) -> Result<axum::Json<Page<Looked>>, Problem> {
     page(Some(own.0), which, &looks, &cursors).await
 }
 
@@ -81,7 +81,7 @@ async fn of_all(
     State(known): State<Known>,
     State(looks): State<Looks>,
     State(cursors): State<Cursors>,
-) -> Result<Response, Problem> {
+) -> Result<axum::Json<Page<Looked>>, Problem> {
     let client = match &which.client {
         Some(slug) => Some(known.client_of(slug).await?.ok_or_else(Problem::not_found)?),
         None => None,
@@ -94,10 +94,9 @@ async fn page(
     Which { limit, cursor, .. }: Which,
     looks: &Looks,
     cursors: &Cursors,
-) -> Result<Response, Problem> {
+) -> Result<axum::Json<Page<Looked>>, Problem> {
     let (whose, question) = (client.unwrap_or(ClientId::DESK), "access-log");
     let before = cursor.map(|cursor| cursors.open(whose, question, &cursor)).transpose()?;
     let found = looks.list(client, before, limit.and_one()).await?;
-    let page = Page::new(found, limit, cursors, whose, question, |looked| looked.place);
-    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(page)).into_response())
+    Ok(axum::Json(Page::new(found, limit, cursors, whose, question, |looked| looked.place)))
 }

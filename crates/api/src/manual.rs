@@ -26,10 +26,11 @@ use crate::{
     Parts,
     cursor::Cursors,
     input::{Nothing, Query},
+    own::{OwnBot, OwnManual},
     page::{Limit, Page},
     problem::Problem,
     views::{Asked, Views},
-    who::{May, OwnBot, OwnManual, Trade},
+    who::{May, Trade},
     wish::{Done, Wish},
 };
 

@@ -16,10 +16,10 @@ use crate::{
     Parts,
     cursor::Cursors,
     input::Query,
+    own::OwnClient,
     page::{Limit, Page},
     problem::Problem,
     views::{Asked, Views},
-    who::OwnClient,
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {

@@ -17,10 +17,10 @@ use crate::{
     Parts,
     cursor::Cursors,
     input::Query,
+    own::OwnBot,
     page::{Limit, Page},
     problem::Problem,
     views::{Asked, Views},
-    who::OwnBot,
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {

@@ -7,7 +7,7 @@ use access::{
 };
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use events::{Slug, Time, UserId, desk::Role};
@@ -18,10 +18,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Parts,
+    deciding::Deciding,
     input::{Json, NoQuery, Nothing, OnlyClient, Said},
     known::Known,
+    own::{AnyPerson, OwnClient, OwnPerson},
     problem::Problem,
-    who::{AnyPerson, May, OwnClient, OwnPerson, People, SeePeople, SeeTeam, SignedIn, Team},
+    who::{May, People, SeePeople, SeeTeam, SignedIn, Team},
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {
@@ -128,74 +130,65 @@ async fn invite(
 
 async fn invited(register: &Register, invitation: Invitation, by: UserId) -> Result<Response, Problem> {
     let (user, link) = people::invite(register, invitation, by, Time::now()).await?;
-    Ok(handed(StatusCode::CREATED, user, &link))
+    Ok((StatusCode::CREATED, axum::Json(Invited::with(user, &link))).into_response())
 }
 
-fn handed(status: StatusCode, user_id: UserId, link: &Link) -> Response {
-    let Link { text, expires_at } = link;
-    let body = Invited { user_id, link: text.expose_secret().to_owned(), expires_at: *expires_at };
-    (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
+impl Invited {
+    fn with(user_id: UserId, Link { text, expires_at }: &Link) -> Self {
+        Self { user_id, link: text.expose_secret().to_owned(), expires_at: *expires_at }
+    }
+}
+
+/// What is decided, whoever may.
+impl<D, S> Deciding<D, S> {
+    async fn link(self) -> Result<axum::Json<Invited>, Problem> {
+        let link = people::link(&self.register, self.whose, self.about, self.by, Time::now()).await?;
+        Ok(axum::Json(Invited::with(self.about, &link)))
+    }
+
+    async fn change_role(self, NewRole { role, reason: why }: NewRole) -> Result<StatusCode, Problem> {
+        let Self { register, whose, about, by, .. } = self;
+        people::change_role(&register, whose, about, role, reason(&why)?, by, Time::now()).await?;
+        Ok(StatusCode::NO_CONTENT)
+    }
+
+    async fn bar(self, why: Why) -> Result<StatusCode, Problem> {
+        people::bar(&self.register, self.whose, self.about, why.reason()?, self.by, Time::now()).await?;
+        Ok(StatusCode::NO_CONTENT)
+    }
+
+    async fn unbar(self, why: Why) -> Result<StatusCode, Problem> {
+        people::unbar(&self.register, self.whose, self.about, why.reason()?, self.by, Time::now()).await?;
+        Ok(StatusCode::NO_CONTENT)
+    }
 }
 
 /// A new link for somebody who lost its password, or its invitation; earlier ones count no more
 #[utoipa::path(post, path = "/api/admin/users/{id}/link", tag = "people", params(("id" = UserId, Path)),
     responses((status = 200, body = Invited)))]
-async fn new_link(
-    of: May<People, AnyPerson>,
-    who: SignedIn,
-    _: NoQuery,
-    State(register): State<Register>,
-    _: Said<Nothing>,
-) -> Result<Response, Problem> {
-    link(&register, Whose::Desk, of.0, who.caller.user()).await
-}
-
-async fn link(register: &Register, whose: Whose, user: UserId, by: UserId) -> Result<Response, Problem> {
-    let link = people::link(register, whose, user, by, Time::now()).await?;
-    Ok(handed(StatusCode::OK, user, &link))
+async fn new_link(of: Deciding<People, AnyPerson>, _: Said<Nothing>) -> Result<axum::Json<Invited>, Problem> {
+    of.link().await
 }
 
 /// Give somebody another role
 #[utoipa::path(post, path = "/api/admin/users/{id}/role", tag = "people", params(("id" = UserId, Path)),
     responses((status = 204)))]
-async fn change_role(
-    of: May<People, AnyPerson>,
-    who: SignedIn,
-    _: NoQuery,
-    State(register): State<Register>,
-    Json(NewRole { role, reason: why }): Json<NewRole>,
-) -> Result<StatusCode, Problem> {
-    let (user, by) = (of.0, who.caller.user());
-    people::change_role(&register, Whose::Desk, user, role, reason(&why)?, by, Time::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn change_role(of: Deciding<People, AnyPerson>, Json(new): Json<NewRole>) -> Result<StatusCode, Problem> {
+    of.change_role(new).await
 }
 
 /// Let somebody in no more; its sessions end
 #[utoipa::path(post, path = "/api/admin/users/{id}/bar", tag = "people", params(("id" = UserId, Path)),
     responses((status = 204)))]
-async fn bar(
-    of: May<People, AnyPerson>,
-    who: SignedIn,
-    _: NoQuery,
-    State(register): State<Register>,
-    Json(why): Json<Why>,
-) -> Result<StatusCode, Problem> {
-    people::bar(&register, Whose::Desk, of.0, why.reason()?, who.caller.user(), Time::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn bar(of: Deciding<People, AnyPerson>, Json(why): Json<Why>) -> Result<StatusCode, Problem> {
+    of.bar(why).await
 }
 
 /// Let somebody in again
 #[utoipa::path(post, path = "/api/admin/users/{id}/unbar", tag = "people", params(("id" = UserId, Path)),
     responses((status = 204)))]
-async fn unbar(
-    of: May<People, AnyPerson>,
-    who: SignedIn,
-    _: NoQuery,
-    State(register): State<Register>,
-    Json(why): Json<Why>,
-) -> Result<StatusCode, Problem> {
-    people::unbar(&register, Whose::Desk, of.0, why.reason()?, who.caller.user(), Time::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn unbar(of: Deciding<People, AnyPerson>, Json(why): Json<Why>) -> Result<StatusCode, Problem> {
+    of.unbar(why).await
 }
 
 /// The people of a client
@@ -224,55 +217,27 @@ async fn invite_to_team(
 /// A new link for somebody who has not come yet; earlier ones count no more
 #[utoipa::path(post, path = "/api/clients/users/{id}/link", tag = "people", params(("id" = UserId, Path)),
     responses((status = 200, body = Invited)))]
-async fn new_link_of_team(
-    own: May<Team, OwnPerson>,
-    who: SignedIn,
-    _: OnlyClient,
-    State(register): State<Register>,
-    _: Said<Nothing>,
-) -> Result<Response, Problem> {
-    link(&register, Whose::Of(own.client), own.user, who.caller.user()).await
+async fn new_link_of_team(of: Deciding<Team, OwnPerson>, _: Said<Nothing>) -> Result<axum::Json<Invited>, Problem> {
+    of.link().await
 }
 
 /// Give one of a client's people another role
 #[utoipa::path(post, path = "/api/clients/users/{id}/role", tag = "people", params(("id" = UserId, Path)),
     responses((status = 204)))]
-async fn change_role_in_team(
-    own: May<Team, OwnPerson>,
-    who: SignedIn,
-    _: OnlyClient,
-    State(register): State<Register>,
-    Json(NewRole { role, reason: why }): Json<NewRole>,
-) -> Result<StatusCode, Problem> {
-    let (whose, user, by) = (Whose::Of(own.client), own.user, who.caller.user());
-    people::change_role(&register, whose, user, role, reason(&why)?, by, Time::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn change_role_in_team(of: Deciding<Team, OwnPerson>, Json(new): Json<NewRole>) -> Result<StatusCode, Problem> {
+    of.change_role(new).await
 }
 
 /// Let one of a client's people in no more; its sessions end
 #[utoipa::path(post, path = "/api/clients/users/{id}/bar", tag = "people", params(("id" = UserId, Path)),
     responses((status = 204)))]
-async fn bar_of_team(
-    own: May<Team, OwnPerson>,
-    who: SignedIn,
-    _: OnlyClient,
-    State(register): State<Register>,
-    Json(why): Json<Why>,
-) -> Result<StatusCode, Problem> {
-    people::bar(&register, Whose::Of(own.client), own.user, why.reason()?, who.caller.user(), Time::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn bar_of_team(of: Deciding<Team, OwnPerson>, Json(why): Json<Why>) -> Result<StatusCode, Problem> {
+    of.bar(why).await
 }
 
 /// Let one of a client's people in again
 #[utoipa::path(post, path = "/api/clients/users/{id}/unbar", tag = "people", params(("id" = UserId, Path)),
     responses((status = 204)))]
-async fn unbar_of_team(
-    own: May<Team, OwnPerson>,
-    who: SignedIn,
-    _: OnlyClient,
-    State(register): State<Register>,
-    Json(why): Json<Why>,
-) -> Result<StatusCode, Problem> {
-    people::unbar(&register, Whose::Of(own.client), own.user, why.reason()?, who.caller.user(), Time::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn unbar_of_team(of: Deciding<Team, OwnPerson>, Json(why): Json<Why>) -> Result<StatusCode, Problem> {
+    of.unbar(why).await
 }

@@ -11,9 +11,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     input::{Nothing, Query},
+    own::OwnClient,
     problem::Problem,
     views::{Asked, Views},
-    who::OwnClient,
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {

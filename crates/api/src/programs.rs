@@ -8,10 +8,10 @@ use access::{
 };
 use axum::{
     extract::{Path, State, rejection::PathRejection},
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
-use events::{Time, TokenId, UserId, desk::Scope};
+use events::{ClientId, Time, TokenId, UserId, desk::Scope};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,10 +19,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Parts,
+    deciding::Deciding,
     input::{Json, NoQuery, Nothing, OnlyClient, Said},
+    own::{AnyService, OwnClient, OwnService},
     people::Why,
     problem::Problem,
-    who::{Account, AnyService, May, OwnClient, OwnService, People, Prove, SeePeople, SeeTeam, SignedIn, Team},
+    who::{Account, May, People, Prove, SeePeople, SeeTeam, SignedIn, Team},
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {
@@ -89,7 +91,7 @@ impl From<Issued> for Made {
 }
 
 fn told<T: Serialize>(made: T) -> Response {
-    (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], axum::Json(made)).into_response()
+    (StatusCode::CREATED, axum::Json(made)).into_response()
 }
 
 /// A path that names a service and one of its tokens.
@@ -154,55 +156,57 @@ async fn add_service(
     State(register): State<Register>,
     Json(new): Json<NewToken>,
 ) -> Result<Response, Problem> {
-    let by = who.caller.user();
-    let (service_id, issued) = programs::add_service(&register, None, new.wanted()?, by, Time::now()).await?;
+    added(&register, None, new, who.caller.user()).await
+}
+
+async fn added(register: &Register, client: Option<ClientId>, new: NewToken, by: UserId) -> Result<Response, Problem> {
+    let (service_id, issued) = programs::add_service(register, client, new.wanted()?, by, Time::now()).await?;
     Ok(told(MadeService { service_id, token: issued.into() }))
+}
+
+/// What is decided about a service, whoever may.
+impl<D, S> Deciding<D, S> {
+    async fn end(self, why: Why) -> Result<StatusCode, Problem> {
+        programs::end_service(&self.register, self.whose, self.about, why.reason()?, self.by, Time::now()).await?;
+        Ok(StatusCode::NO_CONTENT)
+    }
+
+    async fn make(self, new: NewToken) -> Result<Response, Problem> {
+        let Self { register, whose, about, by, .. } = self;
+        let issued = programs::issue_for_service(&register, whose, about, new.wanted()?, by, Time::now()).await?;
+        Ok(told(Made::from(issued)))
+    }
+
+    async fn revoke(self, ids: OfToken) -> Result<StatusCode, Problem> {
+        let (_, token) = there(ids)?;
+        programs::revoke_of_service(&self.register, self.whose, self.about, token, self.by, Time::now()).await?;
+        Ok(StatusCode::NO_CONTENT)
+    }
 }
 
 /// End a service, with all its tokens
 #[utoipa::path(post, path = "/api/admin/services/{id}/end", tag = "people", params(("id" = UserId, Path)),
     responses((status = 204)))]
-async fn end_service(
-    of: May<People, AnyService>,
-    who: SignedIn,
-    _: NoQuery,
-    State(register): State<Register>,
-    Json(why): Json<Why>,
-) -> Result<StatusCode, Problem> {
-    let by = who.caller.user();
-    programs::end_service(&register, Whose::Desk, of.0, why.reason()?, by, Time::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn end_service(of: Deciding<People, AnyService>, Json(why): Json<Why>) -> Result<StatusCode, Problem> {
+    of.end(why).await
 }
 
 /// One more token for a service; earlier ones go on until they are revoked
 #[utoipa::path(post, path = "/api/admin/services/{id}/tokens", tag = "people", params(("id" = UserId, Path)),
     responses((status = 201, body = Made)))]
-async fn make_for_service(
-    of: May<People, AnyService>,
-    who: SignedIn,
-    _: NoQuery,
-    State(register): State<Register>,
-    Json(new): Json<NewToken>,
-) -> Result<Response, Problem> {
-    let (service, by, wanted) = (of.0, who.caller.user(), new.wanted()?);
-    let issued = programs::issue_for_service(&register, Whose::Desk, service, wanted, by, Time::now()).await?;
-    Ok(told(Made::from(issued)))
+async fn make_for_service(of: Deciding<People, AnyService>, Json(new): Json<NewToken>) -> Result<Response, Problem> {
+    of.make(new).await
 }
 
 /// Revoke one token of a service
 #[utoipa::path(delete, path = "/api/admin/services/{id}/tokens/{token}", tag = "people",
     params(("id" = UserId, Path), ("token" = TokenId, Path)), responses((status = 204)))]
 async fn revoke_of_service(
-    of: May<People, AnyService>,
-    who: SignedIn,
-    _: NoQuery,
+    of: Deciding<People, AnyService>,
     ids: OfToken,
-    State(register): State<Register>,
     _: Said<Nothing>,
 ) -> Result<StatusCode, Problem> {
-    let ((_, token), by) = (there(ids)?, who.caller.user());
-    programs::revoke_of_service(&register, Whose::Desk, of.0, token, by, Time::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    of.revoke(ids).await
 }
 
 /// The services of a client
@@ -224,52 +228,33 @@ async fn add_service_of_client(
     State(register): State<Register>,
     Json(new): Json<NewToken>,
 ) -> Result<Response, Problem> {
-    let (client, by) = (Some(own.0), who.caller.user());
-    let (service_id, issued) = programs::add_service(&register, client, new.wanted()?, by, Time::now()).await?;
-    Ok(told(MadeService { service_id, token: issued.into() }))
+    added(&register, Some(own.0), new, who.caller.user()).await
 }
 
 /// End a service of a client, with all its tokens
 #[utoipa::path(post, path = "/api/clients/services/{id}/end", tag = "people", params(("id" = UserId, Path)),
     responses((status = 204)))]
-async fn end_service_of_client(
-    own: May<Team, OwnService>,
-    who: SignedIn,
-    _: OnlyClient,
-    State(register): State<Register>,
-    Json(why): Json<Why>,
-) -> Result<StatusCode, Problem> {
-    let (whose, by) = (Whose::Of(own.client), who.caller.user());
-    programs::end_service(&register, whose, own.service, why.reason()?, by, Time::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn end_service_of_client(of: Deciding<Team, OwnService>, Json(why): Json<Why>) -> Result<StatusCode, Problem> {
+    of.end(why).await
 }
 
 /// One more token for a service of a client; earlier ones go on until they are revoked
 #[utoipa::path(post, path = "/api/clients/services/{id}/tokens", tag = "people", params(("id" = UserId, Path)),
     responses((status = 201, body = Made)))]
 async fn make_for_service_of_client(
-    own: May<Team, OwnService>,
-    who: SignedIn,
-    _: OnlyClient,
-    State(register): State<Register>,
+    of: Deciding<Team, OwnService>,
     Json(new): Json<NewToken>,
 ) -> Result<Response, Problem> {
-    let (whose, service, by, wanted) = (Whose::Of(own.client), own.service, who.caller.user(), new.wanted()?);
-    Ok(told(Made::from(programs::issue_for_service(&register, whose, service, wanted, by, Time::now()).await?)))
+    of.make(new).await
 }
 
 /// Revoke one token of a service of a client
 #[utoipa::path(delete, path = "/api/clients/services/{id}/tokens/{token}", tag = "people",
     params(("id" = UserId, Path), ("token" = TokenId, Path)), responses((status = 204)))]
 async fn revoke_of_service_of_client(
-    own: May<Team, OwnService>,
-    who: SignedIn,
-    _: OnlyClient,
+    of: Deciding<Team, OwnService>,
     ids: OfToken,
-    State(register): State<Register>,
     _: Said<Nothing>,
 ) -> Result<StatusCode, Problem> {
-    let (whose, (_, token), by) = (Whose::Of(own.client), there(ids)?, who.caller.user());
-    programs::revoke_of_service(&register, whose, own.service, token, by, Time::now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    of.revoke(ids).await
 }

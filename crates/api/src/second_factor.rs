@@ -4,7 +4,7 @@
 use access::{AccessToken, ChangeError, Doorman, FactorError, SecondFactors, Sessions, Ticket};
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use events::{Time, UserId, desk::Factor};
@@ -18,9 +18,10 @@ use crate::{
     auth::{self, LoggedIn},
     cookies::{self, Csrf},
     input::{Json, NoQuery, Nothing, Said},
+    own::AnyPerson,
     problem::{Code, Problem},
     whence::FromWhere,
-    who::{Account, AnyPerson, May, People, Prove, SignedIn},
+    who::{Account, May, People, Prove, SignedIn},
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {
@@ -45,7 +46,7 @@ pub struct CodeNeeded {
 /// What somebody gets whose password was right, and who shows codes.
 pub fn code_needed(ticket: &Ticket) -> Response {
     let body = CodeNeeded { ticket: ticket.text.expose_secret().to_owned(), expires_at: ticket.expires_at };
-    (StatusCode::ACCEPTED, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
+    (StatusCode::ACCEPTED, axum::Json(body)).into_response()
 }
 
 /// A ticket and a code.
@@ -154,7 +155,7 @@ pub fn next_token(token: &AccessToken, browser: bool) -> Response {
 }
 
 fn with_token(body: impl IntoResponse, token: &AccessToken, browser: bool) -> Response {
-    let mut response = ([(header::CACHE_CONTROL, "no-store")], body).into_response();
+    let mut response = body.into_response();
     if browser {
         cookies::set_access(response.headers_mut(), (&token.text, token.expires_at), Time::now());
     }
@@ -187,13 +188,13 @@ async fn begin(
     State(factors): State<SecondFactors>,
     from: FromWhere,
     Json(WithPassword { password }): Json<WithPassword>,
-) -> Result<Response, Problem> {
+) -> Result<axum::Json<Begun>, Problem> {
     let user = who.caller.user();
     doorman.confirm(user, password, from.0.address()).await.map_err(ChangeError::Login)?;
     let email = doorman.profile(user).await?.and_then(|profile| profile.email);
     let seed = factors.begin(user, &email.unwrap_or_default(), Time::now()).await?;
     let (secret, url) = (seed.secret.expose_secret().to_owned(), seed.url.expose_secret().to_owned());
-    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(Begun { secret, url })).into_response())
+    Ok(axum::Json(Begun { secret, url }))
 }
 
 /// A code that is shown now.
@@ -271,9 +272,8 @@ async fn renew_codes(
     _: NoQuery,
     State(factors): State<SecondFactors>,
     _: Said<Nothing>,
-) -> Result<Response, Problem> {
-    let codes = RecoveryCodes::told(&factors.renew_codes(who.caller.user(), Time::now()).await?);
-    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(codes)).into_response())
+) -> Result<axum::Json<RecoveryCodes>, Problem> {
+    Ok(axum::Json(RecoveryCodes::told(&factors.renew_codes(who.caller.user(), Time::now()).await?)))
 }
 
 /// Take somebody's second factor away, who has lost it and the recovery codes; its sessions end

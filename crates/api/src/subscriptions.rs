@@ -31,9 +31,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     input::{Nothing, Query},
+    own::{OfClient, OwnClient},
     problem::{Code, Problem},
     views::{Asked, Views},
-    who::{May, OfClient, OwnClient, Subscribe},
+    who::{May, Subscribe},
     wish::{Done, Wish},
 };
 
@@ -350,7 +351,6 @@ impl OwnSubscription {
             creds: creds.map(|creds| creds.expose_secret().to_owned()),
             jwt,
         };
-        let headers = [(header::CACHE_CONTROL, "no-store"), (header::LOCATION, "/api/alerts/subscriptions")];
-        Ok((status, headers, axum::Json(credential)).into_response())
+        Ok((status, [(header::LOCATION, "/api/alerts/subscriptions")], axum::Json(credential)).into_response())
     }
 }

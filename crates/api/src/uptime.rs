@@ -14,9 +14,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     input::Query,
+    own::OwnBot,
     problem::Problem,
     views::{Asked, Views},
-    who::OwnBot,
 };
 
 pub fn routes() -> OpenApiRouter<Parts> {

@@ -1,23 +1,20 @@
 //! Who asks, and what they may do. Having one of these values is having the permission: each can be made only of a token
 //! that counts, by what [`access::policy`] says.
 //!
-//! [`OwnBot`] and its like are for seeing. What changes something takes `May<Trade, OwnBot>`: the same thing, and the
-//! permission to do that with it; [`crate::wish::Wish::carry_out`] takes nothing less.
+//! [`crate::own::OwnBot`] and its like are for seeing. What changes something takes `May<Trade, OwnBot>`: the same thing,
+//! and the permission to do that with it; [`crate::wish::Wish::carry_out`] takes nothing less.
 
 use std::{marker::PhantomData, ops::Deref};
 
 use access::{
-    Caller, Gate, Look, NotLetIn, Proof, Reach, Register,
-    people::{self, Whose},
+    Caller, Gate, Look, NotLetIn, Proof, Reach,
     policy::{self, Deed, Forbidden},
-    programs,
 };
 use axum::{
-    RequestPartsExt,
-    extract::{FromRef, FromRequestParts, MatchedPath, Path, RawPathParams},
+    extract::{FromRef, FromRequestParts, MatchedPath},
     http::{Method, header, request::Parts as Head},
 };
-use events::{BotId, ClientId, CredentialId, ManualId, Slug, Time, UserId};
+use events::{ClientId, Slug, Time};
 use serde::Deserialize;
 
 use crate::{
@@ -47,57 +44,6 @@ pub struct OfWhom {
     pub client: Option<ClientId>,
     pub until: Time,
 }
-
-/// The client that is asked about: a client's user's own, or the one that somebody of the desk names.
-#[derive(Debug, Clone, Copy)]
-pub struct OwnClient(pub ClientId);
-
-/// A bot of that client.
-#[derive(Debug, Clone, Copy)]
-pub struct OwnBot {
-    pub client: ClientId,
-    pub bot: BotId,
-}
-
-/// A credential of that client, whatever became of it.
-#[derive(Debug, Clone, Copy)]
-pub struct OwnCredential {
-    pub client: ClientId,
-    pub credential: CredentialId,
-}
-
-/// An order by hand in a book of that client.
-#[derive(Debug, Clone, Copy)]
-pub struct OwnManual {
-    pub client: ClientId,
-    pub manual: ManualId,
-}
-
-/// A person, for those who may see all of them.
-#[derive(Debug, Clone, Copy)]
-pub struct AnyPerson(pub UserId);
-
-/// A program's account, of the desk or of a client, for the same.
-#[derive(Debug, Clone, Copy)]
-pub struct AnyService(pub UserId);
-
-/// One of that client's people.
-#[derive(Debug, Clone, Copy)]
-pub struct OwnPerson {
-    pub client: ClientId,
-    pub user: UserId,
-}
-
-/// A program's account of that client.
-#[derive(Debug, Clone, Copy)]
-pub struct OwnService {
-    pub client: ClientId,
-    pub service: UserId,
-}
-
-/// A client as the desk speaks of it: the path names it by slug or id.
-#[derive(Debug, Clone, Copy)]
-pub struct ClientOfTheDesk(pub ClientId);
 
 /// Something that is there for the caller, and the permission to do this with it.
 #[derive(Debug, Clone, Copy)]
@@ -147,29 +93,6 @@ permissions! {
     Prove: "Making what proves that somebody acts for one.",
 }
 
-/// What belongs to one client.
-pub trait OfClient {
-    fn client(&self) -> ClientId;
-}
-
-macro_rules! of_client {
-    ($($own:ty: $client:tt,)+) => {
-        $(impl OfClient for $own {
-            fn client(&self) -> ClientId {
-                self.$client
-            }
-        })+
-    };
-}
-
-of_client! {
-    OwnClient: 0,
-    OwnBot: client,
-    OwnCredential: client,
-    OwnManual: client,
-    ClientOfTheDesk: 0,
-}
-
 /// What somebody brought with a request, to prove who it is.
 enum Brought<'a> {
     Header(&'a str),
@@ -184,7 +107,7 @@ impl SignedIn {
     }
 
     /// Whose things the caller asks about, by the client that it names: all clients', if none and it is of the desk.
-    async fn of_whom(&self, named: Option<Slug>, state: &Parts) -> Result<OfWhom, Problem> {
+    pub async fn of_whom(&self, named: Option<Slug>, state: &Parts) -> Result<OfWhom, Problem> {
         let (known, until) = (Known::from_ref(state), self.until);
         match (self.caller.reach(), named) {
             (Reach::Own(client), None) => Ok(OfWhom { client: Some(client), until }),
@@ -205,7 +128,7 @@ impl SignedIn {
     }
 
     /// Whoever asks about what is not its own is on record, if it is answered.
-    fn looks(&self, head: &Head, client: Option<ClientId>) {
+    pub fn looks(&self, head: &Head, client: Option<ClientId>) {
         let own = matches!(self.caller.reach(), Reach::Own(_));
         let (route, looking) = (head.extensions.get::<MatchedPath>(), head.extensions.get::<Looking>());
         if let (Some(route), Some(looking), false, false) = (route, looking, own, changes(&head.method)) {
@@ -219,12 +142,12 @@ impl SignedIn {
         self.until > Time::now() && gate.lets_in(&self.caller, None)
     }
 
-    async fn of(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+    pub async fn of(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         Self::from_request_parts(head, state).await
     }
 }
 
-fn which_client() -> Problem {
+pub fn which_client() -> Problem {
     Problem::invalid("say which client: add ?client=SLUG")
 }
 
@@ -307,7 +230,7 @@ impl FromRequestParts<Parts> for OfTheDesk {
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         let who = SignedIn::of(head, state).await?;
         who.may(Deed::SeeDesk)?;
-        let Named { client } = input::read_query(head.uri.query().unwrap_or_default())?;
+        let Named { client } = Named::by(head)?;
         if client.is_some() {
             return Err(Problem::invalid("leave ?client= out: this is about all of them"));
         }
@@ -321,7 +244,7 @@ impl FromRequestParts<Parts> for OfWhom {
 
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         let who = SignedIn::of(head, state).await?;
-        let Named { client } = input::read_query(head.uri.query().unwrap_or_default())?;
+        let Named { client } = Named::by(head)?;
         let whose = who.of_whom(client, state).await?;
         who.may(if whose.client.is_some() { Deed::See } else { Deed::SeeDesk })?;
         who.looks(head, whose.client);
@@ -331,118 +254,13 @@ impl FromRequestParts<Parts> for OfWhom {
 
 /// Which client somebody of the desk speaks of.
 #[derive(Debug, Deserialize)]
-struct Named {
-    client: Option<Slug>,
+pub struct Named {
+    pub client: Option<Slug>,
 }
 
-impl FromRequestParts<Parts> for OwnClient {
-    type Rejection = Problem;
-
-    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        let who = SignedIn::of(head, state).await?;
-        let Named { client } = input::read_query(head.uri.query().unwrap_or_default())?;
-        let client = who.of_whom(client, state).await?.client.ok_or_else(which_client)?;
-        who.may(Deed::See)?;
-        who.looks(head, Some(client));
-        Ok(Self(client))
-    }
-}
-
-impl FromRequestParts<Parts> for OwnBot {
-    type Rejection = Problem;
-
-    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
-        let Path(id) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
-        // One that is no id names no bot either.
-        let bot: BotId = id.parse().map_err(|_| Problem::not_found())?;
-        let known = Known::from_ref(state).has(client, bot).await?;
-        if known { Ok(Self { client, bot }) } else { Err(Problem::not_found()) }
-    }
-}
-
-impl FromRequestParts<Parts> for OwnCredential {
-    type Rejection = Problem;
-
-    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
-        let Path(id) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
-        let credential: CredentialId = id.parse().map_err(|_| Problem::not_found())?;
-        let known = Known::from_ref(state).had(client, credential).await?;
-        if known { Ok(Self { client, credential }) } else { Err(Problem::not_found()) }
-    }
-}
-
-impl FromRequestParts<Parts> for OwnManual {
-    type Rejection = Problem;
-
-    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
-        let Path((bot, order)) = head.extract::<Path<(String, String)>>().await.map_err(|_| Problem::not_found())?;
-        let bot: BotId = bot.parse().map_err(|_| Problem::not_found())?;
-        let manual = Known::from_ref(state).by_hand(client, bot, &order).await?.ok_or_else(Problem::not_found)?;
-        Ok(Self { client, manual })
-    }
-}
-
-impl FromRequestParts<Parts> for OwnPerson {
-    type Rejection = Problem;
-
-    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
-        let user = first_in_path(head).await?;
-        let known = people::is_there(&Register::from_ref(state), Whose::Of(client), user).await?;
-        if known { Ok(Self { client, user }) } else { Err(Problem::not_found()) }
-    }
-}
-
-impl FromRequestParts<Parts> for OwnService {
-    type Rejection = Problem;
-
-    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
-        let service = first_in_path(head).await?;
-        let known = programs::is_there(&Register::from_ref(state), Whose::Of(client), service).await?;
-        if known { Ok(Self { client, service }) } else { Err(Problem::not_found()) }
-    }
-}
-
-impl FromRequestParts<Parts> for AnyPerson {
-    type Rejection = Problem;
-
-    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        SignedIn::of(head, state).await?.may(Deed::SeePeople)?;
-        let user = first_in_path(head).await?;
-        let known = people::is_there(&Register::from_ref(state), Whose::Desk, user).await?;
-        if known { Ok(Self(user)) } else { Err(Problem::not_found()) }
-    }
-}
-
-impl FromRequestParts<Parts> for AnyService {
-    type Rejection = Problem;
-
-    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        SignedIn::of(head, state).await?.may(Deed::SeePeople)?;
-        let service = first_in_path(head).await?;
-        let known = programs::is_there(&Register::from_ref(state), Whose::Desk, service).await?;
-        if known { Ok(Self(service)) } else { Err(Problem::not_found()) }
-    }
-}
-
-/// The user whom a path names first, whatever else it names.
-async fn first_in_path(head: &mut Head) -> Result<UserId, Problem> {
-    let named = head.extract::<RawPathParams>().await.map_err(|_| Problem::not_found())?;
-    let id = named.iter().next().map(|(_, id)| id.parse());
-    id.and_then(Result::ok).ok_or_else(Problem::not_found)
-}
-
-impl FromRequestParts<Parts> for ClientOfTheDesk {
-    type Rejection = Problem;
-
-    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        OfTheDesk::from_request_parts(head, state).await?;
-        let Path(named) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
-        Known::from_ref(state).client(&named).await?.map(Self).ok_or_else(Problem::not_found)
+impl Named {
+    pub fn by(head: &Head) -> Result<Self, Problem> {
+        input::read_query(head.uri.query().unwrap_or_default())
     }
 }
 

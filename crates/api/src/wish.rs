@@ -18,8 +18,9 @@ use utoipa::ToSchema;
 use crate::{
     Parts,
     input::{self, OnlyClient},
+    own::OfClient,
     problem::{Code, Problem},
-    who::{Keys, May, OfClient, Onboard, Permission, SignedIn, Subscribe, Trade},
+    who::{Keys, May, Onboard, Permission, SignedIn, Subscribe, Trade},
 };
 
 const KEY_MAX: usize = 255;
