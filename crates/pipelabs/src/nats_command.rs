@@ -4,10 +4,14 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
-use async_nats::{ConnectOptions, ServerAddr, jetstream, jetstream::consumer::PullConsumer};
+use anyhow::{Context as _, ensure};
+use async_nats::{
+    ConnectOptions, ServerAddr,
+    jetstream::{self, Context, consumer::PullConsumer},
+};
 use clap::{Args, Subcommand};
 use futures::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
@@ -17,6 +21,10 @@ use crate::{
     nats_keys::{NatsKeys, OFFLINE},
     report::print,
 };
+
+/// How long NATS may take to let somebody in who was just given a credential.
+const LET_IN_WITHIN: Duration = Duration::from_secs(15);
+const TRY_AGAIN: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Subcommand)]
 pub enum NatsCommand {
@@ -115,11 +123,9 @@ impl Follow {
     async fn run(self) -> anyhow::Result<()> {
         let answer: Answer =
             serde_json::from_str(&self.text()?).context("this is not what POST /api/alerts/subscriptions answers")?;
-        let creds = answer.creds.context("the answer has no credentials: they are told once, to whom asked first")?;
-        let options = ConnectOptions::with_credentials(creds.expose_secret())?.custom_inbox_prefix(answer.inbox_prefix);
-        let client = options.connect(self.server.clone()).await.context("NATS does not let this subscription in")?;
-        let jetstream = jetstream::with_prefix(client, &answer.api_prefix);
-        let consumer: PullConsumer = jetstream.get_consumer_from_stream(&answer.consumer, &answer.stream).await?;
+        let creds =
+            answer.creds.as_ref().context("the answer has no credentials: they are told once, to whom asked first")?;
+        let (jetstream, consumer) = self.come_in(&answer, creds).await?;
         let mut messages = consumer.messages().await?;
         let mut left = self.count.unwrap_or(u64::MAX);
         while left > 0 {
@@ -133,6 +139,27 @@ impl Follow {
         }
         // An acknowledgement that is still on its way would be lost with the process.
         Ok(jetstream.client().flush().await?)
+    }
+
+    /// A credential is told as soon as it is on record, and NATS learns of it a moment later.
+    async fn come_in(&self, answer: &Answer, creds: &SecretString) -> anyhow::Result<(Context, PullConsumer)> {
+        let late = Instant::now() + LET_IN_WITHIN;
+        loop {
+            match self.try_to_come_in(answer, creds).await {
+                Err(_) if Instant::now() < late => tokio::time::sleep(TRY_AGAIN).await,
+                outcome => {
+                    return outcome.context("NATS does not let this subscription in: see whether it is `active`");
+                }
+            }
+        }
+    }
+
+    async fn try_to_come_in(&self, answer: &Answer, creds: &SecretString) -> anyhow::Result<(Context, PullConsumer)> {
+        let options = ConnectOptions::with_credentials(creds.expose_secret())?;
+        let client = options.custom_inbox_prefix(&answer.inbox_prefix).connect(self.server.clone()).await?;
+        let jetstream = jetstream::with_prefix(client, &answer.api_prefix);
+        let consumer = jetstream.get_consumer_from_stream(&answer.consumer, &answer.stream).await?;
+        Ok((jetstream, consumer))
     }
 
     fn text(&self) -> anyhow::Result<String> {
