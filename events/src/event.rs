@@ -198,4 +198,4 @@ words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkip
     RecoveryCodesRenewed, SteppedUp, TokenIssued, TokenRevoked, GrantGiven, GrantWithdrawn, ClientAccessed);
 words!(AccountEvent in Account: BalanceObserved);
 words!(SubscriptionEvent in Subscription: SubscriptionRequested, SubscriptionActive, SubscriptionRenewed,
-    SubscriptionRotated, SubscriptionRevokeRequested, SubscriptionRevoked);
+    SubscriptionRotated, SubscriptionBarred, SubscriptionRevokeRequested, SubscriptionRevoked);

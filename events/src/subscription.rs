@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Slug, Time};
+use crate::{SessionId, Slug, Time};
 
 /// The public half of a subscriber's nkey, as NATS writes it: `U` and 55 more characters of base32.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +41,20 @@ pub struct BadFilter {
     text: String,
 }
 
+/// What became of whoever brought a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyBarred {
+    /// The login in which it was brought was ended, by anything but its own logout.
+    SessionEnded,
+    /// The program's token by which it was brought was revoked.
+    TokenRevoked,
+    /// The person or service that brought it is let in no more.
+    UserBarred,
+    /// The person that brought it may do something else now.
+    RoleChanged,
+}
+
 /// Facts of aggregate `subscription`, keyed by the subscription's id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +67,9 @@ pub enum SubscriptionEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<u64>,
         user: UserNkey,
+        /// The login in which somebody brought this user, or the program's token; absent in events of before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<SessionId>,
         expires_at: Time,
         at: Time,
     },
@@ -61,7 +78,17 @@ pub enum SubscriptionEvent {
     /// The same user got a credential that counts longer.
     SubscriptionRenewed { expires_at: Time, at: Time },
     /// Another user takes the place of one that shall be let in no more. What was delivered and what not stays as it is.
-    SubscriptionRotated { supersedes: UserNkey, user: UserNkey, expires_at: Time, at: Time },
+    SubscriptionRotated {
+        supersedes: UserNkey,
+        user: UserNkey,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<SessionId>,
+        expires_at: Time,
+        at: Time,
+    },
+    /// This user shall be let in no more, because of what became of whoever brought it. What was delivered and what not
+    /// stays as it is, for another user to go on with.
+    SubscriptionBarred { user: UserNkey, reason: WhyBarred, at: Time },
     /// Nobody shall follow by it any more.
     SubscriptionRevokeRequested { reason: String, at: Time },
     /// NATS let its user go, and lets it in no more.
@@ -175,6 +202,7 @@ impl SubscriptionEvent {
             | Self::SubscriptionActive { at, .. }
             | Self::SubscriptionRenewed { at, .. }
             | Self::SubscriptionRotated { at, .. }
+            | Self::SubscriptionBarred { at, .. }
             | Self::SubscriptionRevokeRequested { at, .. }
             | Self::SubscriptionRevoked { at } => *at,
         }

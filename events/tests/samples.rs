@@ -18,7 +18,7 @@ use events::{
     manual::{HowEnded, ManualOrderEvent, RestingType, Verdict},
     market::{Depth, DepthSum, MarketEvent},
     order::OrderEvent,
-    subscription::{Filter, SubscriptionEvent, UserNkey},
+    subscription::{Filter, SubscriptionEvent, UserNkey, WhyBarred},
 };
 use serde::{Deserialize, Serialize};
 
@@ -254,21 +254,32 @@ fn order_events() -> Vec<OrderEvent> {
     ]
 }
 
+fn nkey(filled: &str) -> UserNkey {
+    format!("U{}", filled.repeat(55)).parse().unwrap()
+}
+
 fn subscription_events() -> Vec<SubscriptionEvent> {
-    let user = |filled: &str| -> UserNkey { format!("U{}", filled.repeat(55)).parse().unwrap() };
     let (name, expires_at) = ("pager".parse().unwrap(), at().plus_micros(86_400_000_000));
     vec![
         SubscriptionEvent::SubscriptionRequested {
             name,
             filter: Filter::Events(Some("bot")),
             after: None,
-            user: user("A"),
+            user: nkey("A"),
+            session: None,
             expires_at,
             at: at(),
         },
-        SubscriptionEvent::SubscriptionActive { user: user("A"), at: at() },
+        SubscriptionEvent::SubscriptionActive { user: nkey("A"), at: at() },
         SubscriptionEvent::SubscriptionRenewed { expires_at, at: at() },
-        SubscriptionEvent::SubscriptionRotated { supersedes: user("A"), user: user("B"), expires_at, at: at() },
+        SubscriptionEvent::SubscriptionRotated {
+            supersedes: nkey("A"),
+            user: nkey("B"),
+            session: None,
+            expires_at,
+            at: at(),
+        },
+        SubscriptionEvent::SubscriptionBarred { user: nkey("B"), reason: WhyBarred::SessionEnded, at: at() },
         SubscriptionEvent::SubscriptionRevokeRequested { reason: "asked by the client".into(), at: at() },
         SubscriptionEvent::SubscriptionRevoked { at: at() },
     ]
@@ -462,12 +473,32 @@ fn with_more() -> Vec<(&'static str, Event)> {
         name: "pager".parse().unwrap(),
         filter: Filter::Alerts(None),
         after: Some(41),
-        user: format!("U{}", "C".repeat(55)).parse().unwrap(),
+        user: nkey("C"),
+        session: None,
+        expires_at: at().plus_micros(86_400_000_000),
+        at: at(),
+    };
+    let session = Some(SessionId(Uuid::from_u128(6)));
+    let asked_in = SubscriptionEvent::SubscriptionRequested {
+        name: "pager".parse().unwrap(),
+        filter: Filter::All,
+        after: None,
+        user: nkey("D"),
+        session,
+        expires_at: at().plus_micros(86_400_000_000),
+        at: at(),
+    };
+    let rotated_in = SubscriptionEvent::SubscriptionRotated {
+        supersedes: nkey("D"),
+        user: nkey("E"),
+        session,
         expires_at: at().plus_micros(86_400_000_000),
         at: at(),
     };
     vec![
         ("after", alerts.into()),
+        ("session", asked_in.into()),
+        ("session", rotated_in.into()),
         ("restored", restored.into()),
         ("measured", measured.into()),
         ("provisional", LedgerEvent::FillRecorded(fill).into()),

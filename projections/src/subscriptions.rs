@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
     ClientId, Event, Recorded, Slug, SubscriptionId, Time,
-    subscription::{Filter, SubscriptionEvent, UserNkey},
+    subscription::{Filter, SubscriptionEvent, UserNkey, WhyBarred},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -37,7 +37,7 @@ pub struct Subscription {
     /// Whether NATS lets it in, and since when it is so.
     pub state: State,
     pub since: Time,
-    /// Why it is revoked; absent otherwise.
+    /// Why it is barred or revoked; absent otherwise.
     pub reason: Option<String>,
     /// The public half of the subscriber's nkey.
     pub user_public_nkey: UserNkey,
@@ -61,6 +61,8 @@ pub enum State {
     Wanted,
     /// NATS lets it in, as long as its credential counts.
     Active,
+    /// NATS lets it in no more, because of what became of whoever brought its key. Rotate it: what was not delivered waits.
+    Barred,
     /// It shall be let in no more; that is under way.
     Revoking,
     /// NATS let it go, and lets it in no more.
@@ -69,7 +71,7 @@ pub enum State {
 
 impl Projection for Subscriptions {
     const NAME: &'static str = "subscriptions";
-    const FOLD: u32 = 1;
+    const FOLD: u32 = 2;
     const TABLES: &'static str = r#"
         create table subscriptions (
           client_id        uuid        not null,
@@ -132,7 +134,7 @@ impl Subscription {
         told: &SubscriptionEvent,
         before: Option<Self>,
     ) -> Option<Self> {
-        let SubscriptionEvent::SubscriptionRequested { name, filter, after, user, expires_at, at } = told else {
+        let SubscriptionEvent::SubscriptionRequested { name, filter, after, user, expires_at, at, .. } = told else {
             return None;
         };
         Some(Self {
@@ -170,8 +172,14 @@ impl Subscription {
             SubscriptionEvent::SubscriptionRotated { user, expires_at, at, .. } => {
                 let replaced = std::mem::replace(&mut self.user_public_nkey, user.clone());
                 self.replaced_nkeys.insert(replaced, self.expires_at);
-                self.expires_at = *expires_at;
+                (self.expires_at, self.reason) = (*expires_at, None);
                 self.becomes(State::Wanted, *at);
+            }
+            SubscriptionEvent::SubscriptionBarred { user, reason, at } => {
+                if *user == self.user_public_nkey && matches!(self.state, State::Wanted | State::Active) {
+                    self.reason = Some(in_words(*reason).to_owned());
+                    self.becomes(State::Barred, *at);
+                }
             }
             SubscriptionEvent::SubscriptionRevokeRequested { reason, at } => {
                 self.reason = Some(reason.clone());
@@ -184,7 +192,7 @@ impl Subscription {
     /// Whether somebody shall follow by it.
     pub fn is_wanted(&self) -> bool {
         match self.state {
-            State::Wanted | State::Active => true,
+            State::Wanted | State::Active | State::Barred => true,
             State::Revoking | State::Revoked => false,
         }
     }
@@ -196,6 +204,16 @@ impl Subscription {
 
     fn becomes(&mut self, state: State, since: Time) {
         (self.state, self.since) = (state, since);
+    }
+}
+
+/// Why somebody's key is let in no more.
+fn in_words(reason: WhyBarred) -> &'static str {
+    match reason {
+        WhyBarred::SessionEnded => "the login in which its key was brought was ended",
+        WhyBarred::TokenRevoked => "the program's token by which its key was brought was revoked",
+        WhyBarred::UserBarred => "whoever brought its key is barred",
+        WhyBarred::RoleChanged => "whoever brought its key has another role",
     }
 }
 
@@ -232,6 +250,7 @@ mod tests {
             filter: Filter::Alerts(None),
             after,
             user: user(letter),
+            session: None,
             expires_at: at(100),
             at: at(1),
         }
@@ -253,7 +272,7 @@ mod tests {
 
     fn rotated(from: &str, to: &str) -> SubscriptionEvent {
         let (supersedes, user) = (user(from), user(to));
-        SubscriptionEvent::SubscriptionRotated { supersedes, user, expires_at: at(200), at: at(3) }
+        SubscriptionEvent::SubscriptionRotated { supersedes, user, session: None, expires_at: at(200), at: at(3) }
     }
 
     fn revoking() -> SubscriptionEvent {
@@ -269,6 +288,22 @@ mod tests {
         assert_eq!((one.state, one.since), (State::Wanted, at(3)));
         assert_eq!(one.replaced_nkeys, [(user("A"), at(100))].into());
         assert_eq!(folded(told.into_iter().chain([active("B")])).state, State::Active);
+    }
+
+    #[test]
+    fn a_barred_one_says_why_until_another_key_takes_its_place() {
+        let barred = |letter| SubscriptionEvent::SubscriptionBarred {
+            user: user(letter),
+            reason: WhyBarred::TokenRevoked,
+            at: at(3),
+        };
+        let told = [requested("A", None), active("A"), barred("A")];
+        let one = folded(told.clone());
+        assert_eq!((one.state, one.since, one.is_wanted()), (State::Barred, at(3), true));
+        assert!(one.reason.unwrap().contains("token"));
+        let one = folded(told.into_iter().chain([active("A"), rotated("A", "B"), barred("A")]));
+        assert_eq!((one.state, one.reason), (State::Wanted, None));
+        assert_eq!(folded([requested("A", None), revoking(), barred("A")]).state, State::Revoking);
     }
 
     #[test]

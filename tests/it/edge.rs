@@ -19,6 +19,7 @@ pub struct Edge {
 }
 
 /// A client, and the token of a user of it.
+#[derive(Clone)]
 pub struct Party {
     pub client: ClientId,
     pub slug: &'static str,

@@ -9,7 +9,7 @@ use domain::{
 };
 use events::{
     AggregateRef, Amount, Asset, BotId, ClientId, CredentialId, Decimal, Exchange, ManualId, Market, Price, SealedId,
-    SubscriptionId, Time, Uuid,
+    SessionId, SubscriptionId, Time, Uuid,
     bot::{BotConfig, Venue},
     credential::{Fingerprint, Values},
     ledger::{Fee, FeeKind, Fill, LedgerEvent, Liquidity, Side},
@@ -73,7 +73,8 @@ pub async fn subscription(streams: &Streams, client: ClientId) -> SubscriptionId
     let name = "pager".parse().unwrap();
     let id = SubscriptionId::named(client, &name);
     let user = format!("U{}", "A".repeat(55)).parse().unwrap();
-    let request = SubscriptionCommand::Request { name, filter: Filter::All, after: None, user, at: at(0) };
+    let session = SessionId::new();
+    let request = SubscriptionCommand::Request { name, filter: Filter::All, after: None, user, session, at: at(0) };
     streams.execute::<Subscription>(client, &id.to_string(), request, None, &Cause::system("test")).await.unwrap();
     id
 }

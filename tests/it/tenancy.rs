@@ -1,7 +1,9 @@
 //! Subscribers on NATS: each gets exactly its client's events, once and in order, whatever was lost or restarted; a
-//! credential is told once, counts for a day and is taken back at once. What attackers try stands in `attacks`.
+//! credential is told once, counts for a day and is taken back at once. What attackers try stands in `attacks`, what becomes
+//! of keys whose bringers are let in no more in `departures`.
 
 mod attacks;
+mod departures;
 mod follower;
 
 use std::{

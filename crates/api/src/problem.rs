@@ -264,6 +264,7 @@ impl From<SubscriptionRefusal> for Problem {
             SubscriptionRefusal::NotThere => Self::not_found(),
             SubscriptionRefusal::AlreadyThere
             | SubscriptionRefusal::Revoked
+            | SubscriptionRefusal::Barred
             | SubscriptionRefusal::SameKey
             | SubscriptionRefusal::KeyWasUsed
             | SubscriptionRefusal::TooOften => Self::new(Code::Conflict, refusal.to_string()),

@@ -34,7 +34,7 @@ use crate::{
     own::{OfClient, OwnClient},
     problem::{Code, Problem},
     views::{Asked, Views},
-    who::{May, Subscribe},
+    who::{May, SignedIn, Subscribe},
     wish::{Done, Wish},
 };
 
@@ -170,6 +170,7 @@ struct Credential {
     params(("Idempotency-Key" = String, Header)), responses((status = 201, body = Credential)))]
 async fn subscribe(
     of: May<Subscribe, OwnClient>,
+    who: SignedIn,
     State(issuing): State<Issuing>,
     State(streams): State<Streams>,
     State(views): State<Views>,
@@ -183,7 +184,8 @@ async fn subscribe(
     let key = Key::of(user_public_nkey)?;
     let user = key.public();
     own.has_room_for(&views, &user, after).await?;
-    let command = SubscriptionCommand::Request { name, filter, after, user, at: Time::now() };
+    let (session, at) = (who.caller.session(), Time::now());
+    let command = SubscriptionCommand::Request { name, filter, after, user, session, at };
     let done = wish.carry_out::<Subscription>(&streams, &of, &own.subscription.to_string(), command).await?;
     own.tell(StatusCode::CREATED, issuer, &streams, Some(key), done).await
 }
@@ -217,6 +219,7 @@ struct NewKey {
     params(("id" = SubscriptionId, Path), ("Idempotency-Key" = String, Header)), responses((status = 200, body = Credential)))]
 async fn rotate(
     own: May<Subscribe, OwnSubscription>,
+    who: SignedIn,
     State(issuing): State<Issuing>,
     State(streams): State<Streams>,
     State(views): State<Views>,
@@ -226,7 +229,7 @@ async fn rotate(
     let key = Key::of(wish.what.user_public_nkey.clone())?;
     let user = key.public();
     own.is_no_others(&views, &user).await?;
-    let command = SubscriptionCommand::Rotate { user, at: Time::now() };
+    let command = SubscriptionCommand::Rotate { user, session: who.caller.session(), at: Time::now() };
     let done = wish.carry_out::<Subscription>(&streams, &own, &own.subscription.to_string(), command).await?;
     own.tell(StatusCode::OK, issuer, &streams, Some(key), done).await
 }

@@ -1,11 +1,11 @@
 //! A subscription's life: wanted, renewed, rotated, revoked. That NATS lets its user in, or lets it go, is told by whoever
-//! did it, and decides nothing here.
+//! did it, and decides nothing here; so is that its user is barred, after which only another goes on.
 //!
 //! A key counts once: NATS is told of the keys that it shall let in no more until their credentials have run out, so one
 //! that comes back would be let in and cut off by turns.
 
 use events::{
-    Slug, Time,
+    SessionId, Slug, Time,
     subscription::{Filter, SubscriptionEvent, UserNkey},
 };
 use serde::{Deserialize, Serialize};
@@ -21,9 +21,9 @@ const REASON_MAX: usize = 500;
 /// What can be wanted of a subscription.
 #[derive(Debug, Clone)]
 pub enum SubscriptionCommand {
-    Request { name: Slug, filter: Filter, after: Option<u64>, user: UserNkey, at: Time },
+    Request { name: Slug, filter: Filter, after: Option<u64>, user: UserNkey, session: SessionId, at: Time },
     Renew { at: Time },
-    Rotate { user: UserNkey, at: Time },
+    Rotate { user: UserNkey, session: SessionId, at: Time },
     Revoke { reason: String, at: Time },
 }
 
@@ -36,6 +36,8 @@ pub enum SubscriptionRefusal {
     NotThere,
     #[error("the subscription is revoked, or about to be")]
     Revoked,
+    #[error("this nkey is let in no more, because of what became of whoever brought it: rotate the subscription")]
+    Barred,
     #[error("the subscription has this nkey: renew it, or give another")]
     SameKey,
     #[error("this nkey was taken out of use: make a new one")]
@@ -52,6 +54,7 @@ enum Phase {
     #[default]
     Absent,
     Wanted,
+    Barred,
     Revoking,
     Revoked,
 }
@@ -77,23 +80,25 @@ impl Subscription {
     /// Decides a command.
     pub fn decide(&self, command: SubscriptionCommand) -> Result<Vec<SubscriptionEvent>, SubscriptionRefusal> {
         match command {
-            SubscriptionCommand::Request { name, filter, after, user, at } => {
+            SubscriptionCommand::Request { name, filter, after, user, session, at } => {
                 self.has_room(&user, at)?;
-                let expires_at = at.plus_micros(CREDENTIAL_LIFE_US);
-                Ok(vec![SubscriptionEvent::SubscriptionRequested { name, filter, after, user, expires_at, at }])
+                let (session, expires_at) = (Some(session), at.plus_micros(CREDENTIAL_LIFE_US));
+                let requested =
+                    SubscriptionEvent::SubscriptionRequested { name, filter, after, user, session, expires_at, at };
+                Ok(vec![requested])
             }
             SubscriptionCommand::Renew { at } => {
-                self.live()?;
+                self.counts()?;
                 Ok(vec![SubscriptionEvent::SubscriptionRenewed { expires_at: at.plus_micros(CREDENTIAL_LIFE_US), at }])
             }
-            SubscriptionCommand::Rotate { user, at } => {
+            SubscriptionCommand::Rotate { user, session, at } => {
                 let supersedes = self.live()?.user.clone();
                 if supersedes == user {
                     return Err(SubscriptionRefusal::SameKey);
                 }
                 self.is_new(&user, at)?;
-                let expires_at = at.plus_micros(CREDENTIAL_LIFE_US);
-                Ok(vec![SubscriptionEvent::SubscriptionRotated { supersedes, user, expires_at, at }])
+                let (session, expires_at) = (Some(session), at.plus_micros(CREDENTIAL_LIFE_US));
+                Ok(vec![SubscriptionEvent::SubscriptionRotated { supersedes, user, session, expires_at, at }])
             }
             SubscriptionCommand::Revoke { reason, at } => {
                 self.live()?;
@@ -106,7 +111,7 @@ impl Subscription {
     fn has_room(&self, user: &UserNkey, at: Time) -> Result<(), SubscriptionRefusal> {
         match self.phase {
             Phase::Absent | Phase::Revoked => self.is_new(user, at),
-            Phase::Wanted | Phase::Revoking => Err(SubscriptionRefusal::AlreadyThere),
+            Phase::Wanted | Phase::Barred | Phase::Revoking => Err(SubscriptionRefusal::AlreadyThere),
         }
     }
 
@@ -118,17 +123,24 @@ impl Subscription {
         if outlived < OUTLIVED_MAX { Ok(()) } else { Err(SubscriptionRefusal::TooOften) }
     }
 
+    /// What was given last of a subscription that goes on.
     fn live(&self) -> Result<&Given, SubscriptionRefusal> {
         match self.phase {
             Phase::Absent => Err(SubscriptionRefusal::NotThere),
             Phase::Revoking | Phase::Revoked => Err(SubscriptionRefusal::Revoked),
-            Phase::Wanted => self.given.as_ref().ok_or(SubscriptionRefusal::NotThere),
+            Phase::Wanted | Phase::Barred => self.given.as_ref().ok_or(SubscriptionRefusal::NotThere),
         }
+    }
+
+    /// The same, if whom it was given to may still be let in.
+    fn counts(&self) -> Result<&Given, SubscriptionRefusal> {
+        let given = self.live()?;
+        if self.phase == Phase::Barred { Err(SubscriptionRefusal::Barred) } else { Ok(given) }
     }
 
     /// The credential that counts now; absent: none does.
     pub fn given(&self) -> Option<&Given> {
-        self.live().ok()
+        self.counts().ok()
     }
 
     /// Takes in what happened.
@@ -141,7 +153,14 @@ impl Subscription {
                 self.given = self.given.take().map(|given| Given { at, expires_at, ..given });
             }
             SubscriptionEvent::SubscriptionRotated { user, expires_at, at, .. } => {
+                self.phase = Phase::Wanted;
                 self.taken_back.extend(self.given.replace(Given { user, at, expires_at }));
+            }
+            SubscriptionEvent::SubscriptionBarred { user, .. } => {
+                // Of an earlier one it is told too late.
+                if self.given().is_some_and(|given| given.user == user) {
+                    self.phase = Phase::Barred;
+                }
             }
             SubscriptionEvent::SubscriptionRevokeRequested { .. } => {
                 self.phase = Phase::Revoking;
@@ -162,6 +181,7 @@ crate::aggregate!(Subscription, "subscription", SubscriptionCommand, Subscriptio
 
 #[cfg(test)]
 mod tests {
+    use events::subscription::WhyBarred;
     use proptest::prelude::*;
 
     use super::*;
@@ -174,6 +194,10 @@ mod tests {
         let letter = char::from(b'A' + u8::try_from(n % 26).unwrap());
         let other = char::from(b'A' + u8::try_from(n / 26).unwrap());
         format!("U{letter}{other}{}", "A".repeat(53)).parse().unwrap()
+    }
+
+    fn session() -> SessionId {
+        SessionId(events::Uuid::from_u128(3))
     }
 
     fn check(
@@ -192,6 +216,7 @@ mod tests {
             filter: Filter::All,
             after: None,
             user: user(n),
+            session: session(),
             at: at(hours),
         }
     }
@@ -202,18 +227,23 @@ mod tests {
             filter: Filter::All,
             after: None,
             user: user(n),
+            session: Some(session()),
             expires_at: at(hours + 24),
             at: at(hours),
         }
     }
 
     fn rotate(n: usize, hours: i64) -> SubscriptionCommand {
-        SubscriptionCommand::Rotate { user: user(n), at: at(hours) }
+        SubscriptionCommand::Rotate { user: user(n), session: session(), at: at(hours) }
     }
 
     fn rotated(from: usize, n: usize, hours: i64) -> SubscriptionEvent {
-        let (supersedes, user) = (user(from), user(n));
-        SubscriptionEvent::SubscriptionRotated { supersedes, user, expires_at: at(hours + 24), at: at(hours) }
+        let (supersedes, user, session) = (user(from), user(n), Some(session()));
+        SubscriptionEvent::SubscriptionRotated { supersedes, user, session, expires_at: at(hours + 24), at: at(hours) }
+    }
+
+    fn barred(n: usize, hours: i64) -> SubscriptionEvent {
+        SubscriptionEvent::SubscriptionBarred { user: user(n), reason: WhyBarred::SessionEnded, at: at(hours) }
     }
 
     fn revoke(hours: i64) -> SubscriptionCommand {
@@ -283,6 +313,22 @@ mod tests {
     }
 
     #[test]
+    fn after_a_barred_key_only_another_goes_on_and_the_barred_one_never_comes_back() {
+        let given = [requested(0, 0), barred(0, 1)];
+        check(given.clone(), SubscriptionCommand::Renew { at: at(2) }, Err(SubscriptionRefusal::Barred));
+        check(given.clone(), rotate(0, 2), Err(SubscriptionRefusal::SameKey));
+        check(given.clone(), request(1, 2), Err(SubscriptionRefusal::AlreadyThere));
+        check(given.clone(), rotate(1, 2), Ok(rotated(0, 1, 2)));
+        check(given.clone(), revoke(2), Ok(revoking(2)));
+        let on = given.into_iter().chain([rotated(0, 1, 2)]);
+        check(on.clone(), rotate(0, 3), Err(SubscriptionRefusal::KeyWasUsed));
+        // Told too late, of the one before.
+        let late = on.chain([barred(0, 3)]);
+        let renewed = SubscriptionEvent::SubscriptionRenewed { expires_at: at(28), at: at(4) };
+        check(late, SubscriptionCommand::Renew { at: at(4) }, Ok(renewed));
+    }
+
+    #[test]
     fn what_nats_tells_of_an_earlier_user_changes_nothing() {
         let late = SubscriptionEvent::SubscriptionActive { user: user(0), at: at(3) };
         check([requested(0, 0), rotated(0, 1, 1), late.clone()], rotate(2, 4), Ok(rotated(1, 2, 4)));
@@ -292,7 +338,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_commanded_no_key_is_given_twice(
-            commands in proptest::collection::vec((0..5, 0..30_usize), 0..80)
+            commands in proptest::collection::vec((0..6, 0..30_usize), 0..80)
         ) {
             let (mut subscription, mut given) = (Subscription::default(), Vec::new());
             for ((which, n), hours) in commands.into_iter().zip(0..) {
@@ -301,6 +347,10 @@ mod tests {
                     1 => rotate(n, hours),
                     2 => SubscriptionCommand::Renew { at: at(hours) },
                     3 => revoke(hours),
+                    4 => {
+                        subscription.remember(barred(n, hours));
+                        continue;
+                    }
                     _ => {
                         if subscription.phase == Phase::Revoking {
                             subscription.remember(revoked());

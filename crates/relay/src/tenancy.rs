@@ -9,6 +9,7 @@ pub(crate) mod consumers;
 pub(crate) mod issue;
 mod jwt;
 pub mod keys;
+mod let_go;
 pub(crate) mod provide;
 mod registry;
 mod wanted;

@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_nats::ServerAddr;
-use events::{AggregateRef, ClientId, SubscriptionId, Time, subscription::SubscriptionEvent};
+use events::{
+    AggregateRef, ClientId, SubscriptionId, Time,
+    subscription::{SubscriptionEvent, WhyBarred},
+};
 use futures::future::join_all;
 use sqlx::PgPool;
 use store::{Append, AppendError, Cause, Draft, Expected, Streams, read};
@@ -17,6 +20,7 @@ use super::{
     claims,
     consumers::{self, ConsumersError},
     keys::RelayKeys,
+    let_go::LetGo,
     registry::{Registry, RegistryError},
     wanted::{Stage, Subscription, Wanted},
 };
@@ -71,6 +75,7 @@ struct Claimed {
 #[derive(Debug, Default)]
 struct Tenants {
     tenants: BTreeMap<ClientId, Tenant>,
+    let_go: LetGo,
     read: BTreeMap<ClientId, u64>,
     connects: u64,
 }
@@ -113,7 +118,8 @@ impl Landlord {
         };
         match open {
             Ok(open) => {
-                let all = turn.iter().map(|(client, tenant)| self.provide(session, &open, *client, tenant));
+                let let_go = &tenants.let_go;
+                let all = turn.iter().map(|(client, tenant)| self.provide(session, &open, *client, tenant, let_go));
                 let outcomes = join_all(all).await;
                 // A connection over which nothing comes back is made anew.
                 let broken = outcomes.iter().any(|outcome| matches!(outcome, Err(ProvideError::Registry(_))));
@@ -135,6 +141,7 @@ impl Landlord {
         registry: &Registry,
         client: ClientId,
         tenant: &Tenant,
+        let_go: &LetGo,
     ) -> Result<(), ProvideError> {
         if let Some(claimed) = &tenant.claim {
             claimed.put(registry, client).await?;
@@ -142,7 +149,10 @@ impl Landlord {
         let mut outcome = Ok(());
         for (id, subscription) in &tenant.wanted.subscriptions {
             // One that cannot be served keeps none of the others waiting.
-            let served = self.serve(session, client, *id, subscription).await;
+            let served = match subscription.barred_by(let_go) {
+                Some(why) => self.bar(client, *id, subscription, why).await.map_err(ProvideError::from),
+                None => self.serve(session, client, *id, subscription).await,
+            };
             outcome = outcome.and(served);
         }
         outcome
@@ -156,13 +166,14 @@ impl Landlord {
         subscription: &Subscription,
     ) -> Result<(), ProvideError> {
         match &subscription.stage {
-            Stage::Open { by, user } => {
+            Stage::Open { by } => {
                 consumers::ensure(session, &self.db, client, id, subscription).await?;
-                let event = SubscriptionEvent::SubscriptionActive { user: user.clone(), at: Time::now() };
+                let event = SubscriptionEvent::SubscriptionActive { user: subscription.user.clone(), at: Time::now() };
                 self.tell(client, id, event, format!("subscription_active:{id}:{by}")).await?;
                 info!(client.id = %client, subscription.id = %id, "NATS lets subscription {id} of client {client} in");
             }
-            Stage::Active => consumers::ensure(session, &self.db, client, id, subscription).await?,
+            // What waits for another user waits there.
+            Stage::Active | Stage::Barred => consumers::ensure(session, &self.db, client, id, subscription).await?,
             Stage::Close { by } => {
                 consumers::remove(session, &self.db, client, id).await?;
                 let event = SubscriptionEvent::SubscriptionRevoked { at: Time::now() };
@@ -171,6 +182,20 @@ impl Landlord {
             }
             Stage::Gone => {}
         }
+        Ok(())
+    }
+
+    /// Whoever brought its user is let in no more: neither is that user, once this is read again.
+    async fn bar(
+        &self,
+        client: ClientId,
+        id: SubscriptionId,
+        subscription: &Subscription,
+        reason: WhyBarred,
+    ) -> Result<(), AppendError> {
+        let event = SubscriptionEvent::SubscriptionBarred { user: subscription.user.clone(), reason, at: Time::now() };
+        self.tell(client, id, event, format!("subscription_barred:{id}:{}", subscription.bringer.by)).await?;
+        info!(client.id = %client, subscription.id = %id, "the user of subscription {id} of client {client} is barred");
         Ok(())
     }
 
@@ -207,9 +232,17 @@ impl Claimed {
     }
 }
 
+impl Subscription {
+    /// Why its user shall be let in no more, though NATS shall let it in so far.
+    fn barred_by(&self, let_go: &LetGo) -> Option<WhyBarred> {
+        if self.is_let_in() { let_go.why(&self.bringer) } else { None }
+    }
+}
+
 impl Tenants {
-    /// Reads what is new of clients whose streams moved.
+    /// Reads what is new of the desk, and of clients whose streams moved.
     async fn hear(&mut self, db: &PgPool, heads: &[(ClientId, u64)]) -> sqlx::Result<()> {
+        self.hear_desk(db, heads).await?;
         let moved: Vec<(ClientId, u64, u64)> = heads
             .iter()
             .map(|(client, head)| (*client, self.read.get(client).copied().unwrap_or_default(), *head))
@@ -238,6 +271,35 @@ impl Tenants {
             // Events that came since the heads were seen may have been read already, and are not read twice.
             let known = self.read.entry(client).or_insert(read);
             *known = head.max(*known);
+        }
+        Ok(())
+    }
+
+    /// Reads who is let in no more; those who brought users get their turn.
+    async fn hear_desk(&mut self, db: &PgPool, heads: &[(ClientId, u64)]) -> sqlx::Result<()> {
+        let read = self.read.entry(ClientId::DESK).or_default();
+        let Some((_, head)) = heads.iter().find(|(client, head)| *client == ClientId::DESK && head > read) else {
+            return Ok(());
+        };
+        let told = read::of_departures(db, *read).await?;
+        if told.is_empty() {
+            *read = *head;
+            return Ok(());
+        }
+        for event in told {
+            match event {
+                Ok(event) => {
+                    *read = event.seq;
+                    self.let_go.hear(&event);
+                }
+                Err(corrupt) => error!(error = &corrupt as &dyn std::error::Error, "somebody's keys may stay let in"),
+            }
+        }
+        *read = (*read).max(*head);
+        for tenant in self.tenants.values_mut() {
+            if tenant.wanted.subscriptions.values().any(|one| one.barred_by(&self.let_go).is_some()) {
+                tenant.due = None;
+            }
         }
         Ok(())
     }

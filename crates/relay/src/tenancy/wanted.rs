@@ -7,7 +7,7 @@ use events::{
     subscription::{Filter, SubscriptionEvent, UserNkey},
 };
 
-use super::{claims::Tenancy, jwt::seconds};
+use super::{claims::Tenancy, jwt::seconds, let_go::Bringer};
 
 /// How much longer than it counts a credential is remembered as taken back: servers' clocks are not ours.
 const CLOCKS_DIFFER_S: i64 = 300;
@@ -30,21 +30,35 @@ pub(crate) struct Subscription {
     /// The event that asked for it: one that is asked for again after it was revoked begins anew.
     pub asked: u64,
     pub stage: Stage,
-    user: UserNkey,
+    pub user: UserNkey,
+    /// Of that user.
+    pub bringer: Bringer,
     expires_at_s: i64,
 }
 
 /// What is to be done for a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// It is asked for by this event, for this user, and was not told to be there.
-    Open { by: u64, user: UserNkey },
+    /// It is asked for by this event, and was not told to be there.
+    Open { by: u64 },
     /// It was told to be there.
     Active,
+    /// Its user is let in no more. It waits for another.
+    Barred,
     /// It is asked by this event to be gone.
     Close { by: u64 },
     /// It was told to be gone.
     Gone,
+}
+
+impl Subscription {
+    /// Whether NATS shall let its user in.
+    pub fn is_let_in(&self) -> bool {
+        match self.stage {
+            Stage::Open { .. } | Stage::Active => true,
+            Stage::Barred | Stage::Close { .. } | Stage::Gone => false,
+        }
+    }
 }
 
 impl Wanted {
@@ -53,21 +67,34 @@ impl Wanted {
         let Event::Subscription(told) = &event.event else { return };
         let Ok(id) = event.aggregate.id.parse() else { return };
         match told {
-            SubscriptionEvent::SubscriptionRequested { filter, after, user, expires_at, .. } => {
-                let first = after.map_or(event.seq, |after| after + 1);
-                let stage = Stage::Open { by: event.seq, user: user.clone() };
-                let (user, expires_at_s) = (user.clone(), seconds(*expires_at));
-                let asked = Subscription { filter: *filter, first, asked: event.seq, stage, user, expires_at_s };
+            SubscriptionEvent::SubscriptionRequested { filter, after, user, session, expires_at, .. } => {
+                let asked = Subscription {
+                    filter: *filter,
+                    first: after.map_or(event.seq, |after| after + 1),
+                    asked: event.seq,
+                    stage: Stage::Open { by: event.seq },
+                    user: user.clone(),
+                    bringer: Bringer::of(event, *session),
+                    expires_at_s: seconds(*expires_at),
+                };
                 self.subscriptions.insert(id, asked);
                 self.changes(event);
             }
-            SubscriptionEvent::SubscriptionRotated { user, expires_at, .. } => {
+            SubscriptionEvent::SubscriptionRotated { user, session, expires_at, .. } => {
                 self.take_back(id);
                 if let Some(one) = self.subscriptions.get_mut(&id) {
-                    one.stage = Stage::Open { by: event.seq, user: user.clone() };
+                    (one.stage, one.bringer) = (Stage::Open { by: event.seq }, Bringer::of(event, *session));
                     (one.user, one.expires_at_s) = (user.clone(), seconds(*expires_at));
                 }
                 self.changes(event);
+            }
+            SubscriptionEvent::SubscriptionBarred { user, .. } => {
+                // Of an earlier user it is told too late.
+                if self.subscriptions.get(&id).is_some_and(|one| one.is_let_in() && one.user == *user) {
+                    self.take_back(id);
+                    self.set(id, Stage::Barred);
+                    self.changes(event);
+                }
             }
             SubscriptionEvent::SubscriptionRevokeRequested { .. } => {
                 self.take_back(id);
@@ -81,7 +108,7 @@ impl Wanted {
             }
             SubscriptionEvent::SubscriptionActive { user, .. } => {
                 let is_waited_for =
-                    |one: &&mut Subscription| matches!(&one.stage, Stage::Open { user: other, .. } if other == user);
+                    |one: &&mut Subscription| matches!(one.stage, Stage::Open { .. }) && one.user == *user;
                 if let Some(one) = self.subscriptions.get_mut(&id).filter(is_waited_for) {
                     one.stage = Stage::Active;
                 }
@@ -92,7 +119,7 @@ impl Wanted {
 
     /// What its account has to say. The same events always say the same, to the byte.
     pub fn account(&self) -> Tenancy {
-        let open = self.subscriptions.values().any(|one| matches!(one.stage, Stage::Open { .. } | Stage::Active));
+        let open = self.subscriptions.values().any(Subscription::is_let_in);
         // Up to when a credential counts it may have been issued, and not later.
         let revoked = self.taken_back.iter().map(|(user, until_s)| (user.clone(), *until_s)).collect();
         Tenancy { open, issued_at_s: self.issued_at_s, revoked }
@@ -120,7 +147,7 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
-    use events::{AggregateRef, ClientId, EventId, Time, Uuid};
+    use events::{AggregateRef, ClientId, EventId, Time, Uuid, subscription::WhyBarred};
 
     use super::*;
 
@@ -178,6 +205,7 @@ mod tests {
             filter: Filter::All,
             after,
             user: user(letter),
+            session: None,
             expires_at: at(DAY_S),
             at: at(0),
         }
@@ -185,7 +213,7 @@ mod tests {
 
     fn rotated(from: char, to: char) -> SubscriptionEvent {
         let (supersedes, user) = (user(from), user(to));
-        SubscriptionEvent::SubscriptionRotated { supersedes, user, expires_at: at(DAY_S + 5), at: at(5) }
+        SubscriptionEvent::SubscriptionRotated { supersedes, user, session: None, expires_at: at(DAY_S + 5), at: at(5) }
     }
 
     fn active(letter: char) -> SubscriptionEvent {
@@ -201,7 +229,7 @@ mod tests {
         let mut told = Told::default();
         assert!(!told.wanted.account().open);
         told.tell(requested('A', None));
-        assert_eq!(told.stage(), Stage::Open { by: 1, user: user('A') });
+        assert_eq!(told.stage(), Stage::Open { by: 1 });
         assert_eq!(told.wanted.account(), Tenancy { open: true, issued_at_s: 1, revoked: vec![] });
         told.tell(active('A')).tell(revoking());
         assert_eq!(told.stage(), Stage::Close { by: 3 });
@@ -225,12 +253,31 @@ mod tests {
         told.tell(SubscriptionEvent::SubscriptionRenewed { expires_at: at(DAY_S * 2), at: at(DAY_S) });
         told.tell(rotated('A', 'B'));
         assert_eq!(told.wanted.account().revoked, [(user('A'), DAY_S * 2)]);
-        assert_eq!(told.stage(), Stage::Open { by: 3, user: user('B') });
+        assert_eq!(told.stage(), Stage::Open { by: 3 });
         // What was told of the first one says nothing of the second.
         told.tell(active('A'));
-        assert_eq!(told.stage(), Stage::Open { by: 3, user: user('B') });
+        assert_eq!(told.stage(), Stage::Open { by: 3 });
         told.tell(active('B'));
         assert_eq!(told.stage(), Stage::Active);
+    }
+
+    #[test]
+    fn a_barred_user_is_revoked_and_its_subscription_waits_for_another() {
+        let barred = |letter| SubscriptionEvent::SubscriptionBarred {
+            user: user(letter),
+            reason: WhyBarred::SessionEnded,
+            at: at(4),
+        };
+        let mut told = Told::default();
+        told.tell(requested('A', None)).tell(active('A')).tell(barred('A'));
+        assert_eq!(told.stage(), Stage::Barred);
+        assert_eq!(told.wanted.account(), Tenancy { open: false, issued_at_s: 3, revoked: vec![(user('A'), DAY_S)] });
+        let first = told.wanted.subscriptions[&id()].first;
+        told.tell(rotated('A', 'B')).tell(barred('A'));
+        let one = &told.wanted.subscriptions[&id()];
+        assert_eq!((&one.stage, one.first, &one.user), (&Stage::Open { by: 4 }, first, &user('B')));
+        assert_eq!(told.wanted.account().revoked, [(user('A'), DAY_S)]);
+        assert!(told.wanted.account().open);
     }
 
     #[test]
