@@ -8,6 +8,8 @@ mod follower;
 
 use std::{
     fs,
+    io::Write,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -411,6 +413,24 @@ async fn while_nats_is_away_wishes_are_taken_and_several_relays_do_what_is_left_
     let names: Vec<&str> = told_of(&edge, &edge.acme).await.iter().map(SubscriptionEvent::name).collect();
     assert_eq!(names.iter().filter(|name| **name == "SubscriptionActive").count(), 2, "{names:?}");
     assert_eq!(names.iter().filter(|name| **name == "SubscriptionRevoked").count(), 1, "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_comes_before_nats_knows_of_it_waits_to_be_let_in() {
+    let (mut database, nats) = (Database::new().await, OwnNats::start());
+    database.use_nats(&nats.at);
+    let edge = Edge::on(database, "api,projector").await;
+    let told = edge.served.post(&edge.acme.token, PATH, "k", &json!({"name": "pager", "filter": "all"})).await;
+    let mut follow = edge.database.command(&["nats", "follow", "--server", &nats.at.url, "--count", "1"]);
+    let mut follow = follow.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    follow.stdin.take().unwrap().write_all(told.text().as_bytes()).unwrap();
+    // Long enough to be turned away once.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(follow.try_wait().unwrap().is_none(), "it gave up");
+    let _relay = Served::start(&edge.database, "relay");
+    let output = tokio::task::spawn_blocking(|| follow.wait_with_output()).await.unwrap().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && printed.starts_with(&format!("{} ", seq(&told.json()))), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,8 +125,9 @@ async fn reached(settings: &Settings) -> anyhow::Result<Platform> {
 }
 
 fn log_to_stderr() {
+    // Whoever connects to NATS tells in its own words what came of that.
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| "warn,pipelabs=info,rumqttd=off".into());
+        .unwrap_or_else(|_| "warn,pipelabs=info,rumqttd=off,async_nats::connector=off".into());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() { lines.compact().init() } else { lines.json().init() }
 }
