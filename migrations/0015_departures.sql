@@ -2,4 +2,5 @@
 
 -- Small: it holds these events alone, and no other insert touches it.
 create index events_departures on es.events (client_id, client_seq)
- where event_type in ('SessionRevoked', 'TokenRevoked', 'UserBarred', 'UserUnbarred', 'RoleChanged');
+ where event_type in ('SessionRevoked', 'TokenRevoked', 'PasswordChanged', 'SecondFactorRemoved', 'UserBarred',
+                      'UserUnbarred', 'RoleChanged');

@@ -131,6 +131,19 @@ pub enum DeskEvent {
     /// Somebody who is not the client's own looked at what a client has, or at all clients at once; told once an hour for
     /// each route.
     ClientAccessed { user: UserId, client: Option<ClientId>, route: String, at: Time },
+    /// So many logins of a user failed since then, one after the other.
+    LoginsFailed { user: UserId, failures: u32, since: Time, at: Time },
+    /// How far a part of the platform was behind the streams, in events of all clients and in time; told when that passes a
+    /// step. `part`: `relay`, or `projection:` and the name of a read model.
+    LagObserved { part: String, events: u64, age_us: u64, at: Time },
+    /// The Hummingbot API has not answered since then.
+    HummingbotLost { since: Time, reason: String, at: Time },
+    /// It answers again.
+    HummingbotBack { at: Time },
+    /// Nobody has evaluated alerts since then. Another part of the platform tells it.
+    AlertsSilent { since: Time, at: Time },
+    /// Alerts are evaluated again.
+    AlertsBack { at: Time },
 }
 
 impl DeskEvent {
@@ -163,7 +176,13 @@ impl DeskEvent {
             | Self::TokenRevoked { at, .. }
             | Self::GrantGiven { at, .. }
             | Self::GrantWithdrawn { at, .. }
-            | Self::ClientAccessed { at, .. } => *at,
+            | Self::ClientAccessed { at, .. }
+            | Self::LoginsFailed { at, .. }
+            | Self::LagObserved { at, .. }
+            | Self::HummingbotLost { at, .. }
+            | Self::HummingbotBack { at }
+            | Self::AlertsSilent { at, .. }
+            | Self::AlertsBack { at } => *at,
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::{ClientId, CommandId, Event, EventId, Time, UserId};
 /// The thing that an event is about, inside one client's stream.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AggregateRef {
-    /// `client`, `account`, `bot`, `credential`, `ledger`, `market`, `orders`, `manual`, `subscription` or `desk`.
+    /// `client`, `account`, `bot`, `credential`, `ledger`, `market`, `orders`, `manual`, `subscription`, `alert`, `rule`,
+    /// `silence`, `agent` or `desk`.
     pub kind: String,
     /// Which one of its kind.
     pub id: String,

@@ -4,8 +4,18 @@ use cqrs_es::DomainEvent;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Time, account::AccountEvent, bot::BotEvent, client::ClientEvent, credential::CredentialEvent, desk::DeskEvent,
-    ledger::LedgerEvent, manual::ManualOrderEvent, market::MarketEvent, order::OrderEvent,
+    Time,
+    account::AccountEvent,
+    agent::AgentEvent,
+    alert::{AlertEvent, RuleEvent, SilenceEvent},
+    bot::BotEvent,
+    client::ClientEvent,
+    credential::CredentialEvent,
+    desk::DeskEvent,
+    ledger::LedgerEvent,
+    manual::ManualOrderEvent,
+    market::MarketEvent,
+    order::OrderEvent,
     subscription::SubscriptionEvent,
 };
 
@@ -26,6 +36,10 @@ pub enum Event {
     Desk(DeskEvent),
     Account(AccountEvent),
     Subscription(SubscriptionEvent),
+    Alert(AlertEvent),
+    Rule(RuleEvent),
+    Silence(SilenceEvent),
+    Agent(AgentEvent),
 }
 
 /// A stored event that this build cannot read: written by a newer build, or not by us.
@@ -62,6 +76,10 @@ impl Event {
             "desk" => typed(event_type, payload).map(Self::Desk),
             "account" => typed(event_type, payload).map(Self::Account),
             "subscription" => typed(event_type, payload).map(Self::Subscription),
+            "alert" => typed(event_type, payload).map(Self::Alert),
+            "rule" => typed(event_type, payload).map(Self::Rule),
+            "silence" => typed(event_type, payload).map(Self::Silence),
+            "agent" => typed(event_type, payload).map(Self::Agent),
             _ => Err(Unreadable::Aggregate(aggregate_type.to_owned())),
         }?;
         match event.event_type() == event_type {
@@ -83,6 +101,10 @@ impl Event {
             Self::Desk(_) => "desk",
             Self::Account(_) => "account",
             Self::Subscription(_) => "subscription",
+            Self::Alert(_) => "alert",
+            Self::Rule(_) => "rule",
+            Self::Silence(_) => "silence",
+            Self::Agent(_) => "agent",
         }
     }
 
@@ -99,6 +121,10 @@ impl Event {
             Self::Desk(event) => event.name(),
             Self::Account(event) => event.name(),
             Self::Subscription(event) => event.name(),
+            Self::Alert(event) => event.name(),
+            Self::Rule(event) => event.name(),
+            Self::Silence(event) => event.name(),
+            Self::Agent(event) => event.name(),
         }
     }
 
@@ -120,6 +146,10 @@ impl Event {
             Self::Desk(event) => event.at(),
             Self::Account(event) => event.at(),
             Self::Subscription(event) => event.at(),
+            Self::Alert(event) => event.at(),
+            Self::Rule(event) => event.at(),
+            Self::Silence(event) => event.at(),
+            Self::Agent(event) => event.at(),
         }
     }
 }
@@ -141,6 +171,10 @@ impl Serialize for Event {
             Self::Desk(event) => event.serialize(serializer),
             Self::Account(event) => event.serialize(serializer),
             Self::Subscription(event) => event.serialize(serializer),
+            Self::Alert(event) => event.serialize(serializer),
+            Self::Rule(event) => event.serialize(serializer),
+            Self::Silence(event) => event.serialize(serializer),
+            Self::Agent(event) => event.serialize(serializer),
         }
     }
 }
@@ -195,7 +229,12 @@ words!(ManualOrderEvent in Manual: ManualOrderRequested, ManualOrderStarted, Man
 words!(DeskEvent in Desk: ClientRegistered, UserAdded, ParkedRetried, ParkedSkipped, RelayDiverged, Quarantined,
     KeyRotationBegun, KeyRotationDone, VaultChecked, SessionOpened, SessionRevoked, RefreshReused, RoleChanged,
     PasswordChanged, UserBarred, UserUnbarred, UserInvited, PasswordLinkIssued, SecondFactorAdded, SecondFactorRemoved,
-    RecoveryCodesRenewed, SteppedUp, TokenIssued, TokenRevoked, GrantGiven, GrantWithdrawn, ClientAccessed);
-words!(AccountEvent in Account: BalanceObserved);
+    RecoveryCodesRenewed, SteppedUp, TokenIssued, TokenRevoked, GrantGiven, GrantWithdrawn, ClientAccessed, LoginsFailed,
+    LagObserved, HummingbotLost, HummingbotBack, AlertsSilent, AlertsBack);
+words!(AccountEvent in Account: BalanceObserved, HummingbotLost, HummingbotBack);
 words!(SubscriptionEvent in Subscription: SubscriptionRequested, SubscriptionActive, SubscriptionRenewed,
     SubscriptionRotated, SubscriptionBarred, SubscriptionRevokeRequested, SubscriptionRevoked);
+words!(AlertEvent in Alert: AlertFired, AlertEscalated, AlertResolved, AlertAcknowledged, AlertSilenced, AlertNotified);
+words!(RuleEvent in Rule: RuleConfigured, RuleReset);
+words!(SilenceEvent in Silence: SilenceSet, SilenceEnded);
+words!(AgentEvent in Agent: PlanRejected, BudgetCharged);

@@ -92,6 +92,21 @@ id!(
 );
 
 id!(
+    /// What an alert is about: one rule, of one thing, whichever episode it is.
+    AlertId
+);
+
+id!(
+    /// A time during which nobody is called for some alerts.
+    SilenceId
+);
+
+id!(
+    /// A way by which people are told of alerts.
+    ChannelId
+);
+
+id!(
     /// One way by which somebody outside follows a client's events over NATS.
     SubscriptionId
 );

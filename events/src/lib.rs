@@ -4,6 +4,8 @@
 //! reads a clock, a file or a socket.
 
 pub mod account;
+pub mod agent;
+pub mod alert;
 pub mod bot;
 mod canonical;
 pub mod chain;
@@ -32,9 +34,10 @@ pub use envelope::{Actor, AggregateRef, Metadata, Recorded};
 pub use event::{Event, Unreadable};
 pub use exchange::{Exchange, Market};
 pub use ids::{
-    BotId, ClientId, CommandId, CredentialId, EventId, ManualId, SealedId, SessionId, SubscriptionId, TokenId, UserId,
+    AlertId, BotId, ChannelId, ClientId, CommandId, CredentialId, EventId, ManualId, SealedId, SessionId, SilenceId,
+    SubscriptionId, TokenId, UserId,
 };
 pub use money::{Amount, Money, Price};
-pub use names::{AccountName, Asset, BadName, OrderId, Pair, Slug, TradeId};
+pub use names::{AccountName, Asset, BadName, OrderId, Pair, RuleName, Slug, TradeId};
 pub use time::{BadTime, Time};
 pub use uuid::Uuid;

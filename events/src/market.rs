@@ -50,13 +50,18 @@ pub enum MarketEvent {
         at: Time,
     },
     /// What stood in the order book of a bot's venue, everybody's orders, recorded when it moved into another band: a side came
-    /// or went, or the depth of a side within 50, 100 or 200 bps of the middle passed a step of 1, 2, 5, 10, 20, 50 and so on of
-    /// the quote asset.
+    /// or went, the spread passed a step of the grid, or the depth of a side within 50, 100 or 200 bps of the middle passed a step
+    /// of 1, 2, 5, 10, 20, 50 and so on of the quote asset.
     DepthObserved {
         bot: BotId,
         venue: Venue,
         /// Between best bid and best ask, what distances are counted from; absent: a side was empty.
         middle: Option<Price>,
+        /// The best bid and the best ask; absent: nobody bid or offered, or nobody wrote it down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        best_bid: Option<Price>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        best_ask: Option<Price>,
         /// Within each step of the grid, in bps of the middle; absent: the book was not seen so far out.
         within: BTreeMap<u32, Depth>,
         at: Time,

@@ -108,6 +108,13 @@ name!(
     }
 );
 name!(
+    /// A rule of alerts, or one that there was: `spread_wide`.
+    RuleName,
+    "rule",
+    "use 1 to 40 of a-z 0-9 _",
+    |text| within(text, 40) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+);
+name!(
     /// A client's account on the Hummingbot API and the exchanges: the client's id, never its display name.
     AccountName,
     "account",

@@ -8,8 +8,8 @@ use utoipa::{
 };
 
 use crate::{
-    AccountName, Asset, BotId, ClientId, CommandId, CredentialId, Decimal, EventId, ManualId, OrderId, Pair, SealedId,
-    SessionId, Slug, SubscriptionId, Time, TokenId, TradeId, UserId,
+    AccountName, AlertId, Asset, BotId, ChannelId, ClientId, CommandId, CredentialId, Decimal, EventId, ManualId,
+    OrderId, Pair, RuleName, SealedId, SessionId, SilenceId, Slug, SubscriptionId, Time, TokenId, TradeId, UserId,
     credential::Fingerprint,
     money::{Amount, Price},
     subscription::{Filter, UserNkey},
@@ -58,6 +58,10 @@ texts! {
     SealedId: "Which values of a credential", "0192f0c1-0000-8000-8000-000000000007", Some(KnownFormat::Uuid);
     Fingerprint: "The same for the same API key of one client; tells nothing of it", "9f86d081884c7d65", None;
     ManualId: "Which order by hand", "0192f0c1-0000-5000-8000-000000000008", Some(KnownFormat::Uuid);
+    AlertId: "What an alert is about", "0192f0c1-0000-8000-8000-000000000012", Some(KnownFormat::Uuid);
+    SilenceId: "Which silence", "0192f0c1-0000-7000-8000-000000000013", Some(KnownFormat::Uuid);
+    ChannelId: "Which way of telling people", "0192f0c1-0000-7000-8000-000000000014", Some(KnownFormat::Uuid);
+    RuleName: "Which rule of alerts", "spread_wide", None, "^[a-z0-9_]{1,40}$";
     SubscriptionId: "Which subscription", "0192f0c1-0000-5000-8000-000000000010", Some(KnownFormat::Uuid);
     UserNkey: "The public half of a user's nkey", "UBDN3OMC55KS2MSPXQVSJ5YLJDM7TAFW2DBBYVAVVVZEOLQSTVOPPCWP", None;
     Filter: "Which events: `all`; `events`, or `events.` and a kind of aggregate; `alerts`, or `alerts.` and a severity", "events.bot", None;

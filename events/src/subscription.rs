@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{SessionId, Slug, Time};
+use crate::{SessionId, Slug, Time, alert::Severity, desk::Role};
 
 /// The public half of a subscriber's nkey, as NATS writes it: `U` and 55 more characters of base32.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +70,9 @@ pub enum SubscriptionEvent {
         /// The login in which somebody brought this user, or the program's token; absent in events of before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<SessionId>,
+        /// What somebody was allowed to do then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<Role>,
         expires_at: Time,
         at: Time,
     },
@@ -83,6 +86,8 @@ pub enum SubscriptionEvent {
         user: UserNkey,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<SessionId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<Role>,
         expires_at: Time,
         at: Time,
     },
@@ -116,11 +121,23 @@ impl FromStr for UserNkey {
 }
 
 impl Filter {
-    /// The kinds of aggregates in a client's stream.
-    pub const AGGREGATES: &[&str] =
-        &["account", "bot", "client", "credential", "ledger", "manual", "market", "orders", "subscription"];
+    /// The kinds of aggregates in a client's stream, but for alerts, which have subjects of their own.
+    pub const AGGREGATES: &[&str] = &[
+        "account",
+        "agent",
+        "bot",
+        "client",
+        "credential",
+        "ledger",
+        "manual",
+        "market",
+        "orders",
+        "rule",
+        "silence",
+        "subscription",
+    ];
     /// How bad an alert can be.
-    pub const SEVERITIES: &[&str] = &["info", "warning", "critical"];
+    pub const SEVERITIES: &[&str] = &[Severity::Info.as_str(), Severity::Warning.as_str(), Severity::Critical.as_str()];
 
     /// What it lets through, below the client's own prefix of subjects.
     pub fn subjects(self) -> String {
@@ -243,7 +260,7 @@ mod tests {
             "events.b\u{e9}",
         ] {
             let told = bad.parse::<Filter>().unwrap_err().to_string();
-            assert!(told.contains("events. and one of account, bot"), "{told}");
+            assert!(told.contains("events. and one of account, agent, bot"), "{told}");
         }
         let told = "x".repeat(9_999).parse::<Filter>().unwrap_err().to_string();
         assert!(told.len() < 400, "{told}");

@@ -3,12 +3,21 @@
 //! A new event gets its sample by `WRITE_SAMPLES=1 cargo test -p events --test samples`; one that is there is never
 //! rewritten.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
 
 use events::{
-    Actor, Amount, BotId, ClientId, CommandId, Decimal, Event, EventId, Exchange, Market, Metadata, Price, SealedId,
-    SessionId, Time, TokenId, UserId, Uuid,
+    Actor, Amount, BotId, ChannelId, ClientId, CommandId, Decimal, Event, EventId, Exchange, Market, Metadata, Price,
+    RuleName, SealedId, SessionId, Time, TokenId, UserId, Uuid,
     account::AccountEvent,
+    agent::{AgentEvent, PlanRefusal},
+    alert::{
+        self, AlertEvent, Delivery, Evidence, Feature, Labels, Notice, RuleEvent, Severity, SilenceEvent, WhyEscalated,
+        WhyResolved,
+    },
     bot::{BotConfig, BotEvent, BotKind, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
     chain::{BEFORE_FIRST, Content, Hash, canonical, link},
     client::ClientEvent,
@@ -267,6 +276,7 @@ fn subscription_events() -> Vec<SubscriptionEvent> {
             after: None,
             user: nkey("A"),
             session: None,
+            role: None,
             expires_at,
             at: at(),
         },
@@ -276,12 +286,147 @@ fn subscription_events() -> Vec<SubscriptionEvent> {
             supersedes: nkey("A"),
             user: nkey("B"),
             session: None,
+            role: None,
             expires_at,
             at: at(),
         },
         SubscriptionEvent::SubscriptionBarred { user: nkey("B"), reason: WhyBarred::SessionEnded, at: at() },
         SubscriptionEvent::SubscriptionRevokeRequested { reason: "asked by the client".into(), at: at() },
         SubscriptionEvent::SubscriptionRevoked { at: at() },
+    ]
+}
+
+fn rule_name() -> RuleName {
+    "spread_wide".parse().unwrap()
+}
+
+fn evidence() -> Evidence {
+    let spread = Feature { name: "spread".into(), value: d("120"), threshold: Some(d("80")), unit: "bps".into() };
+    Evidence { features: vec![spread], seqs: vec![17, 21] }
+}
+
+fn alert_events() -> Vec<AlertEvent> {
+    let (rule, severity, labels) = (rule_name(), Severity::Warning, Labels::of(bot(), &venue()));
+    let (version, episode, as_of_seq, evaluated_at, evidence) = (1, 2, 21, at(), evidence());
+    let critical = Severity::Critical;
+    let channel = ChannelId(Uuid::from_u128(12));
+    vec![
+        AlertEvent::AlertFired {
+            rule: rule.clone(),
+            version,
+            severity,
+            labels,
+            episode,
+            summary: "the quotes of maker are 120 bps apart".into(),
+            evidence: evidence.clone(),
+            inhibited_by: None,
+            as_of_seq,
+            evaluated_at,
+        },
+        AlertEvent::AlertEscalated {
+            rule: rule.clone(),
+            version,
+            severity: critical,
+            episode,
+            why: WhyEscalated::Worse,
+            evidence: evidence.clone(),
+            as_of_seq,
+            evaluated_at,
+        },
+        AlertEvent::AlertResolved {
+            rule: rule.clone(),
+            version,
+            severity: critical,
+            episode,
+            why: WhyResolved::Cleared,
+            evidence,
+            as_of_seq,
+            evaluated_at,
+        },
+        AlertEvent::AlertAcknowledged {
+            rule: rule.clone(),
+            severity,
+            episode,
+            until: None,
+            note: "looking into it".into(),
+            at: at(),
+        },
+        AlertEvent::AlertSilenced {
+            rule: rule.clone(),
+            severity,
+            episode,
+            until: at().plus_micros(3_600_000_000),
+            note: "known".into(),
+            at: at(),
+        },
+        AlertEvent::AlertNotified {
+            rule,
+            severity,
+            episode,
+            channel,
+            notice: Notice::Fired,
+            attempt: 2,
+            result: Delivery::Failed { reason: "answered 503".into() },
+            at: at(),
+        },
+    ]
+}
+
+fn rule_events() -> Vec<RuleEvent> {
+    let (rule, scope) = (rule_name(), alert::Scope { bot: Some(bot()), ..alert::Scope::default() });
+    let parameters = [("ratio".to_owned(), d("3"))].into();
+    vec![
+        RuleEvent::RuleConfigured { rule: rule.clone(), scope: scope.clone(), on: true, parameters, at: at() },
+        RuleEvent::RuleReset { rule, scope, at: at() },
+    ]
+}
+
+fn silence_events() -> Vec<SilenceEvent> {
+    let (rule, until) = (Some(rule_name()), at().plus_micros(3_600_000_000));
+    vec![
+        SilenceEvent::SilenceSet {
+            rule,
+            scope: alert::Scope::default(),
+            until,
+            reason: "maintenance".into(),
+            at: at(),
+        },
+        SilenceEvent::SilenceEnded { reason: "done earlier".into(), at: at() },
+    ]
+}
+
+fn agent_events() -> Vec<AgentEvent> {
+    let refusal = PlanRefusal { rule: "max_order_notional".into(), limit: "500 USDT".into(), value: "900 USDT".into() };
+    vec![
+        AgentEvent::PlanRejected {
+            plan: Uuid::from_u128(13),
+            action: "propose_order".into(),
+            refusals: vec![refusal],
+            foreign: false,
+            at: at(),
+        },
+        AgentEvent::BudgetCharged {
+            model: "claude".into(),
+            input_tokens: 1_200,
+            output_tokens: 300,
+            cost: d("0.0081"),
+            spent_today: d("0.42"),
+            allowed_a_day: Some(d("5")),
+            request: "req_1".into(),
+            at: at(),
+        },
+    ]
+}
+
+fn watch_events() -> Vec<DeskEvent> {
+    let (since, reason) = (at(), "connection refused".to_owned());
+    vec![
+        DeskEvent::LoginsFailed { user: user(), failures: 10, since, at: at() },
+        DeskEvent::LagObserved { part: "projection:pnl".into(), events: 812, age_us: 6_100_000, at: at() },
+        DeskEvent::HummingbotLost { since, reason, at: at() },
+        DeskEvent::HummingbotBack { at: at() },
+        DeskEvent::AlertsSilent { since, at: at() },
+        DeskEvent::AlertsBack { at: at() },
     ]
 }
 
@@ -386,6 +531,8 @@ fn market_events() -> Vec<MarketEvent> {
             at: at(),
         },
         MarketEvent::DepthObserved {
+            best_bid: None,
+            best_ask: None,
             bot: bot(),
             venue: venue(),
             middle: Some(Price(d("61607.995"))),
@@ -475,7 +622,17 @@ fn with_more() -> Vec<(&'static str, Event)> {
         after: Some(41),
         user: nkey("C"),
         session: None,
+        role: None,
         expires_at: at().plus_micros(86_400_000_000),
+        at: at(),
+    };
+    let wide = MarketEvent::DepthObserved {
+        bot: bot(),
+        venue: venue(),
+        middle: Some(Price(d("60000"))),
+        best_bid: Some(Price(d("59990"))),
+        best_ask: Some(Price(d("60010"))),
+        within: BTreeMap::new(),
         at: at(),
     };
     let session = Some(SessionId(Uuid::from_u128(6)));
@@ -485,6 +642,7 @@ fn with_more() -> Vec<(&'static str, Event)> {
         after: None,
         user: nkey("D"),
         session,
+        role: Some(Role::ClientOwner),
         expires_at: at().plus_micros(86_400_000_000),
         at: at(),
     };
@@ -492,11 +650,13 @@ fn with_more() -> Vec<(&'static str, Event)> {
         supersedes: nkey("D"),
         user: nkey("E"),
         session,
+        role: Some(Role::Admin),
         expires_at: at().plus_micros(86_400_000_000),
         at: at(),
     };
     vec![
         ("after", alerts.into()),
+        ("best", wide.into()),
         ("session", asked_in.into()),
         ("session", rotated_in.into()),
         ("restored", restored.into()),
@@ -512,7 +672,9 @@ fn with_more() -> Vec<(&'static str, Event)> {
 }
 
 fn one_of_each() -> Vec<Event> {
-    let mut events = vec![Event::from(balance())];
+    let lost = AccountEvent::HummingbotLost { since: at(), reason: "connection refused".into(), at: at() };
+    let back = AccountEvent::HummingbotBack { at: at() };
+    let mut events = vec![Event::from(balance()), lost.into(), back.into()];
     events.extend(market_events().into_iter().map(Event::from));
     events.extend(client_events().into_iter().map(Event::from));
     events.extend(bot_events().into_iter().map(Event::from));
@@ -521,7 +683,12 @@ fn one_of_each() -> Vec<Event> {
     events.extend(order_events().into_iter().map(Event::from));
     events.extend(manual_events().into_iter().map(Event::from));
     events.extend(subscription_events().into_iter().map(Event::from));
+    events.extend(alert_events().into_iter().map(Event::from));
+    events.extend(rule_events().into_iter().map(Event::from));
+    events.extend(silence_events().into_iter().map(Event::from));
+    events.extend(agent_events().into_iter().map(Event::from));
     events.extend(desk_events().into_iter().map(Event::from));
+    events.extend(watch_events().into_iter().map(Event::from));
     events.extend(access_events().into_iter().chain(reach_events()).map(Event::from));
     events
 }
@@ -583,6 +750,10 @@ fn no_event_is_forgotten() {
         ("desk", DeskEvent::NAMES),
         ("account", AccountEvent::NAMES),
         ("subscription", SubscriptionEvent::NAMES),
+        ("alert", AlertEvent::NAMES),
+        ("rule", RuleEvent::NAMES),
+        ("silence", SilenceEvent::NAMES),
+        ("agent", AgentEvent::NAMES),
     ] {
         known.extend(names.iter().map(|name| format!("{kind}.{name}")));
     }
@@ -590,9 +761,9 @@ fn no_event_is_forgotten() {
 }
 
 #[test]
-fn a_subscriber_can_ask_for_each_kind_of_aggregate_but_the_desks() {
+fn a_subscriber_can_ask_for_each_kind_of_aggregate_but_the_desks_and_alerts_which_have_subjects_of_their_own() {
     let kinds: BTreeSet<&str> =
-        one_of_each().iter().map(Event::aggregate_type).filter(|kind| *kind != "desk").collect();
+        one_of_each().iter().map(Event::aggregate_type).filter(|kind| !matches!(*kind, "desk" | "alert")).collect();
     assert_eq!(Filter::AGGREGATES.iter().copied().collect::<BTreeSet<_>>(), kinds, "list it in Filter::AGGREGATES");
 }
 

@@ -138,6 +138,10 @@ impl Projection for Bots {
             | Event::Credential(_)
             | Event::Order(_)
             | Event::Subscription(_)
+            | Event::Alert(_)
+            | Event::Rule(_)
+            | Event::Silence(_)
+            | Event::Agent(_)
             | Event::Manual(_)
             | Event::Desk(_) => Ok(()),
         }

@@ -167,6 +167,10 @@ impl Projection for OrdersByHand {
             | Event::Market(_)
             | Event::Account(_)
             | Event::Subscription(_)
+            | Event::Alert(_)
+            | Event::Rule(_)
+            | Event::Silence(_)
+            | Event::Agent(_)
             | Event::Desk(_) => Ok(()),
         }
     }

@@ -149,6 +149,10 @@ impl Projection for Orders {
             | Event::Account(_)
             | Event::Credential(_)
             | Event::Subscription(_)
+            | Event::Alert(_)
+            | Event::Rule(_)
+            | Event::Silence(_)
+            | Event::Agent(_)
             | Event::Manual(_)
             | Event::Desk(_) => Ok(()),
         };

@@ -91,6 +91,10 @@ impl Projection for Overview {
             | Event::Credential(_)
             | Event::Order(_)
             | Event::Subscription(_)
+            | Event::Alert(_)
+            | Event::Rule(_)
+            | Event::Silence(_)
+            | Event::Agent(_)
             | Event::Manual(_)
             | Event::Desk(_) => Ok(()),
         };

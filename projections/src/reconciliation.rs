@@ -183,10 +183,15 @@ impl Projection for Reconciliations {
                 | MarketEvent::DepthMinute { .. }
                 | MarketEvent::VolumeObserved { .. },
             )
+            | Event::Account(AccountEvent::HummingbotLost { .. } | AccountEvent::HummingbotBack { .. })
             | Event::Client(_)
             | Event::Order(_)
             | Event::Credential(_)
             | Event::Subscription(_)
+            | Event::Alert(_)
+            | Event::Rule(_)
+            | Event::Silence(_)
+            | Event::Agent(_)
             | Event::Manual(_)
             | Event::Desk(_) => Ok(()),
         }

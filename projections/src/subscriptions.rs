@@ -251,6 +251,7 @@ mod tests {
             after,
             user: user(letter),
             session: None,
+            role: None,
             expires_at: at(100),
             at: at(1),
         }
@@ -272,7 +273,14 @@ mod tests {
 
     fn rotated(from: &str, to: &str) -> SubscriptionEvent {
         let (supersedes, user) = (user(from), user(to));
-        SubscriptionEvent::SubscriptionRotated { supersedes, user, session: None, expires_at: at(200), at: at(3) }
+        SubscriptionEvent::SubscriptionRotated {
+            supersedes,
+            user,
+            session: None,
+            role: None,
+            expires_at: at(200),
+            at: at(3),
+        }
     }
 
     fn revoking() -> SubscriptionEvent {

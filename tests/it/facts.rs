@@ -5,13 +5,14 @@ use domain::{
     client::{Client, ClientCommand},
     credential::{Credential, CredentialCommand},
     manual::{AskedType, ManualCommand, ManualOrder},
-    subscription::{Subscription, SubscriptionCommand},
+    subscription::{Bringer, Subscription, SubscriptionCommand},
 };
 use events::{
     AggregateRef, Amount, Asset, BotId, ClientId, CredentialId, Decimal, Exchange, ManualId, Market, Price, SealedId,
     SessionId, SubscriptionId, Time, Uuid,
     bot::{BotConfig, Venue},
     credential::{Fingerprint, Values},
+    desk::Role,
     ledger::{Fee, FeeKind, Fill, LedgerEvent, Liquidity, Side},
     market::MarketEvent,
     subscription::Filter,
@@ -73,8 +74,8 @@ pub async fn subscription(streams: &Streams, client: ClientId) -> SubscriptionId
     let name = "pager".parse().unwrap();
     let id = SubscriptionId::named(client, &name);
     let user = format!("U{}", "A".repeat(55)).parse().unwrap();
-    let session = SessionId::new();
-    let request = SubscriptionCommand::Request { name, filter: Filter::All, after: None, user, session, at: at(0) };
+    let by = Bringer { session: SessionId::new(), role: Role::ClientOwner };
+    let request = SubscriptionCommand::Request { name, filter: Filter::All, after: None, user, by, at: at(0) };
     streams.execute::<Subscription>(client, &id.to_string(), request, None, &Cause::system("test")).await.unwrap();
     id
 }

@@ -95,6 +95,10 @@ async fn told_of(edge: &Edge, of: &Party) -> Vec<SubscriptionEvent> {
         | Event::Order(_)
         | Event::Manual(_)
         | Event::Desk(_)
+        | Event::Alert(_)
+        | Event::Rule(_)
+        | Event::Silence(_)
+        | Event::Agent(_)
         | Event::Account(_) => None,
     });
     told.collect()

@@ -103,6 +103,12 @@ impl Leaving {
         let reach = checkpoints::reach(&mut *tx, Credentials::NAME, client).await.map_err(ProjectError::from)?;
         let head = read::head(&mut *tx, client).await.map_err(ProjectError::from)?;
         tx.commit().await.map_err(ProjectError::from)?;
+        // First, and whatever comes of the rest: nobody follows a client that has left.
+        for one in subscriptions.iter().filter(|one| one.is_wanted()) {
+            let revoke = SubscriptionCommand::Revoke { reason: "the client left".to_owned(), at: Time::now() };
+            let asked = self.ask::<Subscription>(client, &one.subscription_id.to_string(), revoke, cause).await;
+            unless(asked, |refusal| *refusal == SubscriptionRefusal::Revoked).map_err(LeavingError::Subscription)?;
+        }
         for bot in bots.iter().filter(|bot| bot.desired == Desired::Running) {
             let stop = BotCommand::Stop { reason: LEFT.to_owned(), at: Time::now() };
             let asked = self.ask::<Bot>(client, &bot.bot_id.to_string(), stop, cause).await;
@@ -113,11 +119,6 @@ impl Leaving {
             let revoke = CredentialCommand::Revoke { reason: LEFT.to_owned(), at: Time::now() };
             let asked = self.ask::<Credential>(client, &one.credential_id.to_string(), revoke, cause).await;
             unless(asked, |refusal| *refusal == CredentialRefusal::Revoked).map_err(LeavingError::Credential)?;
-        }
-        for one in subscriptions.iter().filter(|one| one.is_wanted()) {
-            let revoke = SubscriptionCommand::Revoke { reason: "the client left".to_owned(), at: Time::now() };
-            let asked = self.ask::<Subscription>(client, &one.subscription_id.to_string(), revoke, cause).await;
-            unless(asked, |refusal| *refusal == SubscriptionRefusal::Revoked).map_err(LeavingError::Subscription)?;
         }
         let all_revoked = credentials.iter().all(|one| one.state == State::Revoked);
         if all_revoked && reach.reached == head { self.destroy(client, cause).await } else { Ok(()) }

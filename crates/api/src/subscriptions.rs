@@ -10,7 +10,7 @@ use axum::{
 use cqrs_es::Aggregate;
 use domain::{
     client::Client,
-    subscription::{Given, Subscription, SubscriptionCommand},
+    subscription::{Bringer, Given, Subscription, SubscriptionCommand},
 };
 use events::{
     AggregateRef, ClientId, Slug, SubscriptionId, Time,
@@ -179,13 +179,12 @@ async fn subscribe(
     let (issuer, OwnClient(client)) = (issuing.issuer()?, *of);
     let NewSubscription { name, filter, after_seq: after, user_public_nkey } = wish.what.clone();
     let own = OwnSubscription { client, subscription: SubscriptionId::named(client, &name) };
-    let (of_the_desk, _) = streams.load::<Client>(client, &client.to_string()).await?;
-    of_the_desk.is_with_us()?;
+    is_with_us(&streams, client).await?;
     let key = Key::of(user_public_nkey)?;
     let user = key.public();
     own.has_room_for(&views, &user, after).await?;
-    let (session, at) = (who.caller.session(), Time::now());
-    let command = SubscriptionCommand::Request { name, filter, after, user, session, at };
+    let (by, at) = (bringer(&who), Time::now());
+    let command = SubscriptionCommand::Request { name, filter, after, user, by, at };
     let done = wish.carry_out::<Subscription>(&streams, &of, &own.subscription.to_string(), command).await?;
     own.tell(StatusCode::CREATED, issuer, &streams, Some(key), done).await
 }
@@ -200,6 +199,7 @@ async fn renew(
     wish: Wish<Nothing>,
 ) -> Result<Response, Problem> {
     let issuer = issuing.issuer()?;
+    is_with_us(&streams, own.client).await?;
     let command = SubscriptionCommand::Renew { at: Time::now() };
     let done = wish.carry_out::<Subscription>(&streams, &own, &own.subscription.to_string(), command).await?;
     own.tell(StatusCode::OK, issuer, &streams, None, done).await
@@ -229,7 +229,8 @@ async fn rotate(
     let key = Key::of(wish.what.user_public_nkey.clone())?;
     let user = key.public();
     own.is_no_others(&views, &user).await?;
-    let command = SubscriptionCommand::Rotate { user, session: who.caller.session(), at: Time::now() };
+    is_with_us(&streams, own.client).await?;
+    let command = SubscriptionCommand::Rotate { user, by: bringer(&who), at: Time::now() };
     let done = wish.carry_out::<Subscription>(&streams, &own, &own.subscription.to_string(), command).await?;
     own.tell(StatusCode::OK, issuer, &streams, Some(key), done).await
 }
@@ -260,6 +261,16 @@ async fn revoke(
     let command = SubscriptionCommand::Revoke { reason: wish.what.reason.clone(), at: Time::now() };
     let done = wish.carry_out::<Subscription>(&streams, &own, &own.subscription.to_string(), command).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
+}
+
+fn bringer(who: &SignedIn) -> Bringer {
+    Bringer { session: who.caller.session(), role: who.caller.role() }
+}
+
+/// Nobody follows a client that has left.
+async fn is_with_us(streams: &Streams, client: ClientId) -> Result<(), Problem> {
+    let (state, _) = streams.load::<Client>(client, &client.to_string()).await?;
+    Ok(state.is_with_us()?)
 }
 
 /// Whose seed it is.

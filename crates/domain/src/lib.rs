@@ -1,5 +1,7 @@
 //! The decisions: state and a command in, events or a refusal out. No clock, no network, no database.
 
+pub mod alert;
+pub mod alert_rule;
 pub mod bot;
 pub mod client;
 pub mod credential;
@@ -7,6 +9,7 @@ pub mod ledger;
 pub mod manual;
 pub mod risk;
 pub mod self_match;
+pub mod silence;
 pub mod subscription;
 
 /// Puts a pure decision behind cqrs-es: what is decided is written to the sink, which applies it.

@@ -6,6 +6,7 @@
 
 use events::{
     SessionId, Slug, Time,
+    desk::Role,
     subscription::{Filter, SubscriptionEvent, UserNkey},
 };
 use serde::{Deserialize, Serialize};
@@ -21,10 +22,17 @@ const REASON_MAX: usize = 500;
 /// What can be wanted of a subscription.
 #[derive(Debug, Clone)]
 pub enum SubscriptionCommand {
-    Request { name: Slug, filter: Filter, after: Option<u64>, user: UserNkey, session: SessionId, at: Time },
+    Request { name: Slug, filter: Filter, after: Option<u64>, user: UserNkey, by: Bringer, at: Time },
     Renew { at: Time },
-    Rotate { user: UserNkey, session: SessionId, at: Time },
+    Rotate { user: UserNkey, by: Bringer, at: Time },
     Revoke { reason: String, at: Time },
+}
+
+/// Whoever brings a key: in which login, or by which program's token, and what it may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bringer {
+    pub session: SessionId,
+    pub role: Role,
 }
 
 /// Why not.
@@ -80,25 +88,31 @@ impl Subscription {
     /// Decides a command.
     pub fn decide(&self, command: SubscriptionCommand) -> Result<Vec<SubscriptionEvent>, SubscriptionRefusal> {
         match command {
-            SubscriptionCommand::Request { name, filter, after, user, session, at } => {
+            SubscriptionCommand::Request { name, filter, after, user, by: Bringer { session, role }, at } => {
                 self.has_room(&user, at)?;
-                let (session, expires_at) = (Some(session), at.plus_micros(CREDENTIAL_LIFE_US));
-                let requested =
-                    SubscriptionEvent::SubscriptionRequested { name, filter, after, user, session, expires_at, at };
-                Ok(vec![requested])
+                Ok(vec![SubscriptionEvent::SubscriptionRequested {
+                    name,
+                    filter,
+                    after,
+                    user,
+                    session: Some(session),
+                    role: Some(role),
+                    expires_at: at.plus_micros(CREDENTIAL_LIFE_US),
+                    at,
+                }])
             }
             SubscriptionCommand::Renew { at } => {
                 self.counts()?;
                 Ok(vec![SubscriptionEvent::SubscriptionRenewed { expires_at: at.plus_micros(CREDENTIAL_LIFE_US), at }])
             }
-            SubscriptionCommand::Rotate { user, session, at } => {
+            SubscriptionCommand::Rotate { user, by: Bringer { session, role }, at } => {
                 let supersedes = self.live()?.user.clone();
                 if supersedes == user {
                     return Err(SubscriptionRefusal::SameKey);
                 }
                 self.is_new(&user, at)?;
-                let (session, expires_at) = (Some(session), at.plus_micros(CREDENTIAL_LIFE_US));
-                Ok(vec![SubscriptionEvent::SubscriptionRotated { supersedes, user, session, expires_at, at }])
+                let (session, role, expires_at) = (Some(session), Some(role), at.plus_micros(CREDENTIAL_LIFE_US));
+                Ok(vec![SubscriptionEvent::SubscriptionRotated { supersedes, user, session, role, expires_at, at }])
             }
             SubscriptionCommand::Revoke { reason, at } => {
                 self.live()?;
@@ -120,7 +134,9 @@ impl Subscription {
             return Err(SubscriptionRefusal::KeyWasUsed);
         }
         let outlived = self.taken_back.iter().filter(|given| given.expires_at > at).count();
-        if outlived < OUTLIVED_MAX { Ok(()) } else { Err(SubscriptionRefusal::TooOften) }
+        // Whoever was let go locks nobody out by having changed keys.
+        let room = outlived < OUTLIVED_MAX || self.phase == Phase::Barred;
+        if room { Ok(()) } else { Err(SubscriptionRefusal::TooOften) }
     }
 
     /// What was given last of a subscription that goes on.
@@ -196,8 +212,8 @@ mod tests {
         format!("U{letter}{other}{}", "A".repeat(53)).parse().unwrap()
     }
 
-    fn session() -> SessionId {
-        SessionId(events::Uuid::from_u128(3))
+    fn by() -> Bringer {
+        Bringer { session: SessionId(events::Uuid::from_u128(3)), role: Role::ClientOwner }
     }
 
     fn check(
@@ -216,7 +232,7 @@ mod tests {
             filter: Filter::All,
             after: None,
             user: user(n),
-            session: session(),
+            by: by(),
             at: at(hours),
         }
     }
@@ -227,19 +243,27 @@ mod tests {
             filter: Filter::All,
             after: None,
             user: user(n),
-            session: Some(session()),
+            session: Some(by().session),
+            role: Some(by().role),
             expires_at: at(hours + 24),
             at: at(hours),
         }
     }
 
     fn rotate(n: usize, hours: i64) -> SubscriptionCommand {
-        SubscriptionCommand::Rotate { user: user(n), session: session(), at: at(hours) }
+        SubscriptionCommand::Rotate { user: user(n), by: by(), at: at(hours) }
     }
 
     fn rotated(from: usize, n: usize, hours: i64) -> SubscriptionEvent {
-        let (supersedes, user, session) = (user(from), user(n), Some(session()));
-        SubscriptionEvent::SubscriptionRotated { supersedes, user, session, expires_at: at(hours + 24), at: at(hours) }
+        let Bringer { session, role } = by();
+        SubscriptionEvent::SubscriptionRotated {
+            supersedes: user(from),
+            user: user(n),
+            session: Some(session),
+            role: Some(role),
+            expires_at: at(hours + 24),
+            at: at(hours),
+        }
     }
 
     fn barred(n: usize, hours: i64) -> SubscriptionEvent {
@@ -293,8 +317,11 @@ mod tests {
         check(given[..max].to_vec(), rotate(max, 1), Ok(rotated(max - 1, max, 1)));
         check(given.clone(), rotate(max + 1, 1), Err(SubscriptionRefusal::TooOften));
         check(given.clone(), rotate(max + 1, 26), Ok(rotated(max, max + 1, 26)));
-        let revoked = given.into_iter().chain([revoking(2), revoked()]);
+        let revoked = given.clone().into_iter().chain([revoking(2), revoked()]);
         check(revoked, request(max + 1, 2), Err(SubscriptionRefusal::TooOften));
+        // But whoever is let go by that locks nobody out.
+        let barred = given.into_iter().chain([barred(max, 1)]);
+        check(barred, rotate(max + 1, 1), Ok(rotated(max, max + 1, 1)));
     }
 
     #[test]

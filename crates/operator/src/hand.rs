@@ -189,6 +189,10 @@ impl Hand {
             | Event::Market(_)
             | Event::Order(_)
             | Event::Subscription(_)
+            | Event::Alert(_)
+            | Event::Rule(_)
+            | Event::Silence(_)
+            | Event::Agent(_)
             | Event::Desk(_) => {}
         }
     }

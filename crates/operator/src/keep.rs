@@ -178,6 +178,10 @@ async fn recorded(
         | Event::Manual(_)
         | Event::Desk(_)
         | Event::Subscription(_)
+        | Event::Alert(_)
+        | Event::Rule(_)
+        | Event::Silence(_)
+        | Event::Agent(_)
         | Event::Account(_) => None,
     });
     Ok(facts.collect())

@@ -359,8 +359,9 @@ impl Quotes {
 
     fn tell_depth(&mut self, events: &mut Vec<MarketEvent>) {
         let (bot, venue, at) = (self.bot, self.venue.clone(), self.frontier);
-        if let Some((middle, within)) = self.depth.tell(at).map(Look::told) {
-            events.push(MarketEvent::DepthObserved { bot, venue, middle, within, at });
+        if let Some((middle, best, within)) = self.depth.tell(at).map(Look::told) {
+            let (best_bid, best_ask) = best.unzip();
+            events.push(MarketEvent::DepthObserved { bot, venue, middle, best_bid, best_ask, within, at });
         }
     }
 

@@ -179,7 +179,8 @@ pub async fn of_departures(db: impl PgExecutor<'_>, after: u64) -> sqlx::Result<
                payload::text as "payload!", occurred_at, recorded_at, metadata ->> 'actor' as actor
           from es.events
          where client_id = $1 and client_seq > $2
-           and event_type in ('SessionRevoked', 'TokenRevoked', 'UserBarred', 'UserUnbarred', 'RoleChanged')
+           and event_type in ('SessionRevoked', 'TokenRevoked', 'PasswordChanged', 'SecondFactorRemoved', 'UserBarred',
+                              'UserUnbarred', 'RoleChanged')
          order by client_seq
         "#,
         ClientId::DESK.0,

@@ -190,6 +190,10 @@ impl Named {
             | Event::Market(_)
             | Event::Order(_)
             | Event::Subscription(_)
+            | Event::Alert(_)
+            | Event::Rule(_)
+            | Event::Silence(_)
+            | Event::Agent(_)
             | Event::Manual(_)
             | Event::Desk(_)
             | Event::Account(_) => None,

@@ -84,6 +84,10 @@ fn check(given: Vec<Event>) -> Reconciled {
             | Event::Account(_)
             | Event::Credential(_)
             | Event::Subscription(_)
+            | Event::Alert(_)
+            | Event::Rule(_)
+            | Event::Silence(_)
+            | Event::Agent(_)
             | Event::Manual(_)
             | Event::Desk(_)) => told.of(AggregateRef::new("any", 1), event),
         };

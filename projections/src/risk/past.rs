@@ -110,6 +110,10 @@ impl Told {
             | Event::Desk(_)
             | Event::Credential(_)
             | Event::Subscription(_)
+            | Event::Alert(_)
+            | Event::Rule(_)
+            | Event::Silence(_)
+            | Event::Agent(_)
             | Event::Manual(_)
             | Event::Account(_) => Change::of(event).map(|change| match change {
                 Change::Put(place, entry) => Self::Put(place, Fact::Money(entry)),
@@ -350,6 +354,10 @@ impl State {
             | Event::Desk(_)
             | Event::Credential(_)
             | Event::Subscription(_)
+            | Event::Alert(_)
+            | Event::Rule(_)
+            | Event::Silence(_)
+            | Event::Agent(_)
             | Event::Manual(_)
             | Event::Account(_) => Ok(()),
         }

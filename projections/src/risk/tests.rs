@@ -89,6 +89,10 @@ fn recorded(seq: u64, event: Event) -> Recorded {
         | Event::Account(_)
         | Event::Credential(_)
         | Event::Subscription(_)
+        | Event::Alert(_)
+        | Event::Rule(_)
+        | Event::Silence(_)
+        | Event::Agent(_)
         | Event::Manual(_) => AggregateRef::ledger(ClientId::DESK),
     };
     Recorded {

@@ -1,12 +1,12 @@
 //! Whoever is let in no more takes along no key to NATS: it is off within a moment, whatever ended it and whichever process
 //! was down meanwhile. The subscription stays, and goes on under another key without a gap.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use events::desk::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Answer, PASSWORD, Served, SignedIn};
+use tests::{Answer, Database, Line, OwnNats, PASSWORD, Served, SignedIn};
 
 use super::{Edge, Follower, Party, becomes, desk, fills, listed, seed, subscribe, until};
 use crate::{edge::seq, invited};
@@ -147,6 +147,40 @@ async fn a_program_goes_with_its_token_and_a_logout_or_a_renewal_takes_nothing_a
     assert!(barred["reason"].as_str().unwrap().contains("token"), "{barred}");
     assert!(leaves.follower.stayed(), "a logout silenced a program");
     assert_eq!(listed(&edge, &edge.acme, "leaves").await["state"], "active");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_logs_out_before_the_password_is_changed_gets_away_with_no_key() {
+    let (edge, nats) = desk().await;
+    let stranger = follows(&edge, &nats.at, owner(&edge).await, "strangers").await;
+    post(&edge.served, &stranger.who.token, "/api/auth/logout", &json!({})).await;
+    let token = log_in(&edge, &stranger.who).await;
+    let change = json!({"current": PASSWORD, "new": "another-made-up-password"});
+    post(&edge.served, &token, "/api/auth/password", &change).await;
+    stranger.follower.cut_off().await;
+    becomes(&edge, &edge.acme, "strangers", "barred").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_cannot_read_on_lets_nobody_in_again_whom_another_let_go() {
+    let (mut database, nats) = (Database::new().await, OwnNats::start());
+    database.use_nats(&nats.at);
+    let line = Line::to(database.port()).await;
+    let blind = Served::of(database.command_by(&line, &["serve", "--roles", "relay"]));
+    let edge = Edge::on(database, "api,projector").await;
+    let gone = follows(&edge, &nats.at, owner(&edge).await, "gone").await;
+    line.cut();
+    let _sees = Served::start(&edge.database, "relay");
+    let_go(&edge, "barred", &gone.who).await;
+    gone.follower.cut_off().await;
+    becomes(&edge, &edge.acme, "gone", "barred").await;
+    // It looks each ten seconds whether NATS is as it thinks.
+    for _ in 0..24 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(Follower::with_key(&nats.at, &gone.told, &seed(&gone.told)).await.is_err(), "it is let in again");
+    }
+    line.mend();
+    drop(blind);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,8 @@ const DIGITS_MAX: u32 = 56;
 /// One look at an order book.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
-    /// Absent: a side is empty.
+    /// The best bid and the best ask; absent: a side is empty, and so is the middle.
+    best: Option<(Price, Price)>,
     middle: Option<Price>,
     /// By step; absent: it was not seen so far out.
     within: BTreeMap<u32, Standing>,
@@ -61,9 +62,13 @@ pub(super) struct Minute {
     pub within: BTreeMap<u32, DepthSum>,
 }
 
-/// What makes one state of a book differ from another: of each watched step, how far each side reaches on the ladder.
+/// What makes one state of a book differ from another: the step that its spread fits into, and of each watched step how far
+/// each side reaches on the ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bands([Option<[Option<Rung>; 2]>; WATCHED_BPS.len()]);
+pub(super) struct Bands {
+    spread_bps: Option<u32>,
+    depth: [Option<[Option<Rung>; 2]>; WATCHED_BPS.len()],
+}
 
 /// A step of the ladder 1, 2, 5, 10, 20, 50 and so on: which of the three, and of which power of ten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +82,7 @@ impl Look {
     /// none that can be summed up.
     pub fn at(book: &OrderBook, asked: usize) -> Option<Self> {
         let (Some(bid), Some(ask)) = (book.bids.first(), book.asks.first()) else {
-            return Some(Self { middle: None, within: BTreeMap::new() });
+            return Some(Self { best: None, middle: None, within: BTreeMap::new() });
         };
         let middle = bid.price.0.plus(ask.price.0).and_then(|sum| sum.divided_by(Decimal::from_int(2))).ok()?;
         let middle = Price(middle);
@@ -87,19 +92,20 @@ impl Look {
             let ask_quote = *asks.get(&bps)?;
             Some((bps, Standing { bid_quote, ask_quote }))
         });
-        Some(Self { middle: Some(middle), within: within.collect() })
+        Some(Self { best: Some((bid.price, ask.price)), middle: Some(middle), within: within.collect() })
     }
 
-    /// What is recorded of it.
-    pub(super) fn told(&self) -> (Option<Price>, BTreeMap<u32, Standing>) {
-        (self.middle, self.within.clone())
+    /// What is recorded of it: the middle, the best bid and ask, and depth by step.
+    pub(super) fn told(&self) -> (Option<Price>, Option<(Price, Price)>, BTreeMap<u32, Standing>) {
+        (self.middle, self.best, self.within.clone())
     }
 
     fn bands(&self) -> Bands {
-        Bands(WATCHED_BPS.map(|bps| {
+        let depth = WATCHED_BPS.map(|bps| {
             let Standing { bid_quote, ask_quote } = self.within.get(&bps)?;
             Some([rung(*bid_quote), rung(*ask_quote)])
-        }))
+        });
+        Bands { spread_bps: self.best.and_then(|(bid, ask)| super::band(bid, ask)), depth }
     }
 }
 
@@ -192,7 +198,7 @@ impl Depth {
 
     /// Adds a stretch in which nothing changed. `own`: the bot's own orders; absent: nobody knows them.
     pub fn sum(&mut self, us: i64, own: Option<&[Own]>) {
-        let Some((Look { middle: Some(middle), within }, _)) = &self.look else { return };
+        let Some((Look { middle: Some(middle), within, .. }, _)) = &self.look else { return };
         if let Ok(more) = stretch(*middle, within, us, own).and_then(|more| self.minute.with(&more)) {
             self.minute = more;
         }

@@ -39,6 +39,13 @@ pub(crate) fn mint(signer: &KeyPair, claim: Claim<'_>) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
+/// When a claim says that it was issued, whoever signed it; absent: it is none.
+pub(crate) fn issued_at_s(jwt: &[u8]) -> Option<i64> {
+    let claims = std::str::from_utf8(jwt).ok()?.split('.').nth(1)?;
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    claims["iat"].as_i64()
+}
+
 fn text(claims: &Map<String, Value>) -> String {
     serde_json::to_string(claims).expect("a JSON value always has a text")
 }
@@ -78,6 +85,7 @@ pub(crate) mod tests {
         assert_eq!(read["iss"], account.public_key());
         assert_eq!((&read["sub"], &read["iat"], &read["exp"]), (&user.public_key().into(), &7.into(), &67.into()));
         assert_eq!(mint(&account, claim(&user.public_key(), 7)), text);
+        assert_eq!((issued_at_s(text.as_bytes()), issued_at_s(b""), issued_at_s(b"a.b.c")), (Some(7), None, None));
     }
 
     #[test]

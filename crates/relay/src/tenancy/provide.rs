@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::{
     claims,
     consumers::{self, ConsumersError},
+    jwt,
     keys::RelayKeys,
     let_go::LetGo,
     registry::{Registry, RegistryError},
@@ -53,6 +54,9 @@ enum ProvideError {
     Consumers(#[from] ConsumersError),
     #[error("could not tell of a subscription")]
     Tell(#[from] AppendError),
+    /// Another relay knows more of this client than this one.
+    #[error("NATS was told of the account as it is later than all that is read here: reading on")]
+    Behind,
 }
 
 /// A client that has or had subscriptions.
@@ -68,6 +72,7 @@ struct Tenant {
 #[derive(Debug)]
 struct Claimed {
     account: String,
+    issued_at_s: i64,
     text: String,
 }
 
@@ -146,13 +151,14 @@ impl Landlord {
         if let Some(claimed) = &tenant.claim {
             claimed.put(registry, client).await?;
         }
+        if self.bar_all(client, tenant, let_go).await? {
+            // The others wait for their next turn: whoever is let go is to be off first, however slow JetStream is.
+            return Ok(());
+        }
         let mut outcome = Ok(());
         for (id, subscription) in &tenant.wanted.subscriptions {
             // One that cannot be served keeps none of the others waiting.
-            let served = match subscription.barred_by(let_go) {
-                Some(why) => self.bar(client, *id, subscription, why).await.map_err(ProvideError::from),
-                None => self.serve(session, client, *id, subscription).await,
-            };
+            let served = self.serve(session, client, *id, subscription).await;
             outcome = outcome.and(served);
         }
         outcome
@@ -183,6 +189,18 @@ impl Landlord {
             Stage::Gone => {}
         }
         Ok(())
+    }
+
+    /// Bars the users of those who are let in no more; whether there were any.
+    async fn bar_all(&self, client: ClientId, tenant: &Tenant, let_go: &LetGo) -> Result<bool, AppendError> {
+        let mut any = false;
+        for (id, subscription) in &tenant.wanted.subscriptions {
+            if let Some(why) = subscription.barred_by(let_go) {
+                self.bar(client, *id, subscription, why).await?;
+                any = true;
+            }
+        }
+        Ok(any)
     }
 
     /// Whoever brought its user is let in no more: neither is that user, once this is read again.
@@ -217,17 +235,24 @@ impl Landlord {
 impl Claimed {
     fn of(keys: &RelayKeys, client: ClientId, wanted: &Wanted) -> Self {
         let account = keys.accounts.of(client).public_key();
-        let text = claims::client_account(&keys.clients, keys.exporter(), client, &account, &wanted.account());
-        Self { account, text }
+        let tenancy = wanted.account();
+        let text = claims::client_account(&keys.clients, keys.exporter(), client, &account, &tenancy);
+        Self { account, issued_at_s: tenancy.issued_at_s, text }
     }
 
-    /// Tells servers, if they claim something else.
-    async fn put(&self, registry: &Registry, client: ClientId) -> Result<(), RegistryError> {
-        if registry.look_up(&self.account).await? != self.text.as_bytes() {
-            registry.tell(self.text.clone()).await?;
-            told::account();
-            info!(client.id = %client, "NATS was told of the account of client {client}");
+    /// Tells servers, if they claim something else that is no younger: they take whatever they are told, and a relay that
+    /// cannot read on would let in again whom another has let go.
+    async fn put(&self, registry: &Registry, client: ClientId) -> Result<(), ProvideError> {
+        let held = registry.look_up(&self.account).await?;
+        if held == self.text.as_bytes() {
+            return Ok(());
         }
+        if jwt::issued_at_s(&held).is_some_and(|held| held > self.issued_at_s) {
+            return Err(ProvideError::Behind);
+        }
+        registry.tell(self.text.clone()).await?;
+        told::account();
+        info!(client.id = %client, "NATS was told of the account of client {client}");
         Ok(())
     }
 }
@@ -262,8 +287,9 @@ impl Tenants {
                 }
                 Err(corrupt) => {
                     error!(error = &corrupt as &dyn std::error::Error, "this client's subscriptions stay as they are");
-                    // A newer build reads it when that is started.
+                    // A newer build reads it when that is started; until then this one tells NATS nothing of the client.
                     self.read.insert(corrupt.client, u64::MAX);
+                    self.tenants.remove(&corrupt.client);
                 }
             }
         }

@@ -67,23 +67,23 @@ impl Wanted {
         let Event::Subscription(told) = &event.event else { return };
         let Ok(id) = event.aggregate.id.parse() else { return };
         match told {
-            SubscriptionEvent::SubscriptionRequested { filter, after, user, session, expires_at, .. } => {
+            SubscriptionEvent::SubscriptionRequested { filter, after, user, session, role, expires_at, .. } => {
                 let asked = Subscription {
                     filter: *filter,
                     first: after.map_or(event.seq, |after| after + 1),
                     asked: event.seq,
                     stage: Stage::Open { by: event.seq },
                     user: user.clone(),
-                    bringer: Bringer::of(event, *session),
+                    bringer: Bringer::of(event, *session, *role),
                     expires_at_s: seconds(*expires_at),
                 };
                 self.subscriptions.insert(id, asked);
                 self.changes(event);
             }
-            SubscriptionEvent::SubscriptionRotated { user, session, expires_at, .. } => {
+            SubscriptionEvent::SubscriptionRotated { user, session, role, expires_at, .. } => {
                 self.take_back(id);
                 if let Some(one) = self.subscriptions.get_mut(&id) {
-                    (one.stage, one.bringer) = (Stage::Open { by: event.seq }, Bringer::of(event, *session));
+                    (one.stage, one.bringer) = (Stage::Open { by: event.seq }, Bringer::of(event, *session, *role));
                     (one.user, one.expires_at_s) = (user.clone(), seconds(*expires_at));
                 }
                 self.changes(event);
@@ -206,6 +206,7 @@ mod tests {
             after,
             user: user(letter),
             session: None,
+            role: None,
             expires_at: at(DAY_S),
             at: at(0),
         }
@@ -213,7 +214,14 @@ mod tests {
 
     fn rotated(from: char, to: char) -> SubscriptionEvent {
         let (supersedes, user) = (user(from), user(to));
-        SubscriptionEvent::SubscriptionRotated { supersedes, user, session: None, expires_at: at(DAY_S + 5), at: at(5) }
+        SubscriptionEvent::SubscriptionRotated {
+            supersedes,
+            user,
+            session: None,
+            role: None,
+            expires_at: at(DAY_S + 5),
+            at: at(5),
+        }
     }
 
     fn active(letter: char) -> SubscriptionEvent {
