@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use events::{Decimal, bot::Venue};
-use paper::{FeedSettings, MarketSettings, Settings};
+use paper::{FeedSettings, Listing, MarketSettings, Settings};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{Database, Outside, Served, token};
@@ -16,8 +16,8 @@ use crate::{
 
 const CLIENTS: usize = 10;
 const COINS: usize = 10;
-/// Prints a second of each market, once all bots run.
-const BUSY: u32 = 500;
+/// Prints a second of each market, once all bots run. Nearly each goes through somebody's order and fills a part of it.
+const BUSY: u32 = 200;
 /// Ticks of the kernel's clock in a second.
 const TICKS: u64 = 100;
 
@@ -71,12 +71,14 @@ fn share(ticks: u64, elapsed: Duration) -> u64 {
     ticks * 100 * 1_000 / TICKS / u64::try_from(elapsed.as_millis()).expect("benches end")
 }
 
-/// Ten markets, and makers so close to them that nearly every print fills somebody. Few print while bots come up.
+/// Ten markets whose prints are small beside what makers quote, so that an order has many fills: it is fills that are
+/// measured, and not how fast orders can be placed. Few print while bots come up.
 fn world() -> Settings {
+    let listing: Listing = serde_json::from_value(listing()).expect("it is one");
     let market = |coin: usize| MarketSettings {
         venue: venue(coin),
         feed: FeedSettings::Walk { prints_per_second: 1 },
-        listing: None,
+        listing: Some(listing.clone()),
     };
     let rich = |asset: String| (asset, Decimal::from_int(10_000_000));
     Settings {
@@ -84,6 +86,10 @@ fn world() -> Settings {
         balances: (0..COINS).map(|coin| format!("COIN{coin}")).chain(["USDT".to_owned()]).map(rich).collect(),
         ..Settings::default()
     }
+}
+
+fn listing() -> Value {
+    json!({"price": "1", "price_step": "0.0001", "amount_step": "0.01", "depth": "4000"})
 }
 
 fn venue(coin: usize) -> Venue {
@@ -102,7 +108,7 @@ async fn deploy_ten(database: &Database, edge: &Served, client: usize) {
     assert_eq!(edge.post(&own, "/api/clients/credentials", "key", &body).await.status, 201);
     let spreads = "[0.0001,0.0001,0.0002,0.0002,0.0003,0.0003,0.0004,0.0004]";
     for coin in 0..COINS {
-        let parameters = json!({"total_amount_quote": "2000", "buy_spreads": spreads, "sell_spreads": spreads,
+        let parameters = json!({"total_amount_quote": "160000", "buy_spreads": spreads, "sell_spreads": spreads,
             "executor_refresh_time": "5", "cooldown_time": "0"});
         let config = json!({"controller": "pmm_simple", "venue": venue(coin), "parameters": parameters});
         let body = json!({"name": format!("maker-{coin}"), "config": config});
@@ -125,7 +131,7 @@ async fn fills(outside: &Outside) -> u64 {
 /// From now on every market prints like this.
 async fn all_at(outside: &Outside, feed: Value) {
     for coin in 0..COINS {
-        let market: Value = json!({"venue": venue(coin), "feed": feed});
+        let market: Value = json!({"venue": venue(coin), "feed": feed, "listing": listing()});
         outside.control(Method::POST, "/paper/markets", Some(market)).await;
     }
 }

@@ -20,6 +20,7 @@ pub mod pnl;
 pub mod portfolio;
 pub mod projection;
 pub mod rates;
+mod recent;
 pub mod reconciliation;
 pub mod risk;
 pub mod rows;
@@ -31,6 +32,7 @@ pub mod versions;
 pub mod worker;
 
 use projection::ReadModel;
+use recent::Recent;
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -44,23 +46,24 @@ const COUNTING_MAX: u32 = 2;
 pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
     let same = PgConnectOptions::clone(&db.connect_options());
     let counting = PgPoolOptions::new().max_connections(COUNTING_MAX).connect_lazy_with(same);
+    let recent = Recent::default();
     vec![
-        Worker::<pnl::Pnl>::boxed(db, &counting),
-        Worker::<portfolio::Portfolio>::boxed(db, &counting),
-        Worker::<fills::Fills>::boxed(db, &counting),
-        Worker::<orders::Orders>::boxed(db, &counting),
-        Worker::<by_hand::OrdersByHand>::boxed(db, &counting),
-        Worker::<bots::Bots>::boxed(db, &counting),
-        Worker::<clients::Clients>::boxed(db, &counting),
-        Worker::<credentials::Credentials>::boxed(db, &counting),
-        Worker::<overview::Overview>::boxed(db, &counting),
-        Worker::<configs::Configs>::boxed(db, &counting),
-        Worker::<doings::Doings>::boxed(db, &counting),
-        Worker::<logs::Logs>::boxed(db, &counting),
-        Worker::<uptime::Uptime>::boxed(db, &counting),
-        Worker::<reconciliation::Reconciliations>::boxed(db, &counting),
-        Worker::<risk::Risk>::boxed(db, &counting),
-        Worker::<subscriptions::Subscriptions>::boxed(db, &counting),
+        Worker::<pnl::Pnl>::boxed(db, &counting, &recent),
+        Worker::<portfolio::Portfolio>::boxed(db, &counting, &recent),
+        Worker::<fills::Fills>::boxed(db, &counting, &recent),
+        Worker::<orders::Orders>::boxed(db, &counting, &recent),
+        Worker::<by_hand::OrdersByHand>::boxed(db, &counting, &recent),
+        Worker::<bots::Bots>::boxed(db, &counting, &recent),
+        Worker::<clients::Clients>::boxed(db, &counting, &recent),
+        Worker::<credentials::Credentials>::boxed(db, &counting, &recent),
+        Worker::<overview::Overview>::boxed(db, &counting, &recent),
+        Worker::<configs::Configs>::boxed(db, &counting, &recent),
+        Worker::<doings::Doings>::boxed(db, &counting, &recent),
+        Worker::<logs::Logs>::boxed(db, &counting, &recent),
+        Worker::<uptime::Uptime>::boxed(db, &counting, &recent),
+        Worker::<reconciliation::Reconciliations>::boxed(db, &counting, &recent),
+        Worker::<risk::Risk>::boxed(db, &counting, &recent),
+        Worker::<subscriptions::Subscriptions>::boxed(db, &counting, &recent),
     ]
 }
 

@@ -23,6 +23,7 @@ use tracing::{error, warn};
 use crate::{
     checkpoints::{self, Lease, Work},
     projection::{ProjectError, Projection, ReadModel, Step},
+    recent::Recent,
 };
 
 /// Events in one batch at most: where each batch costs a long refold, fewer and larger ones finish sooner.
@@ -34,6 +35,12 @@ const CAREFUL: u64 = 128;
 const ATTEMPTS_MAX: i32 = 5;
 /// Clients whose model is kept open between batches.
 const OPEN_MAX: usize = 128;
+/// Batches up to this are read once for all workers of a process.
+const SHARED_MAX: u64 = 1_024;
+/// How long a worker rests between two rounds of work: so many times as long as it worked, within these bounds.
+const RESTS: u32 = 4;
+const REST_MIN: Duration = Duration::from_millis(20);
+const REST_MAX: Duration = Duration::from_millis(250);
 
 /// A worker of one read model.
 #[derive(Debug)]
@@ -52,6 +59,25 @@ pub struct Worker<P> {
     waiting: VecDeque<ClientId>,
     last: ClientId,
     batch: u64,
+    round: Round,
+    recent: Recent,
+}
+
+/// What was done since the last look at who waits.
+#[derive(Debug, Default)]
+struct Round {
+    worked: Duration,
+    /// Some batch was as large as it may be: there is more behind it.
+    backlog: bool,
+}
+
+impl Round {
+    /// A worker rests several times as long as it worked: a small batch costs nearly as much as a large one, and what gathers
+    /// meanwhile makes fewer and larger ones of them. What comes after a pause is not kept waiting, nor is a backlog.
+    fn rest(&mut self) -> Duration {
+        let Self { worked, backlog } = std::mem::take(self);
+        if backlog || worked.is_zero() { Duration::ZERO } else { (worked * RESTS).clamp(REST_MIN, REST_MAX) }
+    }
 }
 
 /// Up to this event only so many at a time.
@@ -71,7 +97,7 @@ struct Open<P> {
 
 impl<P: Projection> Worker<P> {
     /// Over connections of login `projector`.
-    pub fn new(db: &PgPool, counting: PgPool) -> Self {
+    pub(crate) fn new(db: &PgPool, counting: PgPool, recent: Recent) -> Self {
         let same = PgConnectOptions::clone(&db.connect_options());
         Self {
             db: db.options().clone().max_connections(1).connect_lazy_with(same),
@@ -82,12 +108,14 @@ impl<P: Projection> Worker<P> {
             waiting: VecDeque::new(),
             last: ClientId::DESK,
             batch: P::BATCH,
+            round: Round::default(),
+            recent,
         }
     }
 
     /// The same, its kind forgotten.
-    pub fn boxed(db: &PgPool, counting: &PgPool) -> Box<dyn ReadModel> {
-        Box::new(Self::new(db, counting.clone()))
+    pub(crate) fn boxed(db: &PgPool, counting: &PgPool, recent: &Recent) -> Box<dyn ReadModel> {
+        Box::new(Self::new(db, counting.clone(), recent.clone()))
     }
 
     async fn attempt(&mut self) -> Result<Step, ProjectError> {
@@ -99,8 +127,11 @@ impl<P: Projection> Worker<P> {
             tx.commit().await?;
             return Ok(Step::Parked { client: lease.client, seq: lease.reached + 1, trouble });
         }
-        let last = self.last_of_batch(&lease, attempts);
-        match self.carry_out(tx, &lease, last).await {
+        let (last, started) = (self.last_of_batch(&lease, attempts), Instant::now());
+        let outcome = self.carry_out(tx, &lease, last).await;
+        self.round.worked += started.elapsed();
+        self.round.backlog |= last < lease.head || self.work.version.is_some();
+        match outcome {
             Ok(step) => Ok(step),
             Err(fault) => self.failed(&lease, last, fault, attempts > 0).await,
         }
@@ -115,6 +146,7 @@ impl<P: Projection> Worker<P> {
                 if looked {
                     return Ok(None);
                 }
+                tokio::time::sleep(self.round.rest()).await;
                 self.waiting = checkpoints::waiting(&self.db, &self.work, self.last).await?.into();
                 looked = true;
                 continue;
@@ -184,13 +216,17 @@ impl<P: Projection> Worker<P> {
     async fn batch(&mut self, tx: &mut PgConnection, lease: &Lease, last: u64) -> Result<Step, ProjectError> {
         let started = Instant::now();
         let mut open = self.open(tx, lease).await?;
-        let mut newest = None;
-        // Each is folded as it arrives, so that a batch is never in memory as a whole.
-        read::each(&mut *tx, lease.client, lease.reached + 1, last, |event| {
+        let (client, first, mut newest) = (lease.client, lease.reached + 1, None);
+        let mut take = |event: &Recorded| {
             newest = Some((event.seq, event.recorded_at));
-            fold(&mut open.model, &event, &lease.skips)
-        })
-        .await?;
+            fold(&mut open.model, event, &lease.skips)
+        };
+        if last - lease.reached <= SHARED_MAX {
+            self.recent.read(tx, client, first, last).await?.iter().try_for_each(|event| take(event))?;
+        } else {
+            // Each is folded as it arrives, so that a large batch is never in memory as a whole.
+            read::each(&mut *tx, client, first, last, |event| take(&event)).await?;
+        }
         // Fewer than asked for, where one that cannot be read stands in between: that one comes first next time.
         let (last, recorded_at) = newest.expect("the head is ahead of the checkpoint");
         open.model.save(tx, lease.client, last).await?;
@@ -283,7 +319,7 @@ impl<P: Projection> ReadModel for Worker<P> {
     }
 
     fn another(&self) -> Box<dyn ReadModel> {
-        Box::new(Self { work: self.work.clone(), ..Self::new(&self.db, self.counting.clone()) })
+        Box::new(Self { work: self.work.clone(), ..Self::new(&self.db, self.counting.clone(), self.recent.clone()) })
     }
 
     async fn step(&mut self) -> Result<Step, ProjectError> {

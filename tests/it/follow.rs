@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use events::ClientId;
+use domain::bot::{Bot, BotCommand, Sight};
+use events::{ClientId, Time, bot::LogLevel};
 use sqlx::Connection;
-use store::{Follower, Login, Wakes};
+use store::{Cause, Follower, Login, Wakes};
 use tests::Database;
 use tokio::time::timeout;
 
@@ -80,4 +81,30 @@ async fn a_follower_finds_what_is_new_without_being_woken() {
     sqlx::query(deaf).execute(&superuser).await.unwrap();
     write(&streams, vec![recorded(client, fill(client, bot, 1, 0))]).await;
     assert_eq!(timeout(Duration::from_secs(20), waiting).await.expect("it looks by itself").unwrap(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_some_kinds_gets_all_of_them_in_order_and_nothing_else() {
+    let database = Database::new().await;
+    let streams = database.streams();
+    let (client, bot) = client_with_bot(&streams, "acme").await;
+    let mut follower = follower(&database, client, 0).only(&["bot"]);
+    let mut seen = Vec::new();
+    for round in 0..5_u64 {
+        write(&streams, (0..700).map(|n| recorded(client, fill(client, bot, round * 700 + n, n as i64))).collect())
+            .await;
+        for _ in 0..2 {
+            let cause = Cause::system("test");
+            let (id, at) = (bot.to_string(), Time::now());
+            let report =
+                BotCommand::Saw { sight: Sight::Logged { level: LogLevel::Warning, message: "hot".into() }, at };
+            streams.execute::<Bot>(client, &id, report, None, &cause).await.unwrap();
+        }
+        while seen.len() < 1 + (round as usize + 1) * 2 {
+            seen.extend(timeout(Duration::from_secs(60), follower.next()).await.unwrap().unwrap());
+        }
+    }
+    assert!(seen.iter().all(|event| event.aggregate.kind == "bot"));
+    let numbers: Vec<u64> = seen.iter().map(|event| event.aggregate_seq).collect();
+    assert_eq!(numbers, (1..=11).collect::<Vec<_>>());
 }

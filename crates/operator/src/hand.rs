@@ -41,6 +41,8 @@ mod ears;
 mod memories;
 mod rounds;
 
+/// What a hand has to know of its client's stream; fills and quotes it has written itself.
+const FOLLOWED: [&str; 3] = ["bot", "credential", "manual"];
 const TICK: Duration = Duration::from_millis(250);
 /// How long is waited after something went wrong.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -110,12 +112,12 @@ pub(crate) async fn act(mandate: Mandate, heard: mpsc::Receiver<Heard>, wakes: W
 async fn serve(mandate: Mandate, mut heard: mpsc::Receiver<Heard>, wakes: Wakes) -> Result<(), HandError> {
     let head = read::head(&mandate.means.db, mandate.client).await?;
     let mut hand = Hand::new(mandate.clone());
-    for kind in ["bot", "credential", "manual"] {
+    for kind in FOLLOWED {
         for event in mandate.means.streams.all_of_kind(mandate.client, kind, head).await? {
             hand.follow(event);
         }
     }
-    let mut follower = Follower::new(mandate.means.db.clone(), wakes, mandate.client, head);
+    let mut follower = Follower::new(mandate.means.db.clone(), wakes, mandate.client, head).only(&FOLLOWED);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -131,6 +131,38 @@ pub async fn each<E: From<ReadError>>(
     Ok(())
 }
 
+/// At most `most` events of these kinds of aggregates after `reached` and up to `last`, in order.
+pub async fn of_kinds(
+    db: impl PgExecutor<'_>,
+    client: ClientId,
+    reached: u64,
+    last: u64,
+    kinds: &[&str],
+    most: u32,
+) -> Result<Vec<Recorded>, ReadError> {
+    let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        select client_id, client_seq, aggregate_type, aggregate_id, aggregate_seq, event_id, event_type, event_version,
+               payload::text as "payload!", occurred_at, recorded_at, metadata ->> 'actor' as actor
+          from es.events
+         where client_id = $1 and client_seq > $2 and client_seq <= $3 and aggregate_type = any($4)
+         order by client_seq
+         limit $5
+        "#,
+        client.0,
+        reached as i64,
+        last as i64,
+        &kinds,
+        i64::from(most)
+    )
+    .fetch_all(db)
+    .await
+    .map_err(|cause| ReadError::Database { client, cause })?;
+    rows.into_iter().map(|row| row.read().map_err(ReadError::from)).collect()
+}
+
 /// Every event of subscriptions that follows these numbers in these clients' streams, by client and in order. Behind one
 /// that this build cannot read, nothing of that client is told.
 pub async fn of_subscriptions(

@@ -13,8 +13,8 @@ pub const HEADS_MOVED: &str = "heads_moved";
 /// A read model has read on.
 pub const CHECKPOINTS_MOVED: &str = "checkpoints_moved";
 
-/// Signals a second at most: one a millisecond.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Two signals are so far apart: each has every follower of every process ask the database.
+const PAUSE: Duration = Duration::from_millis(5);
 /// How long a follower trusts silence: with what gathers meanwhile, nothing is seen more than a second late.
 const LOOK_ANYWAY: Duration = Duration::from_millis(500);
 
