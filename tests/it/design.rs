@@ -14,8 +14,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hummingbot", &["events"]),
     ("paper", &["events"]),
     ("operator", &["events", "domain", "store", "projections", "vault", "hummingbot"]),
+    ("alerts", &["events", "domain", "store", "projections"]),
     // The relay for subscribers' credentials alone.
-    ("api", &["events", "domain", "store", "projections", "access", "vault", "operator", "relay"]),
+    ("api", &["events", "domain", "store", "projections", "access", "vault", "operator", "alerts", "relay"]),
     ("pipelabs", EVERY),
     ("tests", EVERY),
     ("benches", EVERY),
@@ -33,6 +34,7 @@ const EVERY: &[&str] = &[
     "hummingbot",
     "paper",
     "operator",
+    "alerts",
     "api",
     "pipelabs",
     "tests",

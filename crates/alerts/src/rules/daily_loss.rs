@@ -1,0 +1,86 @@
+//! A bot has lost on a day what it may lose.
+
+use std::collections::BTreeMap;
+
+use events::{
+    BotId, Decimal, Event, Time,
+    alert::{Labels, Severity},
+    bot::Venue,
+    ledger::LedgerEvent,
+    market::MarketEvent,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Rule, number};
+use crate::{
+    engine::{Condition, Ends, Hearing, Kind, Of, Reading, venue_of},
+    exact::minus,
+};
+
+pub(crate) struct DailyLossLimit;
+
+/// What a bot had made when the day began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Begin {
+    day: Time,
+    made: Decimal,
+    /// The last that was known of the day.
+    last: Decimal,
+}
+
+impl Rule for DailyLossLimit {
+    const KIND: Kind = Kind {
+        name: "daily_loss_limit",
+        version: 1,
+        about: "a bot has lost as much on a day (UTC) as it may",
+        of: Of::Clients,
+        parameters: &[number(
+            "limit_quote",
+            "quote",
+            ["0", "0", "1000000000"],
+            "what it may lose on a day; 0: its loss budget, if it has one",
+        )],
+        ends: Ends::WhenClear,
+        while_wanted: false,
+        inhibited_by: None,
+    };
+
+    type Memory = BTreeMap<(BotId, Venue), Begin>;
+
+    fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
+        for (bot, venue, made) in valued(hearing) {
+            let labels = Labels::of(bot, &venue);
+            let day = hearing.at.midnight();
+            let begin = memory.entry((bot, venue.clone())).or_insert(Begin { day, made: Decimal::ZERO, last: made });
+            if begin.day != day {
+                *begin = Begin { day, made: begin.last, last: made };
+            }
+            begin.last = made;
+            let told = hearing.parameter(&labels, "limit_quote");
+            let budget = || hearing.world.bots.get(&bot)?.limits.loss_budget;
+            let Some(limit) = Some(told).filter(Decimal::is_positive).or_else(budget) else { continue };
+            let lost = minus(begin.made, made);
+            let quote = venue.pair.quote().to_owned();
+            let name = hearing.world.name(bot);
+            let summary = format!("{name} has lost {} {quote} today in {}", lost.rounded(2), venue.pair);
+            // What is won back does not end it: the day does.
+            let now = if lost >= limit { Condition::Above(Severity::Critical) } else { Condition::Between };
+            let reading = Reading::new(now, summary).with("lost", lost, Some(limit), &quote);
+            hearing.say(labels, reading.then(hearing.at.next_midnight(), Condition::Clear));
+        }
+    }
+}
+
+/// Which bots' figures an event changes, and what each has made in which market since it was asked to run.
+pub(super) fn valued(hearing: &Hearing<'_>) -> Vec<(BotId, Venue, Decimal)> {
+    let made = |bot: BotId, venue: Venue| {
+        let made = hearing.world.made(bot, &venue)?;
+        Some((bot, venue, made))
+    };
+    if let Event::Ledger(LedgerEvent::FillRecorded(fill)) = &hearing.event.event {
+        return made(fill.bot, venue_of(fill)).into_iter().collect();
+    }
+    let Event::Market(MarketEvent::MarkObserved { pair, .. }) = &hearing.event.event else { return Vec::new() };
+    let books = hearing.world.books.keys().filter(|(_, venue)| venue.pair == *pair);
+    books.filter_map(|(bot, venue)| made(*bot, venue.clone())).collect()
+}

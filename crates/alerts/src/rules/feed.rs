@@ -1,0 +1,68 @@
+//! Nobody can tell what a bot's orders or its market look like.
+
+use events::{
+    Decimal, Event, Time,
+    alert::{Labels, Severity},
+    market::MarketEvent,
+};
+
+use super::{Rule, number, seconds};
+use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+
+pub(crate) struct FeedStale;
+
+const MINUTE_US: i64 = 60_000_000;
+/// How long after its end a minute may be told.
+const LATE_US: i64 = 30_000_000;
+
+impl Rule for FeedStale {
+    const KIND: Kind = Kind {
+        name: "feed_stale",
+        version: 1,
+        about: "for part of a minute nobody could tell what a bot quoted or what stood in its market, or no minute is told at all",
+        of: Of::Clients,
+        parameters: &[
+            number("unknown_s", "s", ["1", "10", "60"], "so much of a minute unknown is stale"),
+            number("critical_s", "s", ["1", "59", "60"], "so much of a minute unknown is critical"),
+        ],
+        ends: Ends::WhenClear,
+        while_wanted: true,
+        inhibited_by: None,
+    };
+
+    type Memory = ();
+
+    fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
+        let Event::Market(told) = &hearing.event.event else { return };
+        let (bot, venue, what, unknown, at) = match told {
+            MarketEvent::QuoteMinute { bot, venue, unknown_us, at, .. } => (bot, venue, "quotes", *unknown_us, *at),
+            MarketEvent::DepthMinute { bot, venue, known_us, at, .. } => {
+                (bot, venue, "book", MINUTE_US.unsigned_abs().saturating_sub(*known_us), *at)
+            }
+            MarketEvent::MarkObserved { .. }
+            | MarketEvent::QuoteObserved { .. }
+            | MarketEvent::DepthObserved { .. }
+            | MarketEvent::VolumeObserved { .. } => return,
+        };
+        let labels = Labels { about: Some(what.to_owned()), ..Labels::of(*bot, venue) };
+        let [stale, critical] =
+            ["unknown_s", "critical_s"].map(|name| seconds(hearing.parameter(&labels, name)).unsigned_abs());
+        let now = match unknown {
+            unknown if unknown >= critical => Condition::Above(Severity::Critical),
+            unknown if unknown >= stale => Condition::Above(Severity::Warning),
+            _ => Condition::Clear,
+        };
+        let told = Decimal::new(unknown.into(), 6);
+        let whose = hearing.world.name(*bot);
+        let summary = format!("for {} s of a minute nobody could tell the {what} of {whose} in {}", told.rounded(1), venue.pair);
+        let reading = Reading::new(now, summary)
+            .with("unknown", told, Some(Decimal::new(stale.into(), 6)), "s")
+            .then(next(at), Condition::Above(Severity::Critical));
+        hearing.say(labels, reading);
+    }
+}
+
+/// When the minute after this one is overdue.
+fn next(minute: Time) -> Time {
+    minute.plus_micros(2 * MINUTE_US + LATE_US)
+}

@@ -1,0 +1,100 @@
+//! A bot fills much more often than it used to.
+
+use std::collections::BTreeMap;
+
+use events::{
+    BotId, Decimal, Event, Time,
+    alert::Labels,
+    bot::Venue,
+    ledger::LedgerEvent,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Rule, Window, above, count, keep, number, wait};
+use crate::{
+    engine::{Condition, Ends, Hearing, Kind, Of, Reading, venue_of},
+    exact::{minus, plus, times},
+};
+
+pub(crate) struct FillBurst;
+
+const MINUTE_US: i64 = 60_000_000;
+/// An hour's worth of minutes: each counts for one part in so many.
+const MINUTES: i64 = 60;
+const FILLS_MAX: usize = 10_000;
+const PLACES: u32 = 9;
+
+/// Fills of the last minute, and how many there used to be in one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pace {
+    recent: Window<u64>,
+    usual: Option<Decimal>,
+    minute: Option<Time>,
+    in_minute: u32,
+}
+
+impl Rule for FillBurst {
+    const KIND: Kind = Kind {
+        name: "fill_burst",
+        version: 1,
+        about: "a bot fills many times as often within a minute as it did in the hour before",
+        of: Of::Clients,
+        parameters: &[
+            number("ratio", "x", ["1", "5", "1000"], "how many times the usual pace is a burst"),
+            number("clear_ratio", "x", ["1", "2", "1000"], "below how many times the usual pace it is well"),
+            number("least", "fills/min", ["1", "20", "100000"], "a pace that is never a burst"),
+            wait("60"),
+            keep("120"),
+        ],
+        ends: Ends::WhenClear,
+        while_wanted: false,
+        inhibited_by: None,
+    };
+
+    type Memory = BTreeMap<(BotId, Venue), Pace>;
+
+    fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
+        let Event::Ledger(LedgerEvent::FillRecorded(fill)) = &hearing.event.event else { return };
+        let venue = venue_of(fill);
+        let labels = Labels::of(fill.bot, &venue);
+        let pace = memory.entry((fill.bot, venue.clone())).or_default();
+        pace.fill(hearing.at, hearing.event.seq);
+        // In its first hour nothing is unusual.
+        let Some(usual) = pace.usual else { return };
+        let now = count(pace.recent.len());
+        let seqs: Vec<u64> = pace.recent.iter().rev().take(10).map(|(_, seq)| *seq).collect();
+        let [ratio, clear, least] = ["ratio", "clear_ratio", "least"].map(|name| hearing.parameter(&labels, name));
+        let burst = times(usual, ratio).max(least);
+        let condition = above(now, burst, None, times(usual, clear).max(Decimal::ONE));
+        let summary = format!("{} filled {now} times within a minute in {}", hearing.world.name(fill.bot), venue.pair);
+        let quiet = hearing.at.plus_micros(MINUTE_US);
+        let reading = Reading::new(condition, summary)
+            .with("fills_a_minute", now, Some(burst), "fills/min")
+            .with("usual", usual, None, "fills/min")
+            .by(seqs.into_iter().rev())
+            .then(quiet, Condition::Clear);
+        hearing.say(labels, reading);
+    }
+}
+
+impl Pace {
+    fn fill(&mut self, at: Time, seq: u64) {
+        self.recent.push(at, seq, MINUTE_US, FILLS_MAX);
+        let minute = at.plus_micros(-at.micros().rem_euclid(MINUTE_US));
+        let before = *self.minute.get_or_insert(minute);
+        let passed = (minute.micros() - before.micros()) / MINUTE_US;
+        if passed > 0 {
+            // The minute that ended, and those without a fill since; after a day of them nothing is left to fade.
+            self.fade(Decimal::from_int(self.in_minute.into()));
+            (1..passed.min(1_440)).for_each(|_| self.fade(Decimal::ZERO));
+            (self.minute, self.in_minute) = (Some(minute), 0);
+        }
+        self.in_minute += 1;
+    }
+
+    fn fade(&mut self, fills: Decimal) {
+        let usual = self.usual.unwrap_or(fills);
+        let step = minus(fills, usual).divided_by(Decimal::from_int(MINUTES)).unwrap_or_default();
+        self.usual = Some(plus(usual, step).rounded(PLACES).normalised());
+    }
+}

@@ -1,0 +1,100 @@
+//! A bot quotes both sides and nothing fills.
+
+use std::collections::BTreeMap;
+
+use events::{
+    BotId, Decimal, Event, Time,
+    alert::{Labels, Severity},
+    bot::Venue,
+    ledger::LedgerEvent,
+    market::MarketEvent,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Rule, number, seconds};
+use crate::{
+    engine::{Condition, Ends, Hearing, Kind, Of, Reading, venue_of},
+    exact::times,
+};
+
+pub(crate) struct NoFills;
+
+/// Pauses between fills that are remembered.
+const PAUSES_MAX: usize = 200;
+
+/// When a bot filled last, and how long its pauses used to be, in microseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pauses {
+    last: Option<(Time, u64)>,
+    pauses: Vec<i64>,
+    /// Since when it quotes both sides without a break; absent: it does not.
+    two_sided: Option<Time>,
+}
+
+impl Rule for NoFills {
+    const KIND: Kind = Kind {
+        name: "no_fills",
+        version: 1,
+        about: "a bot that quotes both sides has had no fill for much longer than usual",
+        of: Of::Clients,
+        parameters: &[
+            number("ratio", "x", ["1", "3", "1000"], "how many times as long as 95 % of the pauses before"),
+            number("least_s", "s", ["60", "7200", "604800"], "a pause that is never too long"),
+        ],
+        ends: Ends::WhenClear,
+        while_wanted: true,
+        inhibited_by: None,
+    };
+
+    type Memory = BTreeMap<(BotId, Venue), Pauses>;
+
+    fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
+        if let Event::Ledger(LedgerEvent::FillRecorded(fill)) = &hearing.event.event {
+            let key = (fill.bot, venue_of(fill));
+            let pauses = memory.entry(key.clone()).or_default();
+            pauses.filled(hearing.at, hearing.event.seq);
+            say(&key, pauses, hearing);
+        } else if let Event::Market(MarketEvent::QuoteObserved { bot, venue, bid, ask, .. }) = &hearing.event.event {
+            let key = (*bot, venue.clone());
+            let pauses = memory.entry(key.clone()).or_default();
+            let both = bid.is_some() && ask.is_some();
+            pauses.two_sided = both.then(|| pauses.two_sided.unwrap_or(hearing.at));
+            say(&key, pauses, hearing);
+        }
+    }
+}
+
+impl Pauses {
+    fn filled(&mut self, at: Time, seq: u64) {
+        if let Some((last, _)) = self.last {
+            self.pauses.push(at.micros() - last.micros());
+            let old = self.pauses.len().saturating_sub(PAUSES_MAX);
+            self.pauses.drain(..old);
+        }
+        self.last = Some((at, seq));
+    }
+}
+
+fn say((bot, venue): &(BotId, Venue), pauses: &Pauses, hearing: &mut Hearing<'_>) {
+    let labels = Labels::of(*bot, venue);
+    let Some(since) = pauses.two_sided else { return hearing.say(labels, Reading::unknown()) };
+    let [ratio, least] = ["ratio", "least_s"].map(|name| hearing.parameter(&labels, name));
+    let usual = Decimal::new(i128::from(ninety_fifth(&pauses.pauses)), 6);
+    let longest = times(usual, ratio).max(least);
+    let begins = pauses.last.map_or(since, |(last, _)| last.max(since));
+    let due = begins.plus_micros(seconds(longest.min(Decimal::from_int(10_000_000))));
+    let summary = format!("{} quotes {} and has had no fill for long", hearing.world.name(*bot), venue.pair);
+    let reading = Reading::new(Condition::Clear, summary)
+        .with("longest_pause", longest, None, "s")
+        .with("usual_pause", usual, None, "s")
+        .by(pauses.last.map(|(_, seq)| seq))
+        .then(due, Condition::Above(Severity::Info));
+    hearing.say(labels, reading);
+}
+
+/// The pause that 95 of 100 do not exceed; none: zero.
+fn ninety_fifth(pauses: &[i64]) -> i64 {
+    let mut sorted = pauses.to_vec();
+    sorted.sort_unstable();
+    sorted.get((sorted.len() * 95).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
+}

@@ -1,0 +1,58 @@
+//! A bot that shall run does not quote both sides.
+
+use events::{
+    Event,
+    alert::{Labels, Severity},
+    bot::BotEvent,
+    market::MarketEvent,
+};
+
+use super::{Rule, keep, number, seconds, wait, wait_critical};
+use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+
+pub(crate) struct NoTwoSidedQuotes;
+
+impl Rule for NoTwoSidedQuotes {
+    const KIND: Kind = Kind {
+        name: "no_two_sided_quotes",
+        version: 1,
+        about: "a bot that shall run has no order on one side of the book, or on none",
+        of: Of::Clients,
+        parameters: &[
+            number("start_s", "s", ["0", "60", "3600"], "how long a bot may take to quote after it began to run"),
+            wait("15"),
+            wait_critical("60"),
+            keep("10"),
+        ],
+        ends: Ends::WhenClear,
+        while_wanted: true,
+        inhibited_by: None,
+    };
+
+    type Memory = ();
+
+    fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
+        if let Event::Market(MarketEvent::QuoteObserved { bot, venue, bid, ask, .. }) = &hearing.event.event {
+            let side = match (bid, ask) {
+                (Some(_), Some(_)) => return hearing.say(Labels::of(*bot, venue), Reading::clear()),
+                (Some(_), None) => "offers nothing",
+                (None, Some(_)) => "bids nothing",
+                (None, None) => "quotes nothing",
+            };
+            let summary = format!("{} {side} in {}", hearing.world.name(*bot), venue.pair);
+            hearing.say(Labels::of(*bot, venue), Reading::new(Condition::Above(Severity::Critical), summary));
+        } else if let Event::Bot(BotEvent::BotDeployed { .. }) = &hearing.event.event {
+            began(hearing);
+        }
+    }
+}
+
+/// A bot that has just begun is given time to quote.
+fn began(hearing: &mut Hearing<'_>) {
+    let Ok(bot) = hearing.event.aggregate.id.parse() else { return };
+    let Some(venue) = hearing.world.bots.get(&bot).and_then(|bot| bot.venue.clone()) else { return };
+    let labels = Labels::of(bot, &venue);
+    let begins = hearing.at.plus_micros(seconds(hearing.parameter(&labels, "start_s")));
+    let summary = format!("{} has not quoted in {} since it began to run", hearing.world.name(bot), venue.pair);
+    hearing.say(labels, Reading::new(Condition::Unknown, summary).then(begins, Condition::Above(Severity::Critical)));
+}
