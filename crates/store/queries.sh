@@ -19,7 +19,7 @@ export PGHOST=$dir PGUSER=queries PGDATABASE=postgres
 run() { psql -q -v ON_ERROR_STOP=1 "$@"; }
 
 # What crates/store/src/logins.rs makes.
-for role in owner compat writer projector query admin_query auditor auth relay operator vault; do run -c "create role pipelabs_$role"; done
+for role in owner compat writer projector query admin_query auditor auth relay operator vault alerts; do run -c "create role pipelabs_$role"; done
 run -c "grant create on database postgres to pipelabs_owner, pipelabs_projector"
 for migration in migrations/*.sql; do (echo "set role pipelabs_owner;"; cat "$migration") | run; done
 # What projections/src/versions.rs makes, all in one schema.

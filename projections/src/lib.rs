@@ -3,6 +3,8 @@
 //! Each file owns one model: its tables, its fold, its queries. [`all`] lists them; [`worker`] keeps them up to date, and
 //! [`versions`] rebuilds one beside the live one. Throw any of them away, replay, and every row comes back the same.
 
+pub mod alert_settings;
+pub mod alerts;
 pub mod bots;
 pub mod by_hand;
 pub mod checkpoints;
@@ -64,6 +66,8 @@ pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
         Worker::<reconciliation::Reconciliations>::boxed(db, &counting, &recent),
         Worker::<risk::Risk>::boxed(db, &counting, &recent),
         Worker::<subscriptions::Subscriptions>::boxed(db, &counting, &recent),
+        Worker::<alerts::Alerts>::boxed(db, &counting, &recent),
+        Worker::<alert_settings::AlertSettings>::boxed(db, &counting, &recent),
     ]
 }
 

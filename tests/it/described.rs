@@ -45,6 +45,7 @@ fn as_used_by(role: &str, api: &Value, of: &Party) -> Value {
             for parameter in parameters {
                 let there = match parameter["name"].as_str().unwrap() {
                     "id" | "bot" => json!([ids]),
+                    "rule" if parameter["in"] == "path" => json!(["spread_wide"]),
                     "order" if parameter["in"] == "path" => json!([order_of(of).to_string()]),
                     "client" if parameter["in"] == "query" => json!([of.slug]),
                     _ => continue,

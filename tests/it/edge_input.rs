@@ -13,8 +13,8 @@ use tokio::{
 
 use crate::{
     edge::Edge,
-    facts::{credential, order_by_hand, subscription},
-    neighbours::{id_in, order_of, people, token_of},
+    facts::{credential, order_by_hand, subscription, write},
+    neighbours::{id_in, of_alerts, order_of, people, token_of},
 };
 
 /// A route as its description tells it.
@@ -84,14 +84,14 @@ impl Route {
 
     fn of(&self, id: impl std::fmt::Display) -> String {
         let path = self.path.replace("{id}", &id.to_string());
-        path.replace("{client}", "acme").replace("{exchange}", "okx")
+        path.replace("{client}", "acme").replace("{exchange}", "okx").replace("{rule}", "spread_wide")
     }
 
     /// About what acme has.
     fn of_acme(&self, edge: &Edge) -> String {
         let path = self.path.replace("{id}", &id_in(&self.path, &edge.acme)).replace("{client}", "acme");
         let path = path.replace("{exchange}", "okx").replace("{order}", &order_of(&edge.acme).to_string());
-        path.replace("{token}", &token_of(&edge.acme).to_string())
+        path.replace("{token}", &token_of(&edge.acme).to_string()).replace("{rule}", "spread_wide")
     }
 
     /// A request to which nothing but what a test adds is wrong.
@@ -228,6 +228,7 @@ async fn a_body_that_cannot_be_meant_is_refused_in_words_and_changes_nothing() {
     credential(&edge.streams, edge.acme.client).await;
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     subscription(&edge.streams, edge.acme.client).await;
+    write(&edge.streams, of_alerts(&edge.acme)).await;
     people(&edge.database, &edge.acme).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     for route in routes(&edge.served).await.iter().filter(|route| route.takes_a_body()) {
@@ -262,6 +263,7 @@ async fn a_question_that_cannot_be_meant_is_refused_in_words() {
     credential(&edge.streams, edge.acme.client).await;
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     subscription(&edge.streams, edge.acme.client).await;
+    write(&edge.streams, of_alerts(&edge.acme)).await;
     people(&edge.database, &edge.acme).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     let routes = routes(&edge.served).await;
@@ -343,6 +345,7 @@ async fn other_methods_paths_ids_and_headers_are_refused_in_words() {
     credential(&edge.streams, edge.acme.client).await;
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     subscription(&edge.streams, edge.acme.client).await;
+    write(&edge.streams, of_alerts(&edge.acme)).await;
     people(&edge.database, &edge.acme).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     let routes = routes(&edge.served).await;

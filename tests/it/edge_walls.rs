@@ -24,7 +24,8 @@ async fn an_admin_sees_of_a_client_what_the_client_sees_byte_for_byte() {
         // These are about no client, or about its people, who stand in no read model.
         let apart =
             ["/api/auth/", "/api/exchanges", "/api/clients/users", "/api/clients/services", "/api/clients/access-log"];
-        if apart.iter().any(|start| path.starts_with(start)) {
+        // What bots have in their paths is asked about by their ids.
+        if apart.iter().any(|start| path.starts_with(start)) || path.starts_with("/api/alerts/{id}") {
             continue;
         }
         let path = path.replace("{id}", &edge.acme.bot.to_string());

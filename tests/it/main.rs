@@ -1,5 +1,6 @@
 //! Everything end to end: real Postgres, real NATS, the real binary.
 
+mod alerts;
 mod append;
 mod audit;
 mod auditors;

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use domain::alert_rule::AlertRule;
 use events::{
-    AggregateRef, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price, SubscriptionId, TokenId, UserId,
-    Uuid,
+    AggregateRef, AlertId, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price, RuleName, SilenceId,
+    SubscriptionId, Time, TokenId, UserId, Uuid,
     account::AccountEvent,
+    alert::{AlertEvent, Evidence, Feature, Labels, RuleEvent, Scope, Severity, SilenceEvent},
     bot::{BotConfig, BotEvent, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
     credential::CredentialEvent,
     ledger::{BookKey, Fill, LedgerEvent, Side},
@@ -71,6 +73,8 @@ impl Neighbours {
             colleague_of(other).to_string(),
             service_of(other).to_string(),
             token_of(other).to_string(),
+            alert_of(other).to_string(),
+            silence_of(other).to_string(),
         ]
     }
 
@@ -139,6 +143,51 @@ pub fn colleague_of(of: &Party) -> UserId {
     UserId(Uuid::new_v5(&of.client.0, b"colleague"))
 }
 
+/// An alert about a party's bot.
+pub fn alert_of(of: &Party) -> AlertId {
+    AlertId::of(of.client, &spread_wide(), &Labels::of(of.bot, &venue(of)))
+}
+
+fn spread_wide() -> RuleName {
+    "spread_wide".parse().unwrap()
+}
+
+pub fn silence_of(of: &Party) -> SilenceId {
+    SilenceId(Uuid::new_v5(&of.client.0, b"silence"))
+}
+
+/// That something fired, that a rule was configured, and that nobody is to be called.
+pub fn of_alerts(of: &Party) -> Vec<Append> {
+    let (rule, labels) = (spread_wide(), Labels::of(of.bot, &venue(of)));
+    let price = d(price(of));
+    let feature = Feature { name: word(of, "feature"), value: price, threshold: None, unit: "bps".into() };
+    let fired = AlertEvent::AlertFired {
+        rule: rule.clone(),
+        version: 1,
+        severity: Severity::Warning,
+        labels,
+        episode: 1,
+        summary: word(of, "summary"),
+        evidence: Evidence { features: vec![feature], seqs: vec![1] },
+        inhibited_by: None,
+        as_of_seq: 1,
+        evaluated_at: at(60_000),
+    };
+    let scope = Scope { bot: Some(of.bot), ..Scope::default() };
+    let parameters = [("floor_bps".to_owned(), d("313"))].into();
+    let configured =
+        RuleEvent::RuleConfigured { rule: rule.clone(), scope: scope.clone(), on: true, parameters, at: at(1) };
+    let id = AlertRule::id(&rule, &scope);
+    // Far away: what stands in a test is set for long.
+    let until = Time::now().plus_micros(3_600_000_000);
+    let silence = SilenceEvent::SilenceSet { rule: Some(rule), scope, until, reason: word(of, "silence"), at: at(2) };
+    vec![
+        append(of.client, AggregateRef::new("alert", alert_of(of)), fired.into(), None),
+        append(of.client, AggregateRef::new("rule", id), configured.into(), None),
+        append(of.client, AggregateRef::new("silence", silence_of(of)), silence.into(), None),
+    ]
+}
+
 /// A program's account of a party's.
 pub fn service_of(of: &Party) -> UserId {
     UserId(Uuid::new_v5(&of.client.0, b"service"))
@@ -180,6 +229,10 @@ pub fn id_in(path: &str, of: &Party) -> String {
         token_of(of).to_string()
     } else if path.contains("/credentials/") {
         credential_of(of).to_string()
+    } else if path.contains("/silences/") {
+        silence_of(of).to_string()
+    } else if path.contains("/alerts/{id}") {
+        alert_of(of).to_string()
     } else if path.contains("/subscriptions/") {
         SubscriptionId::named(of.client, &"pager".parse().unwrap()).to_string()
     } else {
@@ -212,7 +265,7 @@ async fn tell_everything(edge: &Edge, of: &Party) {
     order_by_hand(&edge.streams, of.client, of.bot).await;
     subscription(&edge.streams, of.client).await;
     people(&edge.database, of).await;
-    let facts = [of_bot(of), of_book(of), of_market(of), of_order(of), of_account(of)].concat();
+    let facts = [of_bot(of), of_book(of), of_market(of), of_order(of), of_account(of), of_alerts(of)].concat();
     write(&edge.streams, facts).await;
     assert!(read::head(&edge.database.pool(Login::Projector), of.client).await.unwrap() > FILLS);
 }

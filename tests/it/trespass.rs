@@ -160,7 +160,12 @@ fn path_of(route: &Route, of: &Party) -> String {
 }
 
 fn path(route: &Route, of: &Party, id: &str, order: &str) -> String {
-    let path = route.path.replace("{id}", id).replace("{order}", order).replace("{token}", &token_of(of).to_string());
+    let path = route
+        .path
+        .replace("{id}", id)
+        .replace("{order}", order)
+        .replace("{rule}", "spread_wide")
+        .replace("{token}", &token_of(of).to_string());
     path.replace("{client}", of.slug).replace("{exchange}", "okx")
 }
 

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::{
     edge::Edge,
-    facts::{credential, order_by_hand, subscription},
-    neighbours::{id_in, order_of, people, token_of},
+    facts::{credential, order_by_hand, subscription, write},
+    neighbours::{id_in, of_alerts, order_of, people, token_of},
 };
 
 /// Who asks, in the order of the letters below.
@@ -76,6 +76,11 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /api/bots/{id}/risk", "unyynyyyyy"),
     ("GET /api/bots/{id}/uptime", "unyynyyyyy"),
     ("GET /api/alerts/subscriptions", "uyyynyyyyy"),
+    ("GET /api/alerts", "uyyynyyyyy"),
+    ("GET /api/alerts/{id}", "unyynyyyyy"),
+    ("GET /api/alerts/rules", "uyyynyyyyy"),
+    ("POST /api/alerts/rules/{rule}/try", "uyyynyyyyy"),
+    ("GET /api/alerts/silences", "uyyynyyyyy"),
     ("GET /api/clients/access-log", "uyfynfyyfy"),
     // Its people and its programs.
     ("GET /api/clients/users", "uyfynfyffy"),
@@ -95,6 +100,13 @@ const TABLE: &[(&str, &str)] = &[
     ("DELETE /api/alerts/subscriptions/{id}", "unfynyyffy"),
     ("POST /api/alerts/subscriptions/{id}/renew", "unfynyyffy"),
     ("POST /api/alerts/subscriptions/{id}/rotate", "unfynyyffy"),
+    ("POST /api/alerts/{id}/acknowledge", "unfynyyffy"),
+    ("POST /api/alerts/{id}/silence", "unfynyyffy"),
+    // Everybody has the same rules.
+    ("PUT /api/alerts/rules/{rule}", "uyfynyyffy"),
+    ("DELETE /api/alerts/rules/{rule}", "uyfynyyffy"),
+    ("POST /api/alerts/silences", "uyfynyyffy"),
+    ("DELETE /api/alerts/silences/{id}", "unfynyyffy"),
     ("POST /api/bots", "uyfynyyffy"),
     ("POST /api/clients/credentials", "uyfynyyfff"),
     ("PATCH /api/bots/{id}/config", "unfynyyffy"),
@@ -106,6 +118,8 @@ const TABLE: &[(&str, &str)] = &[
     ("POST /api/clients/credentials/{id}/revoke", "unfynyyfff"),
     ("POST /api/clients/credentials/{id}/rotate", "unfynyyfff"),
     // The desk.
+    ("GET /api/admin/alerts", "uffffyyffy"),
+    ("GET /api/admin/alerts/platform", "uffffyyffy"),
     ("GET /api/admin/balances", "uffffyyffy"),
     ("GET /api/admin/bots", "uffffyyffy"),
     ("GET /api/admin/clients", "uffffyyffy"),
@@ -157,7 +171,7 @@ fn path(edge: &Edge, route: &str) -> String {
     let path = route.replace("{id}", &id).replace("{order}", &order_of(&edge.acme).to_string());
     let path = path.replace("{session}", &SessionId::new().to_string());
     let path = path.replace("{token}", &token_of(&edge.acme).to_string());
-    path.replace("{client}", "acme").replace("{exchange}", "okx")
+    path.replace("{client}", "acme").replace("{exchange}", "okx").replace("{rule}", "spread_wide")
 }
 
 async fn outcome(edge: &Edge, caller: usize, token: &str, method: &str, path: &str) -> char {
@@ -183,6 +197,7 @@ async fn every_route_is_open_to_those_whom_the_table_names_and_to_nobody_else() 
     credential(&edge.streams, edge.acme.client).await;
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     subscription(&edge.streams, edge.acme.client).await;
+    write(&edge.streams, of_alerts(&edge.acme)).await;
     people(&edge.database, &edge.acme).await;
     let signed_in = async |role, client: Option<ClientId>| edge.database.signed_in(role, client).await.token;
     let (acme, borealis) = (Some(edge.acme.client), Some(edge.borealis.client));

@@ -79,7 +79,12 @@ fn differs(message: &StreamMessage, line: &EventLine) -> Vec<String> {
         ("ce-datacontenttype", "application/json".to_owned()),
         ("Nats-Msg-Id", line.event_id.to_string()),
     ];
-    let subject = format!("pipelabs.{hex}.events.{}.{}", line.aggregate_type, line.event_type);
+    let told = &line.payload[&line.event_type];
+    let subject = match line.aggregate_type.as_str() {
+        "alert" => format!("alerts.{}.{}", told["severity"].as_str().unwrap(), told["rule"].as_str().unwrap()),
+        kind => format!("events.{kind}.{}", line.event_type),
+    };
+    let subject = format!("pipelabs.{hex}.{subject}");
     let headers = expected.into_iter().map(|(name, value)| (name, header(name), value));
     let others = [
         ("subject", message.subject.to_string(), subject),

@@ -24,6 +24,8 @@ pub enum Deed {
     Keys,
     /// Let a program follow a client's events on NATS, and no more.
     Subscribe,
+    /// Look after a client's alerts, and say what its rules shall fire on.
+    Tend,
     /// See who a client's own users are.
     SeeTeam,
     /// Decide about them.
@@ -91,6 +93,7 @@ fn is_dangerous(deed: Deed) -> bool {
         Deed::See
         | Deed::Trade
         | Deed::Subscribe
+        | Deed::Tend
         | Deed::SeeTeam
         | Deed::SeeLooks
         | Deed::SeeDesk
@@ -103,7 +106,7 @@ fn is_dangerous(deed: Deed) -> bool {
 fn role_may(role: Role, of_client: bool, deed: Deed) -> bool {
     match deed {
         Deed::See => true,
-        Deed::Trade | Deed::Keys | Deed::Subscribe => match role {
+        Deed::Trade | Deed::Keys | Deed::Subscribe | Deed::Tend => match role {
             Role::Admin | Role::Operator | Role::ClientOwner | Role::Service => true,
             Role::Auditor | Role::ClientViewer => false,
         },
@@ -135,12 +138,21 @@ fn role_may(role: Role, of_client: bool, deed: Deed) -> bool {
 /// Whom to ask.
 fn who_may(caller: &Caller, deed: Deed) -> &'static str {
     match deed {
-        Deed::See | Deed::Trade | Deed::Keys | Deed::Subscribe | Deed::SeeTeam | Deed::Team | Deed::SeeLooks
+        Deed::See
+        | Deed::Trade
+        | Deed::Keys
+        | Deed::Subscribe
+        | Deed::Tend
+        | Deed::SeeTeam
+        | Deed::Team
+        | Deed::SeeLooks
             if caller.client.is_some() =>
         {
             "an owner of your client"
         }
-        Deed::See | Deed::Trade | Deed::Keys | Deed::Subscribe | Deed::SeeDesk | Deed::Onboard => "the desk",
+        Deed::See | Deed::Trade | Deed::Keys | Deed::Subscribe | Deed::Tend | Deed::SeeDesk | Deed::Onboard => {
+            "the desk"
+        }
         Deed::SeeTeam | Deed::Team | Deed::SeeLooks | Deed::SeePeople | Deed::People | Deed::Account | Deed::Prove => {
             "an admin of the desk"
         }
@@ -151,7 +163,7 @@ fn who_may(caller: &Caller, deed: Deed) -> &'static str {
 fn scope_for(deed: Deed) -> Option<Scope> {
     match deed {
         Deed::See | Deed::SeeDesk | Deed::SeeLooks => Some(Scope::Read),
-        Deed::Trade => Some(Scope::Trade),
+        Deed::Trade | Deed::Tend => Some(Scope::Trade),
         // What follows reads all that the client has, and goes on when the token is forgotten.
         Deed::Keys | Deed::Subscribe => Some(Scope::Keys),
         Deed::SeeTeam | Deed::Onboard | Deed::SeePeople => Some(Scope::Admin),
@@ -167,11 +179,12 @@ mod tests {
     use super::*;
     use crate::caller::{Reach, Scopes};
 
-    const DEEDS: [Deed; 13] = [
+    const DEEDS: [Deed; 14] = [
         Deed::See,
         Deed::Trade,
         Deed::Keys,
         Deed::Subscribe,
+        Deed::Tend,
         Deed::SeeTeam,
         Deed::Team,
         Deed::SeeLooks,
@@ -206,13 +219,13 @@ mod tests {
     fn every_role_may_do_what_this_table_says_and_nothing_else() {
         let some = Some(ClientId::new());
         for (role, client, expected) in [
-            (Role::Admin, None, "xxxxxxxxxxxxx"),
-            (Role::Operator, None, "xxxx---xx--xx"),
-            (Role::Auditor, None, "x-----x----xx"),
-            (Role::ClientOwner, some, "xxxxxxx----xx"),
-            (Role::ClientViewer, some, "x----------xx"),
-            (Role::Service, some, "xxxx---------"),
-            (Role::Service, None, "xxxx---xx----"),
+            (Role::Admin, None, "xxxxxxxxxxxxxx"),
+            (Role::Operator, None, "xxxxx---xx--xx"),
+            (Role::Auditor, None, "x------x----xx"),
+            (Role::ClientOwner, some, "xxxxxxxx----xx"),
+            (Role::ClientViewer, some, "x-----------xx"),
+            (Role::Service, some, "xxxxx---------"),
+            (Role::Service, None, "xxxxx---xx----"),
         ] {
             assert_eq!(told(&caller(role, client, None)), expected, "{role:?} of {client:?}");
         }
@@ -221,12 +234,12 @@ mod tests {
     #[test]
     fn a_token_never_allows_more_than_its_owner_and_never_what_only_a_person_does() {
         for (scope, expected) in [
-            (vec![], "-------------"),
-            (vec![Scope::Read], "x-----xx-----"),
-            (vec![Scope::Trade], "xx----xx-----"),
-            (vec![Scope::Keys], "x-xx--xx-----"),
-            (vec![Scope::Admin], "x---x-xxxx---"),
-            (vec![Scope::Read, Scope::Trade, Scope::Keys, Scope::Admin], "xxxxx-xxxx---"),
+            (vec![], "--------------"),
+            (vec![Scope::Read], "x------xx-----"),
+            (vec![Scope::Trade], "xx--x--xx-----"),
+            (vec![Scope::Keys], "x-xx---xx-----"),
+            (vec![Scope::Admin], "x----x-xxxx---"),
+            (vec![Scope::Read, Scope::Trade, Scope::Keys, Scope::Admin], "xxxxxx-xxxx---"),
         ] {
             let scopes: Scopes = scope.iter().copied().collect();
             assert_eq!(told(&caller(Role::Admin, None, Some(scopes))), expected, "{scope:?}");

@@ -6,8 +6,10 @@
 
 pub mod engine;
 mod exact;
+mod kept;
 pub mod replay;
 mod rules;
+pub mod watch;
 
 pub use engine::{Engine, Kind, Transition};
 

@@ -48,15 +48,14 @@ impl Ticks {
     /// Takes an event in, and the ticks that followed it.
     pub fn carry(&self, engine: &mut Engine, event: &Recorded) -> Vec<Transition> {
         let mut transitions = engine.hear(event);
-        for at in self.0.get(&event.seq).into_iter().flatten() {
-            transitions.extend(engine.tick(*at));
-        }
+        transitions.extend(self.again(engine));
         transitions
     }
 
-    /// Up to which event they are known: behind it nothing was recorded.
-    pub fn end(&self) -> u64 {
-        self.0.last_key_value().map_or(0, |(seq, _)| *seq)
+    /// Those that followed the last event that was taken in.
+    pub fn again(&self, engine: &mut Engine) -> Vec<Transition> {
+        let ticks = self.0.get(&engine.reached()).into_iter().flatten();
+        ticks.flat_map(|at| engine.tick(*at)).collect()
     }
 }
 

@@ -6,6 +6,8 @@
 #![allow(unused_qualifications, reason = "what utoipa's macros write is told of our own lines")]
 
 mod admin;
+mod alert_rules;
+mod alerts;
 mod auth;
 mod bots;
 mod cookies;
@@ -43,6 +45,7 @@ mod second_factor;
 mod server;
 mod sessions;
 mod settings;
+mod silences;
 mod standing;
 mod strict;
 mod subscriptions;

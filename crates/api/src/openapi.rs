@@ -8,13 +8,13 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Parts, admin, auth, bots, credentials, described,
+    Parts, admin, alert_rules, alerts, auth, bots, credentials, described,
     events::{self, Order},
     exchanges, fills, grants, health, live, looks, manual, orders,
     page::Limit,
     past, people, pnl, portfolio,
     problem::ProblemBody,
-    programs, reconciliation, risk, second_factor, sessions, subscriptions, uptime,
+    programs, reconciliation, risk, second_factor, sessions, silences, subscriptions, uptime,
 };
 
 #[derive(OpenApi)]
@@ -68,6 +68,9 @@ fn described() -> OpenApiRouter<Parts> {
         events::routes(),
         live::routes(),
         subscriptions::routes(),
+        alerts::routes(),
+        alert_rules::routes(),
+        silences::routes(),
         admin::routes(),
         reconciliation::routes(),
         health::routes(),

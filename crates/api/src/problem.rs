@@ -11,8 +11,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    bot::BotRefusal, client::ClientRefusal, credential::CredentialRefusal, manual::ManualRefusal,
-    subscription::SubscriptionRefusal,
+    alert::AlertRefusal, alert_rule::RuleRefusal, bot::BotRefusal, client::ClientRefusal,
+    credential::CredentialRefusal, manual::ManualRefusal, silence::SilenceRefusal, subscription::SubscriptionRefusal,
 };
 use events::fields::FieldsRefusal;
 use projections::projection::ProjectError;
@@ -269,6 +269,35 @@ impl From<SubscriptionRefusal> for Problem {
             | SubscriptionRefusal::KeyWasUsed
             | SubscriptionRefusal::TooOften => Self::new(Code::Conflict, refusal.to_string()),
             SubscriptionRefusal::Reason => Self::invalid(refusal.to_string()),
+        }
+    }
+}
+
+impl From<AlertRefusal> for Problem {
+    fn from(refusal: AlertRefusal) -> Self {
+        match refusal {
+            AlertRefusal::NotThere => Self::not_found(),
+            AlertRefusal::Over => Self::new(Code::Conflict, refusal.to_string()),
+            AlertRefusal::Until | AlertRefusal::Note => Self::invalid(refusal.to_string()),
+        }
+    }
+}
+
+impl From<RuleRefusal> for Problem {
+    fn from(refusal: RuleRefusal) -> Self {
+        match refusal {
+            RuleRefusal::AlreadySo | RuleRefusal::NotConfigured => Self::new(Code::Conflict, refusal.to_string()),
+            RuleRefusal::Unknown { .. } | RuleRefusal::Range { .. } => Self::invalid(refusal.to_string()),
+        }
+    }
+}
+
+impl From<SilenceRefusal> for Problem {
+    fn from(refusal: SilenceRefusal) -> Self {
+        match refusal {
+            SilenceRefusal::NotThere => Self::not_found(),
+            SilenceRefusal::AlreadyThere | SilenceRefusal::Over => Self::new(Code::Conflict, refusal.to_string()),
+            SilenceRefusal::Until | SilenceRefusal::Reason => Self::invalid(refusal.to_string()),
         }
     }
 }

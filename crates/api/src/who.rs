@@ -83,6 +83,7 @@ permissions! {
     Trade: "Wanting something of bots, or an order by hand.",
     Keys: "Giving, changing and taking away keys to exchanges.",
     Subscribe: "Letting a program follow on NATS, and no more.",
+    Tend: "Looking after alerts, and saying what rules shall fire on.",
     SeeTeam: "Seeing who a client's users are.",
     Team: "Deciding about a client's users.",
     SeeLooks: "Seeing who of others looked at what a client has.",

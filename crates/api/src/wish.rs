@@ -8,7 +8,10 @@ use axum::{
     http::HeaderMap,
 };
 use cqrs_es::Aggregate;
-use domain::{bot::Bot, client::Client, credential::Credential, manual::ManualOrder, subscription::Subscription};
+use domain::{
+    alert::Alert, alert_rule::AlertRule, bot::Bot, client::Client, credential::Credential, manual::ManualOrder,
+    silence::Silence, subscription::Subscription,
+};
 use events::{ClientId, CommandId, Event, Uuid};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -20,7 +23,7 @@ use crate::{
     input::{self, OnlyClient},
     own::OfClient,
     problem::{Code, Problem},
-    who::{Keys, May, Onboard, Permission, SignedIn, Subscribe, Trade},
+    who::{Keys, May, Onboard, Permission, SignedIn, Subscribe, Tend, Trade},
 };
 
 const KEY_MAX: usize = 255;
@@ -63,6 +66,18 @@ impl Commanded for Credential {
 
 impl Commanded for Subscription {
     type Permission = Subscribe;
+}
+
+impl Commanded for Alert {
+    type Permission = Tend;
+}
+
+impl Commanded for AlertRule {
+    type Permission = Tend;
+}
+
+impl Commanded for Silence {
+    type Permission = Tend;
 }
 
 impl Commanded for Client {

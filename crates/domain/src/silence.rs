@@ -25,7 +25,7 @@ pub enum SilenceRefusal {
     NotThere,
     #[error("there is one of this id already")]
     AlreadyThere,
-    #[error("it is over")]
+    #[error("it is over already: set another one")]
     Over,
     #[error("say until when, in the future and within 30 days")]
     Until,

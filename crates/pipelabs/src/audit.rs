@@ -7,11 +7,12 @@ use std::{
     process::ExitCode,
 };
 
+use alerts::replay::Replay;
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use ed25519_dalek::VerifyingKey;
 use events::{
-    ClientId, Slug, Time,
+    ClientId, Event, Recorded, Slug, Time,
     chain::canonical,
     export::{self, Expected, SignedHead},
 };
@@ -38,6 +39,8 @@ pub enum AuditCommand {
     Verify(Verify),
     /// P&L from an export alone, offline: the same as `report pnl`
     Recompute(Recompute),
+    /// Evaluate the rules of alerts over an export, offline: whether they say what is recorded, and nothing else
+    Alerts(AlertsOf),
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +83,11 @@ pub struct Recompute {
     table: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct AlertsOf {
+    file: PathBuf,
+}
+
 impl AuditCommand {
     pub async fn run(self, settings: &Settings) -> anyhow::Result<ExitCode> {
         match self {
@@ -94,6 +102,7 @@ impl AuditCommand {
             }
             Self::Verify(verify) => verify.run(),
             Self::Recompute(recompute) => recompute.run(),
+            Self::Alerts(alerts) => alerts.run(),
         }
     }
 }
@@ -183,6 +192,39 @@ impl Verify {
             }
             Err(bad) => {
                 println!("{bad}");
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+}
+
+impl AlertsOf {
+    /// Twice through the file: when time was looked at is told by events that stand behind.
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let mut told = Vec::new();
+        let keep = |event: Recorded| {
+            if matches!(event.event, Event::Alert(_)) {
+                told.push(event);
+            }
+        };
+        let verified = export::verify(open(&self.file)?, &Expected::default(), keep);
+        let client = match verified {
+            Ok(found) => found.head.head.client_id,
+            Err(bad) => {
+                println!("{bad}");
+                return Ok(ExitCode::FAILURE);
+            }
+        };
+        let mut replay = Replay::new(client, &told);
+        export::verify(open(&self.file)?, &Expected::default(), |event| replay.hear(&event))
+            .map_err(|bad| anyhow!("the file changed while it was read: {bad}"))?;
+        match replay.end() {
+            Ok(transitions) => {
+                println!("ok: {transitions} transitions follow from the events, and no other");
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(difference) => {
+                println!("{difference}");
                 Ok(ExitCode::FAILURE)
             }
         }

@@ -57,6 +57,8 @@ pub enum Role {
     Relay,
     /// Carries out through Hummingbot what was decided, and collects what happened
     Operator,
+    /// Evaluates the rules of alerts over the streams
+    Alerts,
 }
 
 impl Role {
@@ -144,6 +146,7 @@ impl Parts {
                 Role::Projector => projector(platform, stop, &mut running).await?,
                 Role::Relay => running.extend(relay.take().map(|relay| relay.run(stop.clone()))),
                 Role::Operator => operate(platform, streams.clone(), stop, &mut running).await?,
+                Role::Alerts => drop(running.spawn(alerts::watch::run(watch(platform, streams.clone()), stop.clone()))),
             }
         }
         Ok(Self { url, ending, running })
@@ -237,6 +240,12 @@ fn nats_beside(relay: &Relay) -> Beside {
         true => "NATS: connected".to_owned(),
         false => "NATS: away, its subscribers wait and nobody else does".to_owned(),
     })
+}
+
+/// What alerts stand on.
+fn watch(platform: &Platform, streams: Streams) -> alerts::watch::Foundation {
+    let leases = Leases::new(platform.pool(Login::Writer));
+    alerts::watch::Foundation { streams, leases, db: platform.pool(Login::Alerts) }
 }
 
 /// Starts the desk's hands, whether Hummingbot answers or not.

@@ -9,6 +9,9 @@ use async_nats::{
 use bytes::Bytes;
 use events::{ClientId, EventId, chain, export::EventLine};
 
+/// The kind of events that have subjects of their own: by how bad they are, and by rule.
+const ALERT: &str = "alert";
+
 /// The JetStream stream of a client.
 pub fn stream_name(client: ClientId) -> String {
     format!("pipelabs_{}", client.0.simple())
@@ -26,8 +29,12 @@ pub fn heads_subject(client: ClientId) -> String {
 
 /// Under which subject an event is published; the one place that tells kinds of events apart.
 pub(crate) fn subject(line: &EventLine) -> String {
-    let (aggregate, event) = (token(&line.aggregate_type), token(&line.event_type));
-    format!("pipelabs.{}.events.{aggregate}.{event}", line.client_id.0.simple())
+    let (client, told) = (line.client_id.0.simple(), &line.payload[&line.event_type]);
+    let word = |name: &str| told[name].as_str().map(token).unwrap_or_default();
+    if line.aggregate_type == ALERT {
+        return format!("pipelabs.{client}.alerts.{}.{}", word("severity"), word("rule"));
+    }
+    format!("pipelabs.{client}.events.{}.{}", token(&line.aggregate_type), token(&line.event_type))
 }
 
 /// Our words are letters; whatever else stands in a row splits no subject and is no wildcard.

@@ -33,6 +33,8 @@ pub enum Login {
     Operator,
     /// Sealed keys of clients: reads and changes schema `vault`, and nothing else.
     Vault,
+    /// Alerts: reads every stream, keeps where its engines stand.
+    Alerts,
 }
 
 /// How long the writer waits for a stream that another transaction holds, and for one statement. Its committer splits
@@ -56,7 +58,7 @@ const BY_INDEX: [(&str, &str); 2] = [("enable_seqscan", "off"), ("enable_bitmaps
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 impl Login {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Writer,
         Self::Projector,
         Self::Query,
@@ -66,6 +68,7 @@ impl Login {
         Self::Relay,
         Self::Operator,
         Self::Vault,
+        Self::Alerts,
     ];
 
     /// The role's name in Postgres. One cluster serves one deployment.
@@ -80,6 +83,7 @@ impl Login {
             Self::Relay => "pipelabs_relay",
             Self::Operator => "pipelabs_operator",
             Self::Vault => "pipelabs_vault",
+            Self::Alerts => "pipelabs_alerts",
         }
     }
 
@@ -106,7 +110,8 @@ impl Login {
             | Self::Auth
             | Self::Relay
             | Self::Operator
-            | Self::Vault => pool,
+            | Self::Vault
+            | Self::Alerts => pool,
         };
         pool.connect_lazy_with(self.options(owner, secret))
     }
@@ -126,7 +131,7 @@ impl Login {
             }
             // Each question is planned for what it asks: a plan for any bot of any client would be a bad one for most.
             Self::Query | Self::AdminQuery => options.options([("plan_cache_mode", "force_custom_plan")]),
-            Self::Projector | Self::Operator | Self::Relay => options.options(BY_INDEX),
+            Self::Projector | Self::Operator | Self::Relay | Self::Alerts => options.options(BY_INDEX),
             Self::Auditor | Self::Auth | Self::Vault => options,
         }
     }

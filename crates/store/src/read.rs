@@ -163,6 +163,27 @@ pub async fn of_kinds(
     rows.into_iter().map(|row| row.read().map_err(ReadError::from)).collect()
 }
 
+/// Every event of alerts that follows this number in a client's stream, in order.
+pub async fn of_alerts(db: impl PgExecutor<'_>, client: ClientId, reached: u64) -> Result<Vec<Recorded>, ReadError> {
+    // The kind stands here as a constant: that lets a small index of their own be used.
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        select client_id, client_seq, aggregate_type, aggregate_id, aggregate_seq, event_id, event_type, event_version,
+               payload::text as "payload!", occurred_at, recorded_at, metadata ->> 'actor' as actor
+          from es.events
+         where client_id = $1 and client_seq > $2 and aggregate_type = 'alert'
+         order by client_seq
+        "#,
+        client.0,
+        reached as i64
+    )
+    .fetch_all(db)
+    .await
+    .map_err(|cause| ReadError::Database { client, cause })?;
+    rows.into_iter().map(|row| row.read().map_err(ReadError::from)).collect()
+}
+
 /// Every event of subscriptions that follows these numbers in these clients' streams, by client and in order. Behind one
 /// that this build cannot read, nothing of that client is told.
 pub async fn of_subscriptions(

@@ -1,0 +1,250 @@
+//! Role alerts: follows every stream under a lease for each client, hands the events to the client's engine, and appends
+//! what comes of them.
+//!
+//! A process that takes a client over goes on from the state that was saved last, looks up at which moments time was looked
+//! at since, and finds the same transitions again: what is in the stream already is not written twice.
+
+use std::{collections::HashMap, time::Duration};
+
+use events::{AggregateRef, ClientId, Time};
+use sqlx::PgPool;
+use store::{Append, AppendError, Cause, Draft, Expected, Fence, Leases, ReadError, Streams, Wakes, read};
+use tokio::{
+    sync::watch,
+    task::{Id, JoinSet},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::{
+    engine::{Engine, Transition},
+    kept,
+    replay::Ticks,
+};
+
+/// The lease under which a process evaluates a client's alerts.
+const LEASE: &str = "alerts";
+const LEASE_FOR: Duration = Duration::from_secs(10);
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// Between two looks at what is new: many small moves are one look.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// How often time is looked at where nothing is due earlier.
+const TICK_MAX: Duration = Duration::from_millis(500);
+/// Events that are read at once.
+const BATCH: u32 = 1_000;
+/// How often a state is saved, while there is something new in it.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
+const FAULT_PAUSE: Duration = Duration::from_millis(500);
+
+/// What the role stands on.
+#[derive(Debug, Clone)]
+pub struct Foundation {
+    pub streams: Streams,
+    pub leases: Leases,
+    /// Connections of login `alerts`.
+    pub db: PgPool,
+}
+
+/// Why the alerts of a client are not evaluated at the moment.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WatchError {
+    #[error("another process evaluates them by now")]
+    Overtaken,
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("could not record what came of them")]
+    Append(#[from] AppendError),
+    #[error("could not keep where they stand")]
+    Keep(#[from] sqlx::Error),
+}
+
+/// A client whose alerts this process evaluates.
+struct Held {
+    fence: Fence,
+    /// How far its stream goes.
+    head: watch::Sender<u64>,
+    stop: CancellationToken,
+}
+
+struct Watch {
+    on: Foundation,
+    held: HashMap<ClientId, Held>,
+    tasks: JoinSet<()>,
+    of: HashMap<Id, ClientId>,
+    renewed: Instant,
+}
+
+/// Evaluates until told to stop; Postgres being away is waited for.
+pub async fn run(on: Foundation, stop: CancellationToken) {
+    let mut wakes = Wakes::new(on.db.clone());
+    let mut watch =
+        Watch { on, held: HashMap::new(), tasks: JoinSet::new(), of: HashMap::new(), renewed: Instant::now() };
+    while !stop.is_cancelled() {
+        watch.look().await;
+        tokio::select! {
+            () = wakes.next() => tokio::time::sleep(LOOK_PAUSE).await,
+            Some(ended) = watch.tasks.join_next_with_id() => watch.ended(ended.map_or_else(|e| e.id(), |(id, ())| id)).await,
+            () = stop.cancelled() => {}
+        }
+    }
+    watch.held.values().for_each(|held| held.stop.cancel());
+    while let Some(ended) = watch.tasks.join_next_with_id().await {
+        watch.ended(ended.map_or_else(|e| e.id(), |(id, ())| id)).await;
+    }
+}
+
+impl Watch {
+    /// Tells those that are held how far their streams go, keeps their leases, and takes whom nobody has.
+    async fn look(&mut self) {
+        let heads = match read::heads_of_all(&self.on.db).await {
+            Ok(heads) => heads,
+            Err(cause) => return warn!(error = %cause, "could not read how far streams go, looking again"),
+        };
+        for (client, head) in &heads {
+            if let Some(held) = self.held.get(client) {
+                held.head.send_if_modified(|known| std::mem::replace(known, *head) < *head);
+            }
+        }
+        if self.renewed.elapsed() >= RENEW_EVERY || self.held.is_empty() {
+            self.renew().await;
+            self.renewed = Instant::now();
+        }
+        self.take(&heads).await;
+    }
+
+    async fn renew(&mut self) {
+        let all: Vec<(ClientId, Fence)> =
+            self.held.iter().map(|(client, held)| (*client, held.fence.clone())).collect();
+        if all.is_empty() {
+            return;
+        }
+        match self.on.leases.renew(&all, LEASE_FOR).await {
+            Ok(kept) => {
+                self.held.iter().filter(|(client, _)| !kept.contains(client)).for_each(|(_, held)| held.stop.cancel())
+            }
+            Err(cause) => warn!(error = %cause, "leases could not be renewed, trying again"),
+        }
+    }
+
+    async fn take(&mut self, heads: &[(ClientId, u64)]) {
+        for (client, head) in
+            heads.iter().filter(|(client, _)| !self.held.contains_key(client)).cloned().collect::<Vec<_>>()
+        {
+            match self.on.leases.take(client, LEASE, LEASE_FOR).await {
+                Ok(Some(fence)) => self.begin(client, fence, head),
+                Ok(None) => {}
+                Err(cause) => return warn!(error = %cause, "leases could not be taken, trying again"),
+            }
+        }
+    }
+
+    fn begin(&mut self, client: ClientId, fence: Fence, head: u64) {
+        debug!(client.id = %client, token = fence.token(), "evaluating the alerts of client {client}");
+        let (tell, heard) = watch::channel(head);
+        let stop = CancellationToken::new();
+        let one = One { client, fence: fence.clone(), on: self.on.clone(), head: heard };
+        let task = self.tasks.spawn(one.evaluate(stop.clone()));
+        self.of.insert(task.id(), client);
+        self.held.insert(client, Held { fence, head: tell, stop });
+    }
+
+    async fn ended(&mut self, task: Id) {
+        let Some(client) = self.of.remove(&task) else { return };
+        let Some(held) = self.held.remove(&client) else { return };
+        if let Err(cause) = self.on.leases.release(client, &held.fence).await {
+            warn!(client.id = %client, error = %cause, "the lease of client {client} ends by itself");
+        }
+    }
+}
+
+/// One client's alerts, under a lease.
+struct One {
+    client: ClientId,
+    fence: Fence,
+    on: Foundation,
+    head: watch::Receiver<u64>,
+}
+
+impl One {
+    async fn evaluate(mut self, stop: CancellationToken) {
+        let client = self.client;
+        match self.serve(&stop).await {
+            Ok(()) | Err(WatchError::Overtaken) => {}
+            Err(fault) => {
+                warn!(client.id = %client, error = &fault as &dyn std::error::Error, "the alerts of client {client} are evaluated later");
+                tokio::time::sleep(FAULT_PAUSE).await;
+            }
+        }
+    }
+
+    async fn serve(&mut self, stop: &CancellationToken) -> Result<(), WatchError> {
+        let (mut engine, ticks) = self.open().await?;
+        let (mut saved, mut saved_at) = (engine.reached(), Instant::now());
+        // Time may have been looked at again behind the last event that is in the state.
+        self.record(ticks.again(&mut engine)).await?;
+        loop {
+            self.read_on(&mut engine, &ticks).await?;
+            let transitions = engine.tick(Time::now());
+            self.record(transitions).await?;
+            if engine.reached() > saved && (saved_at.elapsed() >= SAVE_EVERY || stop.is_cancelled()) {
+                kept::save(&self.on.db, self.client, &engine).await?;
+                (saved, saved_at) = (engine.reached(), Instant::now());
+            }
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            tokio::select! {
+                Ok(()) = self.head.changed() => {}
+                () = tokio::time::sleep(until_due(&engine)) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// The engine as it was saved last, and at which points behind that time was looked at.
+    async fn open(&self) -> Result<(Engine, Ticks), WatchError> {
+        let engine = kept::find(&self.on.db, self.client).await?.unwrap_or_else(|| Engine::new(self.client));
+        let told = read::of_alerts(&self.on.db, self.client, engine.reached()).await?;
+        let ticks = Ticks::told_by(&told);
+        info!(client.id = %self.client, reached = engine.reached(), "evaluating the alerts of client {}", self.client);
+        Ok((engine, ticks))
+    }
+
+    /// Takes in everything up to the head.
+    async fn read_on(&mut self, engine: &mut Engine, ticks: &Ticks) -> Result<(), WatchError> {
+        while *self.head.borrow_and_update() > engine.reached() {
+            let events = read::after(&self.on.db, self.client, engine.reached(), BATCH).await?;
+            let transitions: Vec<Transition> = events.iter().flat_map(|event| ticks.carry(engine, event)).collect();
+            self.record(transitions).await?;
+            if events.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes transitions in their order; those that are in the stream already are not written again.
+    async fn record(&self, transitions: Vec<Transition>) -> Result<(), WatchError> {
+        for transition in transitions {
+            let key = Some(transition.key());
+            let aggregate = AggregateRef::new("alert", transition.alert);
+            let events = vec![Draft { event: transition.event.into(), key }];
+            let cause = Cause::system("alerts").under(self.fence.clone());
+            let append = Append { client: self.client, aggregate, expected: Expected::Any, events, cause };
+            match self.on.streams.committer().append(append).await {
+                Ok(_) => {}
+                Err(AppendError::Stale { .. }) => return Err(WatchError::Overtaken),
+                Err(cause) => return Err(cause.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long until something becomes so by itself.
+fn until_due(engine: &Engine) -> Duration {
+    let now = Time::now();
+    let us = engine.next_due().map(|due| due.micros().saturating_sub(now.micros()).max(1_000));
+    us.map_or(TICK_MAX, |us| Duration::from_micros(us.unsigned_abs()).min(TICK_MAX))
+}

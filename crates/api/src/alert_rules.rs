@@ -1,0 +1,328 @@
+//! The rules of alerts: which there are, with which numbers they work, and what they would have said.
+
+use std::collections::BTreeMap;
+
+use alerts::{
+    Kind,
+    engine::{Engine, Transition},
+};
+use axum::{
+    RequestPartsExt,
+    extract::{FromRequestParts, Path, State},
+    http::{StatusCode, request::Parts as Head},
+    response::Response,
+};
+use domain::alert_rule::{AlertRule, RuleCommand};
+use events::{
+    AlertId, BotId, ClientId, Decimal, RuleName, Time,
+    alert::{AlertEvent, Evidence, Labels, Scope, Severity},
+};
+use futures::FutureExt;
+use projections::{
+    alert_settings::{self, AlertSettings, Said},
+    projection::Projection,
+};
+use serde::{Deserialize, Serialize};
+use store::{ReadError, Streams, read};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    Parts,
+    input::{Json, Nothing, OnlyClient, Query},
+    known::Known,
+    own::{OfClient, OwnClient},
+    problem::{Code, Problem},
+    views::{Asked, Views},
+    who::{May, Tend},
+    wish::{Done, Wish},
+};
+
+/// Events of a history that a try reads at most: it is answered while somebody waits.
+const TRIED_MAX: u64 = 1_000_000;
+
+pub fn routes() -> OpenApiRouter<Parts> {
+    OpenApiRouter::new().routes(routes!(all)).routes(routes!(configure, reset)).routes(routes!(try_out))
+}
+
+/// A rule that there is, and the client whose rules are spoken of.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnRule {
+    client: ClientId,
+    kind: &'static Kind,
+}
+
+impl OfClient for OwnRule {
+    fn client(&self) -> ClientId {
+        self.client
+    }
+}
+
+impl FromRequestParts<Parts> for OwnRule {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
+        let Path(name) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
+        let kind = alerts::rule(&name).filter(|kind| kind.listens_to(false)).ok_or_else(Problem::not_found)?;
+        Ok(Self { client, kind })
+    }
+}
+
+/// A rule, and what is said of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AlertRule)]
+struct Listed {
+    rule: RuleName,
+    version: u32,
+    /// What it watches.
+    about: &'static str,
+    parameters: Vec<Number>,
+    /// What is said of it for all of the client's things, or for some; the narrowest counts.
+    said: Vec<Said>,
+}
+
+/// A number that a rule works with.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RuleParameter)]
+struct Number {
+    name: &'static str,
+    about: &'static str,
+    unit: &'static str,
+    least: &'static str,
+    most: &'static str,
+    /// What it is where nothing is said.
+    default: &'static str,
+}
+
+/// Every rule, its numbers, and what is said of them
+#[utoipa::path(get, path = "/api/alerts/rules", tag = "alerts", responses((status = 200, body = Vec<Listed>)))]
+async fn all(
+    OwnClient(client): OwnClient,
+    asked: Asked,
+    _: Query<Nothing>,
+    State(views): State<Views>,
+) -> Result<Response, Problem> {
+    views
+        .answer(asked, client, AlertSettings::NAME, |db| {
+            async move {
+                let said = alert_settings::rules(db, client).await?;
+                let kinds = alerts::rules().iter().filter(|kind| kind.listens_to(false));
+                Ok(Some(kinds.map(|kind| Listed::of(kind, &said)).collect::<Vec<_>>()))
+            }
+            .boxed()
+        })
+        .await
+}
+
+impl Listed {
+    fn of(kind: &'static Kind, said: &[Said]) -> Self {
+        let rule = kind.rule();
+        let number = |parameter: &domain::alert_rule::Parameter| {
+            let domain::alert_rule::Parameter { name, about, unit, least, most, default } = *parameter;
+            Number { name, about, unit, least, most, default }
+        };
+        Self {
+            version: kind.version,
+            about: kind.about,
+            parameters: kind.parameters.iter().map(number).collect(),
+            said: said.iter().filter(|said| said.rule == rule).cloned().collect(),
+            rule,
+        }
+    }
+}
+
+/// What shall be said of a rule.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ConfigureRule)]
+struct ToSay {
+    /// For what it counts; all of the client's things, if left out.
+    #[serde(default)]
+    scope: Scope,
+    /// Whether it fires at all.
+    #[serde(default = "yes")]
+    on: bool,
+    /// Those that are not named have their defaults, or what is said for something wider.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Decimal>)]
+    parameters: BTreeMap<String, Decimal>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Configure a rule for all of a client's things, or for some; this takes the place of what was said for the same before
+#[utoipa::path(put, path = "/api/alerts/rules/{rule}", tag = "alerts", request_body = ToSay,
+    params(("rule" = RuleName, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
+async fn configure(
+    own: May<Tend, OwnRule>,
+    State(streams): State<Streams>,
+    State(known): State<Known>,
+    wish: Wish<ToSay>,
+) -> Result<(StatusCode, axum::Json<Done>), Problem> {
+    let ToSay { scope, on, parameters } = wish.what.clone();
+    is_own(&known, own.client, scope.bot).await?;
+    let (rule, known) = (own.kind.rule(), own.kind.parameters);
+    let id = AlertRule::id(&rule, &scope);
+    let command = RuleCommand::Configure { rule, scope, on, parameters, known, at: Time::now() };
+    let done = wish.carry_out::<AlertRule>(&streams, &own, &id, command).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(done)))
+}
+
+async fn is_own(known: &Known, client: ClientId, bot: Option<BotId>) -> Result<(), Problem> {
+    match bot {
+        Some(bot) if !known.has(client, bot).await? => Err(Problem::invalid("scope.bot: there is no such bot")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// For what nothing shall be said any more.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = ResetRule)]
+struct ToForget {
+    scope: Scope,
+}
+
+/// Say nothing of a rule any more, for all of a client's things or for some
+#[utoipa::path(delete, path = "/api/alerts/rules/{rule}", tag = "alerts", request_body = ToForget,
+    params(("rule" = RuleName, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
+async fn reset(
+    own: May<Tend, OwnRule>,
+    State(streams): State<Streams>,
+    wish: Wish<ToForget>,
+) -> Result<(StatusCode, axum::Json<Done>), Problem> {
+    let id = AlertRule::id(&own.kind.rule(), &wish.what.scope);
+    let done = wish.carry_out::<AlertRule>(&streams, &own, &id, RuleCommand::Reset { at: Time::now() }).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(done)))
+}
+
+/// A stretch of history, and numbers to be tried on it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = TryRule)]
+struct Try {
+    /// The stretch that is told of; the last seven days, if left out.
+    from: Option<Time>,
+    to: Option<Time>,
+    /// Instead of what is said of the rule; its defaults, where left out.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Decimal>)]
+    parameters: BTreeMap<String, Decimal>,
+}
+
+/// What a rule would have said.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RuleTried)]
+struct Tried {
+    rule: RuleName,
+    version: u32,
+    from: Time,
+    to: Time,
+    /// How many events were looked at, from the first one on: what a rule knows begins there.
+    events: u64,
+    would: Vec<Would>,
+}
+
+/// An alert that would have begun, become worse or ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RuleWouldHave)]
+struct Would {
+    /// `fired`, `escalated` or `resolved`.
+    what: &'static str,
+    alert_id: AlertId,
+    episode: u64,
+    severity: Severity,
+    at: Time,
+    as_of_seq: u64,
+    /// Of one that fired.
+    labels: Option<Labels>,
+    summary: Option<String>,
+    evidence: Evidence,
+}
+
+const DAYS_US: i64 = 7 * 24 * 3_600 * 1_000_000;
+
+/// Run a rule over a stretch of history with other numbers: what would it have said?
+#[utoipa::path(post, path = "/api/alerts/rules/{rule}/try", tag = "alerts", params(("rule" = RuleName, Path)),
+    responses((status = 200, body = Tried)))]
+async fn try_out(
+    OwnRule { client, kind }: OwnRule,
+    _: OnlyClient,
+    State(views): State<Views>,
+    Json(Try { from, to, parameters }): Json<Try>,
+) -> Result<axum::Json<Tried>, Problem> {
+    let to = to.unwrap_or_else(Time::now).min(Time::now());
+    let from = from.unwrap_or_else(|| to.plus_micros(-DAYS_US));
+    if from > to {
+        return Err(Problem::invalid("from lies after to: turn them round"));
+    }
+    let rule = kind.rule();
+    let check = RuleCommand::Configure {
+        rule: rule.clone(),
+        scope: Scope::default(),
+        on: true,
+        parameters: parameters.clone(),
+        known: kind.parameters,
+        at: to,
+    };
+    AlertRule::default().decide(check)?;
+    let head = views.read(client, |db| read::head(db, client).boxed()).await?;
+    if head > TRIED_MAX {
+        let detail =
+            format!("a history of more than {TRIED_MAX} events is tried with `pipelabs audit alerts` on an export");
+        return Err(Problem::new(Code::Conflict, detail));
+    }
+    let mut engine = Engine::new(client).trying(rule.clone(), parameters);
+    let told =
+        views.read(client, |db| async move { replayed(db, &mut engine, client, head, to).await }.boxed()).await?;
+    let (events, transitions) = told;
+    let told = transitions.iter().filter(|one| (from..=to).contains(&one.event.at()));
+    let would = told.filter(|one| one.event.rule().0.as_str() == kind.name).filter_map(Would::of).collect();
+    Ok(axum::Json(Tried { rule, version: kind.version, from, to, events, would }))
+}
+
+/// What comes of a stream up to a moment.
+async fn replayed(
+    db: &mut sqlx::PgConnection,
+    engine: &mut Engine,
+    client: ClientId,
+    head: u64,
+    to: Time,
+) -> sqlx::Result<(u64, Vec<Transition>)> {
+    let mut transitions = Vec::new();
+    if head > 0 {
+        read::each(db, client, 1, head, |event| {
+            transitions.extend(engine.hear(&event));
+            Ok::<(), ReadError>(())
+        })
+        .await
+        .map_err(|cause| match cause {
+            ReadError::Database { cause, .. } => cause,
+            corrupt @ ReadError::Corrupt(_) => sqlx::Error::Decode(Box::new(corrupt)),
+        })?;
+    }
+    transitions.extend(engine.tick(to));
+    Ok((engine.reached(), transitions))
+}
+
+impl Would {
+    fn of(transition: &Transition) -> Option<Self> {
+        let (as_of_seq, at) = transition.event.decided()?;
+        let (_, severity) = transition.event.rule();
+        let (what, labels, summary, evidence) = match transition.event.clone() {
+            AlertEvent::AlertFired { labels, summary, evidence, .. } => {
+                ("fired", Some(labels), Some(summary), evidence)
+            }
+            AlertEvent::AlertEscalated { evidence, .. } => ("escalated", None, None, evidence),
+            AlertEvent::AlertResolved { evidence, .. } => ("resolved", None, None, evidence),
+            AlertEvent::AlertAcknowledged { .. }
+            | AlertEvent::AlertSilenced { .. }
+            | AlertEvent::AlertNotified { .. } => return None,
+        };
+        let (alert_id, episode) = (transition.alert, transition.event.episode());
+        Some(Self { what, alert_id, episode, severity, at, as_of_seq, labels, summary, evidence })
+    }
+}

@@ -1,0 +1,259 @@
+//! Alerts: which there are, how each came about, and who looks after them. They are evaluated elsewhere (`crates/alerts`);
+//! what is wanted here is recorded and read by that.
+
+use axum::{
+    RequestPartsExt,
+    extract::{FromRef, FromRequestParts, Path, State},
+    http::{StatusCode, request::Parts as Head},
+    response::Response,
+};
+use cqrs_es::Aggregate;
+use domain::alert::{Alert, AlertCommand};
+use events::{AggregateRef, AlertId, BotId, ClientId, RuleName, Slug, Time, alert::Severity};
+use futures::FutureExt;
+use projections::{
+    alerts::{self, Alerts, Episode, Line, State as AlertState},
+    projection::Projection,
+};
+use serde::{Deserialize, Serialize};
+use store::Streams;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    Parts,
+    cursor::Cursors,
+    input::{Nothing, Query},
+    known::Known,
+    own::{OfClient, OwnClient},
+    page::{Limit, Page},
+    problem::Problem,
+    views::{Asked, Views},
+    who::{May, OfTheDesk, Tend},
+    wish::{Done, Wish},
+};
+
+pub fn routes() -> OpenApiRouter<Parts> {
+    OpenApiRouter::new()
+        .routes(routes!(page))
+        .routes(routes!(one))
+        .routes(routes!(acknowledge))
+        .routes(routes!(silence))
+        .routes(routes!(of_all))
+        .routes(routes!(of_the_desk))
+}
+
+/// An alert of the client that is asked about, whichever episode it is in.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnAlert {
+    client: ClientId,
+    alert: AlertId,
+}
+
+impl OfClient for OwnAlert {
+    fn client(&self) -> ClientId {
+        self.client
+    }
+}
+
+impl FromRequestParts<Parts> for OwnAlert {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
+        let Path(id) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
+        let alert: AlertId = id.parse().map_err(|_| Problem::not_found())?;
+        let known = Streams::from_ref(state).knows(client, &AggregateRef::new(Alert::TYPE, alert)).await?;
+        if known { Ok(Self { client, alert }) } else { Err(Problem::not_found()) }
+    }
+}
+
+/// Which episodes.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    state: Option<AlertState>,
+    severity: Option<Severity>,
+    rule: Option<RuleName>,
+    bot: Option<BotId>,
+    #[serde(default)]
+    limit: Limit,
+    /// The `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Episodes of alerts, the one that fired last first
+#[utoipa::path(get, path = "/api/alerts", tag = "alerts", params(Which),
+    responses((status = 200, body = Page<Episode>)))]
+async fn page(
+    OwnClient(client): OwnClient,
+    asked: Asked,
+    Query(Which { state, severity, rule, bot, limit, cursor }): Query<Which>,
+    State(views): State<Views>,
+    State(cursors): State<Cursors>,
+) -> Result<Response, Problem> {
+    let question = asked.without_cursor();
+    let before = cursor.map(|cursor| cursors.open(client, &question, &cursor)).transpose()?;
+    let which = alerts::Which { state, severity, rule, bot, before, most: limit.and_one() };
+    views
+        .answer(asked, client, Alerts::NAME, |db| {
+            async move {
+                let found = alerts::of_client(db, client, &which).await?;
+                Ok(Some(Page::new(found, limit, &cursors, client, &question, |one| one.fired_seq)))
+            }
+            .boxed()
+        })
+        .await
+}
+
+/// One alert: its episodes, the newest first, and everything that was told of them.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AlertHistory)]
+struct History {
+    episodes: Vec<Episode>,
+    timeline: Vec<Line>,
+}
+
+/// One alert with its timeline and evidence
+#[utoipa::path(get, path = "/api/alerts/{id}", tag = "alerts", params(("id" = AlertId, Path)),
+    responses((status = 200, body = History)))]
+async fn one(
+    OwnAlert { client, alert }: OwnAlert,
+    asked: Asked,
+    _: Query<Nothing>,
+    State(views): State<Views>,
+) -> Result<Response, Problem> {
+    views
+        .answer(asked, client, Alerts::NAME, |db| {
+            async move {
+                let found = alerts::one(db, client, alert).await?;
+                Ok(found.map(|(episodes, timeline)| History { episodes, timeline }))
+            }
+            .boxed()
+        })
+        .await
+}
+
+/// That somebody looks after it.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Acknowledge {
+    /// Until when, within 30 days; to the end of the episode, if left out.
+    until: Option<Time>,
+    /// For the record; 500 characters at most.
+    note: String,
+}
+
+impl Default for Acknowledge {
+    fn default() -> Self {
+        Self { until: None, note: "seen".to_owned() }
+    }
+}
+
+/// Look after an alert: nobody is called for it again, unless it becomes worse
+#[utoipa::path(post, path = "/api/alerts/{id}/acknowledge", tag = "alerts", request_body = Acknowledge,
+    params(("id" = AlertId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
+async fn acknowledge(
+    own: May<Tend, OwnAlert>,
+    State(streams): State<Streams>,
+    wish: Wish<Acknowledge>,
+) -> Result<(StatusCode, axum::Json<Done>), Problem> {
+    let Acknowledge { until, note } = wish.what.clone();
+    let command = AlertCommand::Acknowledge { until, note, at: Time::now() };
+    let done = wish.carry_out::<Alert>(&streams, &own, &own.alert.to_string(), command).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(done)))
+}
+
+/// Until when nobody is called.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SilenceAlert)]
+struct Snooze {
+    /// Within 30 days.
+    until: Time,
+    /// For the record; 500 characters at most.
+    #[serde(default)]
+    note: String,
+}
+
+/// Call nobody for an alert until then, whatever becomes of it; it is evaluated and recorded as ever
+#[utoipa::path(post, path = "/api/alerts/{id}/silence", tag = "alerts", request_body = Snooze,
+    params(("id" = AlertId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
+async fn silence(
+    own: May<Tend, OwnAlert>,
+    State(streams): State<Streams>,
+    wish: Wish<Snooze>,
+) -> Result<(StatusCode, axum::Json<Done>), Problem> {
+    let Snooze { until, note } = wish.what.clone();
+    let command = AlertCommand::Silence { until, note, at: Time::now() };
+    let done = wish.carry_out::<Alert>(&streams, &own, &own.alert.to_string(), command).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(done)))
+}
+
+/// Which episodes, of all clients.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct WhichOfAll {
+    state: Option<AlertState>,
+    severity: Option<Severity>,
+    rule: Option<RuleName>,
+    /// Of this client alone.
+    of: Option<Slug>,
+    #[serde(default)]
+    limit: Limit,
+}
+
+/// Episodes of all clients' alerts, the one that fired last first
+#[utoipa::path(get, path = "/api/admin/alerts", tag = "admin", params(WhichOfAll),
+    responses((status = 200, body = Vec<Episode>)))]
+async fn of_all(
+    _: OfTheDesk,
+    asked: Asked,
+    Query(WhichOfAll { state, severity, rule, of, limit }): Query<WhichOfAll>,
+    State(known): State<Known>,
+    State(views): State<Views>,
+) -> Result<Response, Problem> {
+    let client = match of {
+        Some(slug) => Some(known.client_of(&slug).await?.ok_or_else(Problem::not_found)?),
+        None => None,
+    };
+    let which = alerts::Which { state, severity, rule, bot: None, before: None, most: limit.items() };
+    views
+        .answer_desk(asked, &[Alerts::NAME], move |db| {
+            async move {
+                match client {
+                    Some(client) => Ok(alerts::of_client(db, client, &which).await?),
+                    None => Ok(alerts::of_all(db, &which).await?),
+                }
+            }
+            .boxed()
+        })
+        .await
+}
+
+/// Which of the desk's own.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct WhichOfTheDesk {
+    state: Option<AlertState>,
+    severity: Option<Severity>,
+    rule: Option<RuleName>,
+    #[serde(default)]
+    limit: Limit,
+}
+
+/// Alerts about the platform itself, which are no client's
+#[utoipa::path(get, path = "/api/admin/alerts/platform", tag = "admin", params(WhichOfTheDesk),
+    responses((status = 200, body = Vec<Episode>)))]
+async fn of_the_desk(
+    _: OfTheDesk,
+    asked: Asked,
+    Query(WhichOfTheDesk { state, severity, rule, limit }): Query<WhichOfTheDesk>,
+    State(views): State<Views>,
+) -> Result<Response, Problem> {
+    let which = alerts::Which { state, severity, rule, bot: None, before: None, most: limit.items() };
+    views.answer_now(&asked, async |desk| alerts::of_desk(desk, &which).await).await
+}

@@ -1,0 +1,523 @@
+//! Every episode of every alert: what fired, how bad it is, who looks after it, how it ended, and what was told of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use events::{
+    Actor, AlertId, BotId, ClientId, Event, Recorded, RuleName, Time, UserId,
+    alert::{AlertEvent, Evidence, Labels, Severity, WhyResolved},
+};
+use serde::{Deserialize, Serialize};
+use sqlx::{PgConnection, PgExecutor};
+use store::{ReadError, read};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    projection::{ProjectError, Projection},
+    rows,
+};
+
+/// A client's episodes: the newest of each alert, and what changed.
+#[derive(Debug)]
+pub struct Alerts {
+    newest: BTreeMap<AlertId, Episode>,
+    changed: BTreeSet<(AlertId, u64)>,
+    older: Vec<Episode>,
+    lines: Vec<Line>,
+}
+
+/// One episode of an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AlertEpisode)]
+pub struct Episode {
+    /// Whose.
+    pub client_id: Uuid,
+    pub alert_id: AlertId,
+    /// Which one of this alert: 1, 2, 3.
+    pub episode: u64,
+    pub rule: RuleName,
+    /// The rule's own version.
+    pub version: u32,
+    /// The worst that it was.
+    pub severity: Severity,
+    /// What it is about.
+    pub labels: Labels,
+    pub state: State,
+    /// In one sentence.
+    pub summary: String,
+    /// What was measured last, and the events that show it.
+    pub evidence: Evidence,
+    /// What else explains it; nobody was called for it then.
+    pub inhibited_by: Option<RuleName>,
+    pub fired_at: Time,
+    /// The event that tells of it.
+    pub fired_seq: u64,
+    pub resolved_at: Option<Time>,
+    pub why_resolved: Option<WhyResolved>,
+    /// Who looks after it, since when, and until when; absent: nobody, or to its end.
+    pub acknowledged_by: Option<UserId>,
+    pub acknowledged_at: Option<Time>,
+    pub acknowledged_until: Option<Time>,
+    pub note: Option<String>,
+    /// Nobody is called for it until then.
+    pub silenced_until: Option<Time>,
+    /// The last event that tells of it.
+    pub seq: u64,
+}
+
+/// Whether an episode goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AlertState)]
+pub enum State {
+    Firing,
+    Resolved,
+}
+
+/// One line of an episode's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AlertLine)]
+pub struct Line {
+    /// Whose.
+    pub client_id: Uuid,
+    pub alert_id: AlertId,
+    pub episode: u64,
+    /// The event that tells it.
+    pub seq: u64,
+    /// When it was so.
+    pub at: Time,
+    /// Who did it: `user:` and an id, or `system:` and a part of the platform.
+    #[schema(value_type = Option<String>)]
+    pub by: Option<Actor>,
+    /// The event's name, `AlertFired` and so on, and what it says.
+    pub what: String,
+    #[schema(value_type = Object)]
+    pub told: serde_json::Value,
+}
+
+/// Which episodes are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Which {
+    pub state: Option<State>,
+    pub severity: Option<Severity>,
+    pub rule: Option<RuleName>,
+    pub bot: Option<BotId>,
+    /// Those that fired before this event; absent: from the newest on.
+    pub before: Option<u64>,
+    pub most: u32,
+}
+
+impl Projection for Alerts {
+    const NAME: &'static str = "alerts";
+    const FOLD: u32 = 1;
+    const TABLES: &'static str = r#"
+        create table alerts (
+          client_id          uuid        not null,
+          alert_id           uuid        not null,
+          episode            bigint      not null,
+          rule               text        not null,
+          version            bigint      not null,
+          severity           text        not null,
+          labels             jsonb       not null,
+          state              text        not null,
+          summary            text        not null,
+          evidence           jsonb       not null,
+          inhibited_by       text,
+          fired_at           timestamptz not null,
+          fired_seq          bigint      not null,
+          resolved_at        timestamptz,
+          why_resolved       text,
+          acknowledged_by    uuid,
+          acknowledged_at    timestamptz,
+          acknowledged_until timestamptz,
+          note               text,
+          silenced_until     timestamptz,
+          seq                bigint      not null,
+          primary key (client_id, alert_id, episode)
+        );
+        create index alerts_newest on alerts (client_id, fired_seq desc);
+        create table alert_lines (
+          client_id uuid        not null,
+          alert_id  uuid        not null,
+          episode   bigint      not null,
+          seq       bigint      not null,
+          at        timestamptz not null,
+          by        text,
+          what      text        not null,
+          told      jsonb       not null,
+          primary key (client_id, seq)
+        );
+        create index alert_lines_of on alert_lines (client_id, alert_id, episode, seq);
+    "#;
+
+    async fn open(db: &mut PgConnection, client: ClientId, _: u64) -> Result<Self, ProjectError> {
+        let rows = sqlx::query_scalar!(
+            r#"
+            select distinct on (a.alert_id) to_jsonb(a)::text as "row!"
+              from alerts a
+             where a.client_id = $1
+             order by a.alert_id, a.episode desc
+            "#,
+            client.0
+        )
+        .fetch_all(db)
+        .await?;
+        let newest = rows.iter().map(|row| rows::read::<Episode>(row)).map(|one| (one.alert_id, one)).collect();
+        Ok(Self { newest, changed: BTreeSet::new(), older: Vec::new(), lines: Vec::new() })
+    }
+
+    fn fold(&mut self, event: &Recorded) -> Result<(), ProjectError> {
+        let Event::Alert(told) = &event.event else { return Ok(()) };
+        let unfoldable = |reason: &str| ProjectError::Unfoldable { seq: event.seq, reason: reason.to_owned() };
+        let id = event.aggregate.id.parse().map_err(|_| unfoldable("its alert's id is no id"))?;
+        if let Some(fired) = Episode::fired(event, id, told) {
+            let before = self.newest.insert(id, fired);
+            let changed = |one: &Episode| self.changed.remove(&(id, one.episode));
+            self.older.extend(before.filter(changed));
+        }
+        let one = self.newest.get_mut(&id).ok_or_else(|| unfoldable("its alert never fired"))?;
+        one.hear(event, told);
+        self.changed.insert((id, one.episode));
+        self.lines.push(Line::of(event, id, told));
+        Ok(())
+    }
+
+    async fn save(&mut self, db: &mut PgConnection, _: ClientId, _: u64) -> Result<(), ProjectError> {
+        let (changed, older) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.older));
+        let newest = changed.iter().map(|(id, _)| &self.newest[id]);
+        let Some(rows) = rows::written(older.iter().chain(newest)) else { return Ok(()) };
+        sqlx::query!(
+            "delete from alerts a using jsonb_populate_recordset(null::alerts, $1) n
+              where (a.client_id, a.alert_id, a.episode) = (n.client_id, n.alert_id, n.episode)",
+            rows
+        )
+        .execute(&mut *db)
+        .await?;
+        sqlx::query!("insert into alerts select * from jsonb_populate_recordset(null::alerts, $1)", rows)
+            .execute(&mut *db)
+            .await?;
+        let lines = rows::written(std::mem::take(&mut self.lines).iter());
+        sqlx::query!("insert into alert_lines select * from jsonb_populate_recordset(null::alert_lines, $1)", lines)
+            .execute(db)
+            .await?;
+        Ok(())
+    }
+}
+
+impl Episode {
+    fn fired(event: &Recorded, alert_id: AlertId, told: &AlertEvent) -> Option<Self> {
+        let AlertEvent::AlertFired {
+            rule,
+            version,
+            severity,
+            labels,
+            episode,
+            summary,
+            evidence,
+            inhibited_by,
+            evaluated_at,
+            ..
+        } = told
+        else {
+            return None;
+        };
+        Some(Self {
+            client_id: event.client.0,
+            alert_id,
+            episode: *episode,
+            rule: rule.clone(),
+            version: *version,
+            severity: *severity,
+            labels: labels.clone(),
+            state: State::Firing,
+            summary: summary.clone(),
+            evidence: evidence.clone(),
+            inhibited_by: inhibited_by.clone(),
+            fired_at: *evaluated_at,
+            fired_seq: event.seq,
+            resolved_at: None,
+            why_resolved: None,
+            acknowledged_by: None,
+            acknowledged_at: None,
+            acknowledged_until: None,
+            note: None,
+            silenced_until: None,
+            seq: event.seq,
+        })
+    }
+
+    fn hear(&mut self, event: &Recorded, told: &AlertEvent) {
+        self.seq = event.seq;
+        match told {
+            AlertEvent::AlertFired { .. } | AlertEvent::AlertNotified { .. } => {}
+            AlertEvent::AlertEscalated { severity, evidence, .. } => {
+                // Whoever looks after what it was does not know of this yet.
+                if *severity > self.severity {
+                    (self.acknowledged_by, self.acknowledged_at, self.acknowledged_until) = (None, None, None);
+                }
+                (self.severity, self.evidence) = (*severity, evidence.clone());
+            }
+            AlertEvent::AlertResolved { why, evidence, evaluated_at, .. } => {
+                (self.state, self.resolved_at, self.why_resolved) = (State::Resolved, Some(*evaluated_at), Some(*why));
+                self.evidence = evidence.clone();
+            }
+            AlertEvent::AlertAcknowledged { until, note, at, .. } => {
+                self.acknowledged_by = match event.actor {
+                    Some(Actor::User(user)) => Some(user),
+                    Some(Actor::System(_)) | None => None,
+                };
+                (self.acknowledged_at, self.acknowledged_until) = (Some(*at), *until);
+                self.note = Some(note.clone());
+            }
+            AlertEvent::AlertSilenced { until, note, .. } => {
+                (self.silenced_until, self.note) = (Some(*until), Some(note.clone()));
+            }
+        }
+    }
+}
+
+impl Line {
+    fn of(event: &Recorded, alert_id: AlertId, told: &AlertEvent) -> Self {
+        let what = told.name();
+        let mut told = serde_json::to_value(&event.event).expect("an event has a JSON form");
+        Self {
+            client_id: event.client.0,
+            alert_id,
+            episode: told_episode(&event.event),
+            seq: event.seq,
+            at: event.event.at(),
+            by: event.actor.clone(),
+            what: what.to_owned(),
+            told: told[what].take(),
+        }
+    }
+}
+
+fn told_episode(event: &Event) -> u64 {
+    if let Event::Alert(told) = event { told.episode() } else { 0 }
+}
+
+/// What these events of alerts come to, the newest first: for the desk's own stream, which has no read models.
+pub fn folded(events: &[Recorded]) -> Result<Vec<Episode>, ProjectError> {
+    let mut alerts = Alerts { newest: BTreeMap::new(), changed: BTreeSet::new(), older: Vec::new(), lines: Vec::new() };
+    events.iter().try_for_each(|event| alerts.fold(event))?;
+    let mut all: Vec<Episode> = alerts.older.into_iter().chain(alerts.newest.into_values()).collect();
+    all.sort_by_key(|one| std::cmp::Reverse(one.fired_seq));
+    Ok(all)
+}
+
+/// Episodes of alerts about the platform itself, the newest first.
+pub async fn of_desk(db: impl PgExecutor<'_>, which: &Which) -> sqlx::Result<Vec<Episode>> {
+    let unreadable = |cause: ReadError| match cause {
+        ReadError::Database { cause, .. } => cause,
+        corrupt @ ReadError::Corrupt(_) => sqlx::Error::Decode(Box::new(corrupt)),
+    };
+    let events = read::of_alerts(db, ClientId::DESK, 0).await.map_err(unreadable)?;
+    let mut all = folded(&events).map_err(|cause| sqlx::Error::Decode(Box::new(cause)))?;
+    all.retain(|one| which.includes(one));
+    all.truncate(which.most as usize);
+    Ok(all)
+}
+
+impl Which {
+    /// Whether an episode is one of those.
+    pub fn includes(&self, one: &Episode) -> bool {
+        self.state.is_none_or(|state| one.state == state)
+            && self.severity.is_none_or(|severity| one.severity == severity)
+            && self.rule.as_ref().is_none_or(|rule| one.rule == *rule)
+            && self.bot.is_none_or(|bot| one.labels.bot == Some(bot))
+            && self.before.is_none_or(|before| one.fired_seq < before)
+    }
+}
+
+/// Episodes of a client, the newest first.
+pub async fn of_client(db: &mut PgConnection, client: ClientId, which: &Which) -> sqlx::Result<Vec<Episode>> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        select to_jsonb(a)::text as "row!"
+          from alerts a
+         where a.client_id = $1
+           and ($2::text is null or a.state = $2)
+           and ($3::text is null or a.severity = $3)
+           and ($4::text is null or a.rule = $4)
+           and ($5::text is null or a.labels ->> 'bot' = $5)
+           and ($6::bigint is null or a.fired_seq < $6)
+         order by a.fired_seq desc
+         limit $7
+        "#,
+        client.0,
+        which.state.map(State::as_str),
+        which.severity.map(Severity::as_str),
+        which.rule.as_ref().map(RuleName::as_str),
+        which.bot.map(|bot| bot.to_string()),
+        which.before.map(|seq| seq as i64),
+        i64::from(which.most)
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.iter().map(|row| rows::read(row)).collect())
+}
+
+/// Episodes of all clients, those that fired last first; for the desk.
+pub async fn of_all(db: &mut PgConnection, which: &Which) -> sqlx::Result<Vec<Episode>> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        select to_jsonb(a)::text as "row!"
+          from alerts a
+         where ($1::text is null or a.state = $1)
+           and ($2::text is null or a.severity = $2)
+           and ($3::text is null or a.rule = $3)
+         order by a.fired_at desc, a.client_id, a.fired_seq desc
+         limit $4
+        "#,
+        which.state.map(State::as_str),
+        which.severity.map(Severity::as_str),
+        which.rule.as_ref().map(RuleName::as_str),
+        i64::from(which.most)
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.iter().map(|row| rows::read(row)).collect())
+}
+
+/// An alert's episodes, the newest first, and its whole history.
+pub async fn one(
+    db: &mut PgConnection,
+    client: ClientId,
+    alert: AlertId,
+) -> sqlx::Result<Option<(Vec<Episode>, Vec<Line>)>> {
+    let episodes = sqlx::query_scalar!(
+        r#"
+        select to_jsonb(a)::text as "row!"
+          from alerts a
+         where a.client_id = $1 and a.alert_id = $2
+         order by a.episode desc
+         limit 100
+        "#,
+        client.0,
+        alert.0
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let lines = sqlx::query_scalar!(
+        r#"
+        select to_jsonb(l)::text as "row!"
+          from alert_lines l
+         where l.client_id = $1 and l.alert_id = $2
+         order by l.episode desc, l.seq desc
+         limit 500
+        "#,
+        client.0,
+        alert.0
+    )
+    .fetch_all(db)
+    .await?;
+    let episodes: Vec<Episode> = episodes.iter().map(|row| rows::read(row)).collect();
+    Ok((!episodes.is_empty()).then(|| (episodes, lines.iter().map(|row| rows::read(row)).collect())))
+}
+
+impl State {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{AggregateRef, alert::WhyEscalated};
+
+    use super::*;
+    use crate::told::{Told, at};
+
+    fn rule() -> RuleName {
+        "spread_wide".parse().unwrap()
+    }
+
+    fn fired(episode: u64, second: i64) -> AlertEvent {
+        AlertEvent::AlertFired {
+            rule: rule(),
+            version: 1,
+            severity: Severity::Warning,
+            labels: Labels::default(),
+            episode,
+            summary: "wide".into(),
+            evidence: Evidence::default(),
+            inhibited_by: None,
+            as_of_seq: 1,
+            evaluated_at: at(second),
+        }
+    }
+
+    fn escalated(severity: Severity, why: WhyEscalated) -> AlertEvent {
+        let evidence = Evidence { seqs: vec![9], ..Evidence::default() };
+        AlertEvent::AlertEscalated {
+            rule: rule(),
+            version: 1,
+            severity,
+            episode: 1,
+            why,
+            evidence,
+            as_of_seq: 1,
+            evaluated_at: at(5),
+        }
+    }
+
+    fn resolved(episode: u64) -> AlertEvent {
+        let (severity, why, evidence) = (Severity::Warning, WhyResolved::Cleared, Evidence::default());
+        AlertEvent::AlertResolved {
+            rule: rule(),
+            version: 1,
+            severity,
+            episode,
+            why,
+            evidence,
+            as_of_seq: 2,
+            evaluated_at: at(9),
+        }
+    }
+
+    fn acknowledged() -> AlertEvent {
+        let (severity, note) = (Severity::Warning, "on it".into());
+        AlertEvent::AlertAcknowledged { rule: rule(), severity, episode: 1, until: None, note, at: at(4) }
+    }
+
+    fn told(events: Vec<AlertEvent>) -> Vec<Recorded> {
+        let (mut stream, id) = (Told::default(), AlertId(Uuid::from_u128(3)));
+        events.into_iter().map(|event| stream.of(AggregateRef::new("alert", id), event)).collect()
+    }
+
+    #[test]
+    fn each_episode_is_one_row_with_its_worst_and_its_end() {
+        let events =
+            told(vec![fired(1, 3), escalated(Severity::Critical, WhyEscalated::Worse), resolved(1), fired(2, 20)]);
+        let all = folded(&events).unwrap();
+        assert_eq!(
+            all.iter().map(|one| (one.episode, one.state)).collect::<Vec<_>>(),
+            [(2, State::Firing), (1, State::Resolved)]
+        );
+        let first = &all[1];
+        assert_eq!((first.severity, first.fired_at, first.resolved_at), (Severity::Critical, at(3), Some(at(9))));
+        assert_eq!((first.why_resolved, first.fired_seq, first.seq), (Some(WhyResolved::Cleared), 1, 3));
+    }
+
+    #[test]
+    fn who_looks_after_a_warning_does_not_look_after_what_became_of_it() {
+        let worse =
+            folded(&told(vec![fired(1, 3), acknowledged(), escalated(Severity::Critical, WhyEscalated::Worse)]));
+        assert_eq!(worse.unwrap()[0].acknowledged_at, None);
+        let again = escalated(Severity::Warning, WhyEscalated::Unacknowledged);
+        let same = folded(&told(vec![fired(1, 3), acknowledged(), again])).unwrap();
+        assert_eq!((same[0].acknowledged_at, same[0].note.as_deref()), (Some(at(4)), Some("on it")));
+    }
+
+    #[test]
+    fn an_episode_nobody_began_is_an_error_and_a_row_reads_back() {
+        assert!(folded(&told(vec![resolved(1)])).is_err());
+        let one = folded(&told(vec![fired(1, 3), acknowledged()])).unwrap().remove(0);
+        assert_eq!(rows::read::<Episode>(&rows::text(&one)), one);
+    }
+}
