@@ -39,7 +39,7 @@ build:
 
 # kill -9 at random, in many seeded rounds: CHAOS_ROUNDS=200 CHAOS_SEED=0.
 chaos: setup build
-	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --locked -p tests -- kill:: chaos:: hands_chaos:: --nocapture
+	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --locked -p tests -- kill:: chaos:: hands_chaos:: alerts:: --nocapture
 
 # Requests made from the API's own description, many more than `make test` makes: FUZZ_EXAMPLES=120 FUZZ_SEED=0.
 fuzz: checks build

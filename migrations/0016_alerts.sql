@@ -22,3 +22,13 @@ grant select, insert, update on alerts.engines to pipelabs_alerts;
 -- Few beside all others, and looked for by kind in the order of the stream.
 create index events_alerts on es.events (client_id, client_seq)
  where aggregate_type = 'alert';
+
+-- Until when somebody holds a lease, or held it: whether a kind of work goes on at all.
+create function es.lease_ends(of_client uuid, of_name text)
+  returns timestamptz language sql stable security definer
+  set search_path = es, pg_temp
+as $$
+  select l.expires_at from es.leases l where (l.client_id, l.name) = (of_client, of_name)
+$$;
+revoke all on function es.lease_ends from public;
+grant execute on function es.lease_ends to pipelabs_writer;

@@ -11,6 +11,7 @@ use tests::{Database, Outside, Served, token};
 
 use crate::{
     ground::{Ground, a_second},
+    process::{cpu_ticks, resident_mib, share},
     table::{Row, Target},
 };
 
@@ -18,8 +19,6 @@ const CLIENTS: usize = 10;
 const COINS: usize = 10;
 /// Prints a second of each market, once all bots run. Nearly each goes through somebody's order and fills a part of it.
 const BUSY: u32 = 200;
-/// Ticks of the kernel's clock in a second.
-const TICKS: u64 = 100;
 
 pub async fn run(ground: &Ground) -> Vec<Row> {
     let (database, outside) = (ground.database().await, Outside::start(world()).await);
@@ -64,11 +63,6 @@ async fn until(since: Instant, is_it: impl AsyncFn() -> bool) -> u64 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     u64::try_from(since.elapsed().as_micros()).expect("benches end")
-}
-
-/// What a process had of one core, in hundredths.
-fn share(ticks: u64, elapsed: Duration) -> u64 {
-    ticks * 100 * 1_000 / TICKS / u64::try_from(elapsed.as_millis()).expect("benches end")
 }
 
 /// Ten markets whose prints are small beside what makers quote, so that an order has many fills: it is fills that are
@@ -161,17 +155,4 @@ async fn doubled(database: &Database) -> u64 {
     .await
     .expect("events can be counted");
     all.abs_diff(different)
-}
-
-fn cpu_ticks(of: &Served) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", of.pid())).expect("it runs");
-    let fields: Vec<&str> = stat.rsplit(") ").next().expect("it has fields").split(' ').collect();
-    let ticks = |field: usize| fields[field].parse::<u64>().expect("it is a number");
-    ticks(11) + ticks(12)
-}
-
-fn resident_mib(of: &Served) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", of.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is told");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("it is a number") / 1_024
 }

@@ -1,6 +1,7 @@
 //! `make bench`: one table of what the platform does in a second, beside what plain means do on the same Postgres in the
 //! same run. `benches [--quick] [NAME ...]`.
 
+mod alerts;
 mod append;
 mod batches;
 mod beside;
@@ -12,6 +13,7 @@ mod hot_client;
 mod latency;
 mod plain;
 mod portfolio;
+mod process;
 mod rebuild;
 mod table;
 
@@ -21,8 +23,8 @@ use ground::Ground;
 use table::Row;
 
 /// The benches by name.
-const NAMES: [&str; 9] =
-    ["append", "hot_client", "batches", "beside", "rebuild", "latency", "portfolio", "collect", "edge"];
+const NAMES: [&str; 10] =
+    ["append", "hot_client", "batches", "beside", "rebuild", "latency", "portfolio", "collect", "alerts", "edge"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -70,6 +72,7 @@ async fn measure(name: &str, ground: &Ground) -> Vec<Row> {
         "latency" => latency::run(ground).await,
         "portfolio" => portfolio::run(ground).await,
         "collect" => collect::run(ground).await,
+        "alerts" => alerts::run(ground).await,
         "edge" => edge::run(ground).await,
         _ => unreachable!("{name} is no bench"),
     }

@@ -4,18 +4,19 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use events::{
-    AggregateRef, BotId, Event, Exchange, Market, Price, Time,
+    AggregateRef, BotId, ClientId, Event, Exchange, Market, Price, Time,
     alert::AlertEvent,
     bot::{BotConfig, BotEvent, Venue},
     ledger::{LedgerEvent, Side},
     market::MarketEvent,
 };
 use futures::{StreamExt, stream};
+use paper::Settings;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use reqwest::Method;
 use serde_json::{Value, json};
 use store::{Append, Login, Streams, read};
-use tests::{Answer, Database, Served, arrived};
+use tests::{Answer, Database, Outside, Served, arrived};
 
 use crate::{
     edge::{Edge, Party, seq},
@@ -79,9 +80,9 @@ async fn becomes(edge: &Edge, of: &Party, rule: &str, state: &str) -> Value {
 
 async fn told(database: &Database, of: &Party) -> Vec<(u64, AlertEvent)> {
     let events = read::of_alerts(&database.pool(Login::Projector), of.client, 0).await.unwrap();
-    let told = events.into_iter().filter_map(|recorded| match recorded.event {
-        Event::Alert(told) => Some((recorded.seq, told)),
-        _ => None,
+    let told = events.into_iter().filter_map(|recorded| {
+        let Event::Alert(told) = recorded.event else { return None };
+        Some((recorded.seq, told))
     });
     told.collect()
 }
@@ -238,6 +239,82 @@ async fn a_silence_is_set_with_a_reason_and_ends_once() {
         edge.served.ask(&edge.acme.token, &format!("/api/alerts/silences?min_seq={}", seq(&done.json()))).await;
     assert_eq!(listed.json()[0]["ended"], "asked for");
     assert_eq!(end("e2").await.problem(), (409, "conflict".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hummingbot_that_does_not_answer_is_an_alert_of_the_desk_and_a_fact_of_every_client() {
+    let (edge, outside) = (Edge::new("api,projector,alerts").await, Outside::start(Settings::default()).await);
+    let command = edge.database.command(&["serve", "--roles", "operator"]);
+    let _operator = Served::of(outside.served_by(command, 2));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let path = "/api/admin/alerts/platform?rule=hummingbot_down";
+    assert_eq!(edge.served.ask(&edge.admin, path).await.json(), json!([]));
+    outside.stop().await;
+    let fires = async {
+        while edge.served.ask(&edge.admin, path).await.json().as_array().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), fires).await.expect("it fires");
+    for party in [&edge.acme, &edge.borealis] {
+        let events = read::after(&edge.database.pool(Login::Projector), party.client, 0, 1_000).await.unwrap();
+        let lost = |recorded: &&events::Recorded| recorded.event.event_type() == "HummingbotLost";
+        assert_eq!(events.iter().filter(lost).count(), 1, "{}", party.slug);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_failed_logins_of_one_user_are_told_once() {
+    let edge = Edge::new("api,alerts").await;
+    let person = edge.database.person("guessed@example.com", events::desk::Role::Operator, None).await;
+    // From many networks, none of which waits.
+    let sessions = edge.database.register();
+    let doorman = access::Doorman::new(sessions);
+    for n in 0..10_u8 {
+        let from = [10, 0, n, 1].into();
+        let guessed = doorman.log_in(&person.email.parse().unwrap(), "not-the-password-at-all".into(), from).await;
+        assert!(guessed.is_err());
+    }
+    let path = "/api/admin/alerts/platform?rule=auth_anomaly";
+    let fires = async {
+        loop {
+            let all = edge.served.ask(&edge.admin, path).await.json();
+            if let Some(one) = all.get(0) {
+                return one.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let alert = tokio::time::timeout(Duration::from_secs(60), fires).await.expect("it fires");
+    assert_eq!((&alert["severity"], &alert["labels"]["about"]), (&json!("warning"), &json!(person.id.to_string())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_nobody_evaluates_alerts_is_seen_by_another_process_and_told_on_nats() {
+    let edge = Edge::new("api,projector").await;
+    let silent = "insert into es.leases (client_id, name, token, holder, expires_at)
+                  values ($1, 'alerts', 1, gen_random_uuid(), now() - interval '60 seconds')";
+    sqlx::query(silent).bind(ClientId::DESK.0).execute(&edge.database.superuser()).await.unwrap();
+    let mut beats = edge.database.nats().admin().await.subscribe("pipelabs_beats.alerts").await.unwrap();
+    let _relay = Served::start(&edge.database, "relay");
+    let hears = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            let beat: Value = serde_json::from_slice(&beats.next().await.expect("NATS is there").payload).unwrap();
+            // Other tests have relays of their own, on the same NATS.
+            if beat["alive"] == false {
+                return;
+            }
+        }
+    });
+    hears.await.expect("it is told on NATS");
+    let _alerts = Served::start(&edge.database, "alerts");
+    let path = "/api/admin/alerts/platform?rule=dead_man";
+    let fires = async {
+        while edge.served.ask(&edge.admin, path).await.json().as_array().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), fires).await.expect("it is an alert as soon as somebody can say so");
 }
 
 /// Some seconds of a market that gets wide, one-sided and narrow again, of fills of all sizes, of stops and of people who

@@ -12,6 +12,7 @@
 mod caller;
 mod claims;
 mod email;
+mod failures;
 mod gate;
 pub mod grants;
 mod keys;

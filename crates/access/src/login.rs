@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use crate::{
     caller::Caller,
     email::Email,
+    failures::{Failures, Many},
     links::{self, LinkError},
     password::{self, BadHash, PasswordRefusal, Verdict},
     refresh::going_on,
@@ -67,6 +68,7 @@ pub struct Doorman {
     /// One hash takes a core and 46 MiB: as many at once as there are cores, the others wait.
     hashing: Arc<Semaphore>,
     throttle: Arc<Throttle>,
+    failures: Arc<Failures>,
     /// The hash of a password that nobody knows, so that an unknown user is as much work as a known one.
     nobodys: Arc<str>,
 }
@@ -77,7 +79,8 @@ impl Doorman {
         let auth = register.auth().clone();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (hashing, throttle) = (Arc::new(Semaphore::new(cores)), Throttle::new());
-        Self { auth, register, hashing, throttle, nobodys: password::nobodys().into() }
+        let failures = Arc::default();
+        Self { auth, register, hashing, throttle, failures, nobodys: password::nobodys().into() }
     }
 
     pub async fn log_in(&self, email: &Email, password: SecretString, from: IpAddr) -> Result<User, LoginError> {
@@ -155,15 +158,41 @@ impl Doorman {
         let hash = known.as_ref().map_or(&*self.nobodys, |(_, hash)| hash).to_owned();
         let verdict = self.judge(password, hash).await.map_err(|bad| sqlx::Error::Decode(bad.into()))?;
         match (known, verdict) {
-            (Some((user, _)), Verdict::Right) => Ok(user),
+            (Some((user, _)), Verdict::Right) => {
+                self.failures.forget(user.id);
+                Ok(user)
+            }
             (Some((user, old)), Verdict::Outdated { renewed }) => {
+                self.failures.forget(user.id);
                 users::rehash(&self.auth, user.id, &old, &renewed).await?;
                 Ok(user)
             }
-            (Some(_), Verdict::Wrong) | (None, Verdict::Wrong | Verdict::Right | Verdict::Outdated { .. }) => {
+            (Some((user, _)), Verdict::Wrong) => {
+                self.failed(user.id);
+                Err(LoginRefusal::WrongCredentials.into())
+            }
+            (None, Verdict::Wrong | Verdict::Right | Verdict::Outdated { .. }) => {
                 Err(LoginRefusal::WrongCredentials.into())
             }
         }
+    }
+
+    /// Told beside the answer, which takes as long as any other.
+    fn failed(&self, user: UserId) {
+        let at = Time::now();
+        let Some(Many { failures, since }) = self.failures.one_more(user, at) else { return };
+        let register = self.register.clone();
+        tokio::spawn(async move {
+            let cause = Cause::system("access");
+            let told = async {
+                let mut change = register.change(&cause).await?;
+                change.note(user, &DeskEvent::LoginsFailed { user, failures, since, at }).await?;
+                change.commit().await
+            };
+            if let Err(error) = told.await {
+                tracing::warn!(error = %error, user.id = %user, "could not tell that {failures} logins failed");
+            }
+        });
     }
 
     async fn judge(&self, password: SecretString, hash: String) -> Result<Verdict, BadHash> {

@@ -345,12 +345,9 @@ impl Engine {
 /// When what an event tells was so: nothing is believed that has not happened when it is told, and what is told of a minute
 /// is so at its end.
 fn happened(event: &Recorded) -> Time {
-    let at = match &event.event {
-        Event::Market(MarketEvent::QuoteMinute { at, .. } | MarketEvent::DepthMinute { at, .. }) => {
-            at.plus_micros(MINUTE_US)
-        }
-        told => told.at(),
-    };
+    let (told, at) = (&event.event, event.event.at());
+    let of_minute = matches!(told, Event::Market(MarketEvent::QuoteMinute { .. } | MarketEvent::DepthMinute { .. }));
+    let at = if of_minute { at.plus_micros(MINUTE_US) } else { at };
     at.min(event.recorded_at)
 }
 

@@ -7,6 +7,7 @@
 pub mod engine;
 mod exact;
 mod kept;
+mod lag;
 pub mod replay;
 mod rules;
 pub mod watch;

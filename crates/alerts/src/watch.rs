@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     engine::{Engine, Transition},
-    kept,
+    kept, lag,
     replay::Ticks,
 };
 
@@ -42,8 +42,9 @@ const FAULT_PAUSE: Duration = Duration::from_millis(500);
 pub struct Foundation {
     pub streams: Streams,
     pub leases: Leases,
-    /// Connections of login `alerts`.
+    /// Connections of logins `alerts` and `admin_query`.
     pub db: PgPool,
+    pub desk: PgPool,
 }
 
 /// Why the alerts of a client are not evaluated at the moment.
@@ -145,6 +146,10 @@ impl Watch {
         let stop = CancellationToken::new();
         let one = One { client, fence: fence.clone(), on: self.on.clone(), head: heard };
         let task = self.tasks.spawn(one.evaluate(stop.clone()));
+        if client == ClientId::DESK {
+            let Foundation { streams, db, desk, .. } = self.on.clone();
+            tokio::spawn(lag::watch(desk, db, streams, stop.clone()));
+        }
         self.of.insert(task.id(), client);
         self.held.insert(client, Held { fence, head: tell, stop });
     }

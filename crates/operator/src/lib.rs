@@ -22,6 +22,7 @@ mod mandate;
 mod manual;
 mod observe;
 mod operator;
+mod probe;
 pub mod quarantine;
 mod quotes;
 mod reconcile;

@@ -22,6 +22,7 @@ use crate::{
     hand,
     keep::Gate,
     mandate::{Mandate, Means},
+    probe,
     quarantine::{self, Stray},
     switchboard::{Listener, Switchboard},
 };
@@ -69,6 +70,8 @@ pub struct Settings {
     pub report_every: Duration,
     /// How long a bot may say nothing before it counts as silent.
     pub silence: Duration,
+    /// How often it is asked whether the API answers at all.
+    pub probe_every: Duration,
 }
 
 impl Settings {
@@ -86,6 +89,7 @@ impl Settings {
             observe_every: at_least(patience / 18, 500),
             report_every: at_least(patience / 3, 1_000),
             silence: at_least(patience * 7 / 18, 2_500),
+            probe_every: at_least(patience / 9, 500),
         }
     }
 }
@@ -128,11 +132,14 @@ impl Operator {
             settings: self.on.settings,
         };
         let listening = tokio::spawn(pass_on(means.clone(), heard));
+        let asking = tokio::spawn(probe::keep_asking(means.clone(), self.on.leases.clone(), stop.clone()));
         let wakes = Wakes::new(means.db.clone());
         Hands { means, leases: self.on.leases, wakes, held: HashMap::new(), tasks: JoinSet::new(), of: HashMap::new() }
             .run(stop)
             .await;
         listening.abort();
+        // It ends by the same sign.
+        let _ = asking.await;
         Ok(())
     }
 }

@@ -359,7 +359,7 @@ impl Quotes {
 
     fn tell_depth(&mut self, events: &mut Vec<MarketEvent>) {
         let (bot, venue, at) = (self.bot, self.venue.clone(), self.frontier);
-        if let Some((middle, best, within)) = self.depth.tell(at).map(Look::told) {
+        if let Some(Look { best, middle, within }) = self.depth.tell(at).cloned() {
             let (best_bid, best_ask) = best.unzip();
             events.push(MarketEvent::DepthObserved { bot, venue, middle, best_bid, best_ask, within, at });
         }

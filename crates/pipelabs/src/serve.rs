@@ -245,7 +245,8 @@ fn nats_beside(relay: &Relay) -> Beside {
 /// What alerts stand on.
 fn watch(platform: &Platform, streams: Streams) -> alerts::watch::Foundation {
     let leases = Leases::new(platform.pool(Login::Writer));
-    alerts::watch::Foundation { streams, leases, db: platform.pool(Login::Alerts) }
+    let (db, desk) = (platform.pool(Login::Alerts), platform.pool(Login::AdminQuery));
+    alerts::watch::Foundation { streams, leases, db, desk }
 }
 
 /// Starts the desk's hands, whether Hummingbot answers or not.

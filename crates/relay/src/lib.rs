@@ -29,6 +29,7 @@
 //! `{"BotStopped":{"at":"2024-08-08T23:59:59.999123Z"}}`. Decimals are strings.
 //!
 //! Signed heads are told on `pipelabs_heads.<client>` each minute, outside the stream: its sequence is the events' alone.
+//! Every ten seconds `pipelabs_beats.alerts` tells whether somebody evaluates alerts.
 //!
 //! # How a subscriber comes in
 //!
@@ -72,6 +73,7 @@
 mod address;
 mod checkpoints;
 mod copy;
+mod dead_man;
 mod diverged;
 mod heads;
 mod lines;

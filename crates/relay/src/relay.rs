@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     checkpoints,
     copy::{self, CopyError, Found},
+    dead_man,
     diverged::{self, TellError},
     heads,
     lines::{Line, Lines},
@@ -107,6 +108,7 @@ impl Relay {
     pub async fn run(self, stop: CancellationToken) {
         told::describe();
         self.connected.tell(false);
+        tokio::spawn(dead_man::watch(self.db.clone(), self.streams.clone(), stop.clone()));
         let wakes = Wakes::new(self.db.clone());
         let mut lines = Lines::known(checkpoints::all(&self.db).await.unwrap_or_default());
         let mut pause = CONNECT_PAUSE;
@@ -138,7 +140,9 @@ impl Relay {
         let heads = seen.clone();
         let mut beside = pin!(async {
             let follow = self.follow_heads(wakes, tell);
-            tokio::join!(follow, heads::tell(session, &self.db), self.look_after(session, heads))
+            let heads_told = heads::tell(session, &self.db);
+            let beats = dead_man::beat(&session.client, &self.streams);
+            tokio::join!(follow, heads_told, beats, self.look_after(session, heads))
         });
         let mut turns = FuturesUnordered::new();
         while !stop.is_cancelled() && !session.is_closed() {
@@ -154,7 +158,7 @@ impl Relay {
                 Ok(()) = seen.changed() => lines.moved(&seen.borrow_and_update()),
                 () = pause_ends(lines.next_due()), if may_start => {}
                 () = session.is_another_than(connects) => {}
-                ((), (), ()) = &mut beside => {}
+                ((), (), (), ()) = &mut beside => {}
                 () = stop.cancelled() => {}
             }
             told::lag(lines.lag_max(), lines.diverged());
@@ -162,7 +166,7 @@ impl Relay {
         while !turns.is_empty() {
             tokio::select! {
                 Some((client, line)) = turns.next() => lines.put(client, line),
-                ((), (), ()) = &mut beside => {}
+                ((), (), (), ()) = &mut beside => {}
             }
         }
     }

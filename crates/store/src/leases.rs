@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
-use events::ClientId;
+use events::{ClientId, Time};
 use sqlx::PgPool;
 use uuid::Uuid;
+
+use crate::Streams;
 
 /// Proof of having held a lease; whether it is still held is judged when something is written under it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -73,6 +75,15 @@ impl Leases {
             .execute(&self.writer)
             .await?;
         Ok(())
+    }
+}
+
+impl Streams {
+    /// Until when somebody holds this lease, or held it; absent: nobody ever did, or it was given back.
+    pub async fn lease_ends(&self, client: ClientId, name: &str) -> sqlx::Result<Option<Time>> {
+        let ends = sqlx::query_scalar!("select es.lease_ends($1, $2)", client.0, name).fetch_one(self.writer()).await?;
+        // One that was given back ended before all time.
+        Ok(ends.map(Time::from).filter(|ends| *ends > Time::EPOCH))
     }
 }
 

@@ -316,6 +316,8 @@ fn line(event: &AlertEvent) -> String {
             format!("{second} {rule} escalated {severity} {why:?}").to_lowercase()
         }
         AlertEvent::AlertResolved { why, .. } => format!("{second} {rule} resolved {why:?}").to_lowercase(),
-        other => panic!("the engine decides no {other:?}"),
+        AlertEvent::AlertAcknowledged { .. } | AlertEvent::AlertSilenced { .. } | AlertEvent::AlertNotified { .. } => {
+            panic!("the engine decides nothing of that kind")
+        }
     }
 }

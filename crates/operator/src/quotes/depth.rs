@@ -31,10 +31,10 @@ const DIGITS_MAX: u32 = 56;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
     /// The best bid and the best ask; absent: a side is empty, and so is the middle.
-    best: Option<(Price, Price)>,
-    middle: Option<Price>,
+    pub(super) best: Option<(Price, Price)>,
+    pub(super) middle: Option<Price>,
     /// By step; absent: it was not seen so far out.
-    within: BTreeMap<u32, Standing>,
+    pub(super) within: BTreeMap<u32, Standing>,
 }
 
 /// A bot's own order in the book, as far as nothing of it was executed.
@@ -93,11 +93,6 @@ impl Look {
             Some((bps, Standing { bid_quote, ask_quote }))
         });
         Some(Self { best: Some((bid.price, ask.price)), middle: Some(middle), within: within.collect() })
-    }
-
-    /// What is recorded of it: the middle, the best bid and ask, and depth by step.
-    pub(super) fn told(&self) -> (Option<Price>, Option<(Price, Price)>, BTreeMap<u32, Standing>) {
-        (self.middle, self.best, self.within.clone())
     }
 
     fn bands(&self) -> Bands {

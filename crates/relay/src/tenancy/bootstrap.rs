@@ -15,6 +15,7 @@ pub(crate) const SYSTEM_INBOX: &str = "_INBOX_system";
 const RELAY_PUBLISHES: &[&str] = &[
     "pipelabs.>",
     "pipelabs_heads.*",
+    "pipelabs_beats.alerts",
     "$JS.API.INFO",
     "$JS.API.STREAM.INFO.*",
     "$JS.API.STREAM.CREATE.*",

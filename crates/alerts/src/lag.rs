@@ -1,0 +1,111 @@
+//! How far read models are behind the streams: told to the desk's stream when it passes a step, by whoever evaluates the
+//! desk's own alerts.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use events::{AggregateRef, ClientId, Event, Time, desk::DeskEvent};
+use projections::checkpoints;
+use sqlx::PgPool;
+use store::{AppendError, Cause, ReadError, Streams, read};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+const EVERY: Duration = Duration::from_secs(2);
+/// Events behind, and microseconds, at which a step begins.
+const STEPS: [(u64, u64); 3] = [(50, 2_000_000), (500, 5_000_000), (5_000, 60_000_000)];
+/// What events of it are told under.
+const LAG: &str = "lag";
+
+/// Why it could not be told.
+#[derive(Debug, thiserror::Error)]
+enum LagError {
+    #[error("could not ask how far read models are")]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+/// Looks again and again until told to stop. `desk`: connections of login `admin_query`; `db`: of login `alerts`.
+pub(crate) async fn watch(desk: PgPool, db: PgPool, streams: Streams, stop: CancellationToken) {
+    let mut known = None;
+    while !stop.is_cancelled() {
+        if let Err(cause) = look(&desk, &db, &streams, &mut known).await {
+            warn!(
+                error = &cause as &dyn std::error::Error,
+                "could not tell how far read models are behind, looking again"
+            );
+        }
+        tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = stop.cancelled() => {} }
+    }
+}
+
+async fn look(
+    desk: &PgPool,
+    db: &PgPool,
+    streams: &Streams,
+    known: &mut Option<BTreeMap<String, usize>>,
+) -> Result<(), LagError> {
+    if known.is_none() {
+        *known = Some(told_last(db).await?);
+    }
+    let steps = known.get_or_insert_default();
+    for (part, (events, age_us)) in behind(desk).await? {
+        let step = step(events, age_us);
+        if steps.get(&part).copied().unwrap_or_default() != step {
+            let told = DeskEvent::LagObserved { part: part.clone(), events, age_us, at: Time::now() };
+            streams.note(AggregateRef::new("desk", LAG), told, None, &Cause::system("alerts")).await?;
+            steps.insert(part, step);
+        }
+    }
+    Ok(())
+}
+
+/// At which step each part was when somebody looked last.
+async fn told_last(db: &PgPool) -> Result<BTreeMap<String, usize>, LagError> {
+    let told = read::told_of(db, ClientId::DESK, "desk", Some(LAG.to_owned())).await?;
+    let steps = told.into_iter().filter_map(|recorded| {
+        let Event::Desk(DeskEvent::LagObserved { part, events, age_us, .. }) = recorded.event else { return None };
+        Some((part, step(events, age_us)))
+    });
+    Ok(steps.collect())
+}
+
+/// How many events all clients' rows of each read model lack, and for how long the oldest has been missing.
+async fn behind(desk: &PgPool) -> sqlx::Result<BTreeMap<String, (u64, u64)>> {
+    let now = Time::now();
+    let mut parts = BTreeMap::new();
+    for (name, _, reach) in checkpoints::reaches(desk).await? {
+        let since = reach.behind_since.filter(|_| reach.reached < reach.head);
+        let age = since.map_or(0, |since| now.micros().saturating_sub(since.micros()).max(0).unsigned_abs());
+        let (events, oldest) = parts.entry(format!("projection:{name}")).or_insert((0, 0));
+        *events += reach.head.saturating_sub(reach.reached);
+        *oldest = age.max(*oldest);
+    }
+    Ok(parts)
+}
+
+fn step(events: u64, age_us: u64) -> usize {
+    STEPS.iter().filter(|(many, long)| events > *many || age_us > *long).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_many_events_or_a_long_time_make_a_step() {
+        for (events, age_us, expected) in [
+            (0, 0, 0),
+            (50, 2_000_000, 0),
+            (51, 0, 1),
+            (0, 2_000_001, 1),
+            (501, 0, 2),
+            (0, 5_000_001, 2),
+            (9, 61_000_000, 3),
+        ] {
+            assert_eq!(step(events, age_us), expected, "{events} {age_us}");
+        }
+    }
+}
