@@ -4,6 +4,7 @@ create schema alerts;
 -- Thrown away and read again from the events at any time: the events tell what came of it.
 create table alerts.engines (
   client_id uuid        primary key,
+  token     bigint      not null,                          -- of the lease: who held it before keeps nothing any more
   reached   bigint      not null,                          -- the last event that is in the state
   shape     text        not null,                          -- of the build that wrote it: another one reads the stream again
   state     bytea       not null,
@@ -23,12 +24,12 @@ grant select, insert, update on alerts.engines to pipelabs_alerts;
 create index events_alerts on es.events (client_id, client_seq)
  where aggregate_type = 'alert';
 
--- Until when somebody holds a lease, or held it: whether a kind of work goes on at all.
+-- Until when somebody holds a lease, or held it; 1970, if it was given back: whether a kind of work goes on at all.
 create function es.lease_ends(of_client uuid, of_name text)
   returns timestamptz language sql stable security definer
   set search_path = es, pg_temp
 as $$
-  select l.expires_at from es.leases l where (l.client_id, l.name) = (of_client, of_name)
+  select greatest(l.expires_at, 'epoch') from es.leases l where (l.client_id, l.name) = (of_client, of_name)
 $$;
 revoke all on function es.lease_ends from public;
 grant execute on function es.lease_ends to pipelabs_writer;

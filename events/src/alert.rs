@@ -116,7 +116,7 @@ pub enum Delivery {
 
 /// Facts of aggregate `alert`, keyed by what the alert is about ([`AlertId::of`]). `as_of_seq`: how far the stream was known
 /// when it was decided; `evaluated_at`: the moment, by the events' own time, at which it became so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub enum AlertEvent {
     /// A rule came true; an episode begins. There is one of these for each.
@@ -204,6 +204,9 @@ pub enum RuleEvent {
     RuleConfigured { rule: RuleName, scope: Scope, on: bool, parameters: BTreeMap<String, Decimal>, at: Time },
     /// Nothing of its own is said of it any more.
     RuleReset { rule: RuleName, scope: Scope, at: Time },
+    /// Whoever evaluates alerts has these rules in these versions, and from now on they speak: what a rule would have said of
+    /// earlier events is not said any more. Its aggregate is keyed `versions`.
+    RulesSpeak { versions: BTreeMap<RuleName, u32>, at: Time },
 }
 
 /// Facts of aggregate `silence`, keyed by the silence's id. What is silent is evaluated and recorded as ever; nobody is called.
@@ -319,6 +322,16 @@ impl AlertEvent {
         }
     }
 
+    /// Which version of which rule decided this; absent: somebody else did.
+    pub fn version(&self) -> Option<(&RuleName, u32)> {
+        match self {
+            Self::AlertFired { rule, version, .. }
+            | Self::AlertEscalated { rule, version, .. }
+            | Self::AlertResolved { rule, version, .. } => Some((rule, *version)),
+            Self::AlertAcknowledged { .. } | Self::AlertSilenced { .. } | Self::AlertNotified { .. } => None,
+        }
+    }
+
     /// What the engine was at when it decided this; absent: somebody else did.
     pub fn decided(&self) -> Option<(u64, Time)> {
         match self {
@@ -334,7 +347,7 @@ impl RuleEvent {
     /// When it happened.
     pub fn at(&self) -> Time {
         match self {
-            Self::RuleConfigured { at, .. } | Self::RuleReset { at, .. } => *at,
+            Self::RuleConfigured { at, .. } | Self::RuleReset { at, .. } | Self::RulesSpeak { at, .. } => *at,
         }
     }
 }

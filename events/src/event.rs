@@ -235,6 +235,6 @@ words!(AccountEvent in Account: BalanceObserved, HummingbotLost, HummingbotBack)
 words!(SubscriptionEvent in Subscription: SubscriptionRequested, SubscriptionActive, SubscriptionRenewed,
     SubscriptionRotated, SubscriptionBarred, SubscriptionRevokeRequested, SubscriptionRevoked);
 words!(AlertEvent in Alert: AlertFired, AlertEscalated, AlertResolved, AlertAcknowledged, AlertSilenced, AlertNotified);
-words!(RuleEvent in Rule: RuleConfigured, RuleReset);
+words!(RuleEvent in Rule: RuleConfigured, RuleReset, RulesSpeak);
 words!(SilenceEvent in Silence: SilenceSet, SilenceEnded);
 words!(AgentEvent in Agent: PlanRejected, BudgetCharged);

@@ -51,7 +51,7 @@ pub struct EventLine {
 }
 
 /// How far a client's stream had come, and the hash that stands for all of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
     /// Whose stream.
@@ -65,7 +65,7 @@ pub struct Head {
 }
 
 /// A head and who vouches for it. Both keys are lower-case hex, and absent where no signing key was configured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignedHead {
     /// What is vouched for.

@@ -377,7 +377,8 @@ fn rule_events() -> Vec<RuleEvent> {
     let parameters = [("ratio".to_owned(), d("3"))].into();
     vec![
         RuleEvent::RuleConfigured { rule: rule.clone(), scope: scope.clone(), on: true, parameters, at: at() },
-        RuleEvent::RuleReset { rule, scope, at: at() },
+        RuleEvent::RuleReset { rule: rule.clone(), scope, at: at() },
+        RuleEvent::RulesSpeak { versions: [(rule, 1)].into(), at: at() },
     ]
 }
 

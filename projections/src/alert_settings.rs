@@ -163,6 +163,8 @@ impl AlertSettings {
                 self.changed.remove(&id);
                 self.gone.insert(id);
             }
+            // Which rules there are a build knows by itself.
+            RuleEvent::RulesSpeak { .. } => {}
         }
     }
 

@@ -35,7 +35,7 @@ fn of_bot(of: &Party, event: BotEvent) -> Append {
 }
 
 /// Its bot shall run, and runs, in one market.
-async fn runs(streams: &Streams, of: &Party, at: Time) {
+pub async fn runs(streams: &Streams, of: &Party, at: Time) {
     let config = BotConfig { controller: Some("pmm_simple".into()), venue: Some(venue()), ..BotConfig::default() };
     let told = [
         BotEvent::BotConfigChanged { config, at },
@@ -53,7 +53,7 @@ fn quote(of: &Party, spread: Option<u32>, at: Time) -> Append {
     append(of.client, AggregateRef::new("market", "SOL-USDT"), quoted.into(), None)
 }
 
-async fn quotes(edge: &Edge, of: &Party, spread: u32) {
+pub async fn quotes(edge: &Edge, of: &Party, spread: u32) {
     write(&edge.streams, vec![quote(of, Some(spread), Time::now())]).await;
 }
 
@@ -64,7 +64,7 @@ async fn configure(edge: &Edge, of: &Party, rule: &str, parameters: Value) -> An
 }
 
 /// Waits until an episode of a rule is so.
-async fn becomes(edge: &Edge, of: &Party, rule: &str, state: &str) -> Value {
+pub async fn becomes(edge: &Edge, of: &Party, rule: &str, state: &str) -> Value {
     let path = format!("/api/alerts?rule={rule}&state={state}");
     let found = async {
         loop {

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod append;
+mod asyncapi;
 mod audit;
 mod auditors;
 mod balances;

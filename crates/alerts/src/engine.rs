@@ -8,23 +8,29 @@
 mod configs;
 mod instance;
 mod kind;
+mod late;
+mod reading;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::alert_rule::Parameter;
 use events::{
     AlertId, BotId, ClientId, Decimal, Event, Recorded, RuleName, Time,
-    alert::{AlertEvent, Feature, Labels, RuleEvent, Scope, Severity, WhyResolved},
+    alert::{AlertEvent, Labels, RuleEvent, Scope, WhyResolved},
     market::MarketEvent,
 };
 use serde::{Deserialize, Serialize};
 
-use self::instance::{Change, Instance};
+pub(crate) use self::kind::micros;
 pub use self::{
     configs::Configs,
     kind::{Ends, Kind, Of, Timing},
+    reading::{Condition, Hearing, Reading},
     world::{Bot, Quote, World, venue_of, worth},
+};
+use self::{
+    instance::{Change, Instance},
+    late::Late,
 };
 use crate::rules::{self, Memories};
 
@@ -39,6 +45,15 @@ pub struct Engine {
     reached: u64,
     /// The latest moment that was told of, or at which something became so.
     clock: Time,
+    /// Up to which moment time has passed for what becomes so by itself. It is behind the clock by what events are late by.
+    settled: Time,
+    late: Late,
+    /// How many transitions the last event made.
+    made: usize,
+    /// Which version of each rule speaks.
+    versions: BTreeMap<RuleName, u32>,
+    /// The one rule that is tried out, if there is one.
+    tried: Option<RuleName>,
     world: World,
     configs: Configs,
     memories: Memories,
@@ -53,45 +68,6 @@ pub struct Engine {
 pub struct Transition {
     pub alert: AlertId,
     pub event: AlertEvent,
-}
-
-/// What a rule reads of one thing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
-    pub now: Condition,
-    /// What becomes of it at these moments, the next first, if nothing else is read before.
-    pub later: Vec<(Time, Condition)>,
-    /// What was measured.
-    pub features: Vec<Feature>,
-    /// Events that show it, beside the one that is heard.
-    pub seqs: Vec<u64>,
-    /// For a person, in one sentence.
-    pub summary: String,
-}
-
-/// How a rule finds one thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Condition {
-    /// Well: better than where it clears.
-    Clear,
-    /// Neither so bad that it fires nor so well that it clears.
-    Between,
-    /// Nobody can tell. Nothing fires and nothing clears.
-    Unknown,
-    /// So bad.
-    Above(Severity),
-}
-
-/// An event that is being heard, and what rules have to say.
-pub struct Hearing<'a> {
-    pub event: &'a Recorded,
-    /// When it happened, as far as the engine believes it.
-    pub at: Time,
-    pub world: &'a World,
-    configs: &'a Configs,
-    kind: &'static Kind,
-    fresh: bool,
-    readings: Vec<(&'static Kind, Labels, Reading)>,
 }
 
 impl Transition {
@@ -118,6 +94,11 @@ impl Engine {
             client,
             reached: 0,
             clock: Time::BEGINNING,
+            settled: Time::BEGINNING,
+            late: Late::default(),
+            made: 0,
+            versions: BTreeMap::new(),
+            tried: None,
             world: World::default(),
             configs: Configs::default(),
             memories: Memories::default(),
@@ -126,11 +107,22 @@ impl Engine {
         }
     }
 
-    /// The same with other parameters for one rule, whatever the stream says of that.
+    /// The same of one rule alone, with these parameters, whatever the stream says of it.
     #[must_use]
     pub fn trying(mut self, rule: RuleName, parameters: BTreeMap<String, Decimal>) -> Self {
-        self.configs.force(rule, parameters);
+        self.configs.force(rule.clone(), parameters);
+        self.tried = Some(rule);
         self
+    }
+
+    /// The rules of this build, as an event tells them.
+    pub fn versions() -> BTreeMap<RuleName, u32> {
+        rules::ALL.iter().map(|kind| (kind.rule(), kind.version)).collect()
+    }
+
+    /// Whether the stream tells that the rules of this build speak.
+    pub fn speaks(&self) -> bool {
+        self.versions == Self::versions()
     }
 
     /// How far it has read.
@@ -138,9 +130,19 @@ impl Engine {
         self.reached
     }
 
-    /// When something becomes so by itself, if nothing else happens before.
-    pub fn next_due(&self) -> Option<Time> {
-        self.due.first().map(|(at, ..)| (*at).max(self.clock))
+    /// How many transitions the last event made by itself.
+    pub(crate) fn made(&self) -> usize {
+        self.made
+    }
+
+    /// By how much the events of this stream are late, in microseconds: time is not looked at before they can have come.
+    pub fn late_us(&self) -> i64 {
+        self.late.by_us()
+    }
+
+    /// When something comes of it if nothing else happens before.
+    pub fn next_change(&self) -> Option<Time> {
+        self.first_change(Time::END)
     }
 
     /// Takes in the next event.
@@ -149,36 +151,46 @@ impl Engine {
     /// If it is not the next one.
     pub fn hear(&mut self, event: &Recorded) -> Vec<Transition> {
         assert_eq!(event.seq, self.reached + 1, "the alerts of {} skipped an event", self.client);
-        let at = self.clock.max(happened(event));
+        let (happened, mut transitions) = (happened(event), Vec::new());
+        self.late.hear(event, happened);
+        let at = self.clock.max(happened);
         // What ends at the very moment at which it would have lasted long enough has not.
-        let mut transitions = self.pass(at.plus_micros(-1));
+        let known = event.recorded_at.plus_micros(-self.late.by_us()).min(at.plus_micros(-1));
+        self.pass(known, &mut transitions);
+        self.settled = self.settled.max(known);
         (self.reached, self.clock) = (event.seq, at);
         self.world.hear(event);
         self.listen(event, at, &mut transitions);
-        let fresh = event.recorded_at.micros().saturating_sub(happened(event).micros()) <= FRESH_US;
+        let readings = self.readings(event, at, happened);
+        // It was so when it happened, whatever else was told meanwhile.
+        let at = self.settled.max(happened);
+        for (kind, labels, reading) in readings {
+            self.read(kind, labels, reading, at, &mut transitions);
+        }
+        self.made = transitions.len();
+        transitions
+    }
+
+    /// What the rules say of an event. History says nothing.
+    fn readings(&mut self, event: &Recorded, at: Time, happened: Time) -> Vec<(&'static Kind, Labels, Reading)> {
         let mut hearing = Hearing {
             event,
             at,
             world: &self.world,
             configs: &self.configs,
             kind: rules::ALL[0],
-            fresh,
+            fresh: event.recorded_at.micros().saturating_sub(happened.micros()) <= FRESH_US,
             readings: Vec::new(),
         };
         self.memories.hear(&mut hearing, self.client == ClientId::DESK);
-        let readings = hearing.readings;
-        for (kind, labels, reading) in readings {
-            self.read(kind, labels, reading, at);
-        }
-        transitions.extend(self.pass(at));
-        transitions
+        hearing.readings
     }
 
     /// What has become so by `now` though nothing was told. Without a transition it leaves no trace.
     pub fn tick(&mut self, now: Time) -> Vec<Transition> {
         let mut transitions = Vec::new();
         while let Some(first) = self.first_change(now) {
-            transitions.extend(self.pass(first));
+            self.pass(first, &mut transitions);
         }
         transitions
     }
@@ -194,17 +206,33 @@ impl Engine {
     }
 
     /// Lets time pass up to a moment.
-    fn pass(&mut self, until: Time) -> Vec<Transition> {
-        let mut transitions = Vec::new();
-        while let Some((at, rule, labels)) = self.due.first().filter(|(at, ..)| *at <= until).cloned() {
-            let timing = self.timing(&rule, &labels);
-            let change = self.change(&rule, &labels, |instance| instance.pass(at, &timing));
-            if let Some(change) = change {
-                self.clock = self.clock.max(at);
-                transitions.extend(self.told(&rule, &labels, change, self.clock));
+    fn pass(&mut self, until: Time, transitions: &mut Vec<Transition>) {
+        while let Some((_, rule, labels)) = self.due.first().filter(|(at, ..)| *at <= until).cloned() {
+            if let Some(told) = self.turn(&rule, &labels) {
+                self.settled = self.settled.max(told.event.at());
+                transitions.push(told);
             }
         }
-        transitions
+    }
+
+    /// The same for one thing: of that, nothing older will be told.
+    fn pass_one(&mut self, rule: &RuleName, labels: &Labels, until: Time, transitions: &mut Vec<Transition>) {
+        let key = (rule.clone(), labels.clone());
+        while self.instances.get(&key).and_then(|one| one.noted).is_some_and(|due| due <= until) {
+            transitions.extend(self.turn(rule, labels));
+        }
+    }
+
+    /// Lets happen what is due next of one thing.
+    fn turn(&mut self, rule: &RuleName, labels: &Labels) -> Option<Transition> {
+        let (timing, mut at) = (self.timing(rule, labels), self.settled);
+        let change = self.change(rule, labels, |instance| {
+            let due = instance.noted?;
+            at = at.max(due);
+            instance.pass(due, &timing)
+        })?;
+        self.clock = self.clock.max(at);
+        self.told(rule, labels, change, at)
     }
 
     /// What the engine itself hears: people who look after alerts, rules that are configured, bots that are wanted no more.
@@ -213,6 +241,7 @@ impl Engine {
             Event::Alert(AlertEvent::AlertAcknowledged { episode, until, .. }) => {
                 self.acknowledge(&event.aggregate.id, *episode, *until, at, transitions);
             }
+            Event::Alert(told) => self.remember(&event.aggregate.id, told),
             Event::Rule(RuleEvent::RuleConfigured { rule, scope, on, parameters, .. }) => {
                 self.configs.configure(rule.clone(), scope.clone(), *on, parameters.clone());
                 self.reconfigured(rule, scope, at, transitions);
@@ -221,14 +250,14 @@ impl Engine {
                 self.configs.reset(rule, scope);
                 self.reconfigured(rule, scope, at, transitions);
             }
+            Event::Rule(RuleEvent::RulesSpeak { versions, .. }) => self.speak(versions, at, transitions),
             Event::Bot(_) => {
                 let bot = event.aggregate.id.parse().ok();
                 if let Some(bot) = bot.filter(|bot| !self.world.is_wanted(*bot)) {
                     self.not_wanted(bot, at, transitions);
                 }
             }
-            Event::Alert(_)
-            | Event::Silence(_)
+            Event::Silence(_)
             | Event::Agent(_)
             | Event::Client(_)
             | Event::Credential(_)
@@ -250,26 +279,56 @@ impl Engine {
         at: Time,
         transitions: &mut Vec<Transition>,
     ) {
-        let is_it = |(rule, labels): &&(RuleName, Labels)| AlertId::of(self.client, rule, labels).to_string() == id;
-        let Some((rule, labels)) = self.instances.keys().find(is_it).cloned() else { return };
+        let Some((rule, labels)) = self.called(id).filter(|(rule, _)| self.is_spoken(rule)) else { return };
+        self.pass_one(&rule, &labels, at.plus_micros(-1), transitions);
         let by_hand = kind_of(&rule).is_some_and(|kind| kind.ends == Ends::ByHand);
         let change = self.change(&rule, &labels, |instance| instance.acknowledge(episode, until, by_hand));
         transitions.extend(change.and_then(|change| self.told(&rule, &labels, change, at)));
     }
 
-    /// Where a rule is off nothing of it goes on; elsewhere the new numbers count from the next reading on, and times at once.
-    fn reconfigured(&mut self, rule: &RuleName, scope: &Scope, at: Time, transitions: &mut Vec<Transition>) {
-        let all: Vec<Labels> = self.of_rule(rule).filter(|labels| scope.covers(labels)).cloned().collect();
-        for labels in all {
-            let off = !self.configs.is_on(rule, &labels);
-            let change =
-                self.change(rule, &labels, |instance| off.then(|| instance.end(WhyResolved::RuleOff)).flatten());
-            transitions.extend(change.and_then(|change| self.told(rule, &labels, change, at)));
+    /// The rule and the thing of an alert that there is.
+    fn called(&self, alert: &str) -> Option<(RuleName, Labels)> {
+        let is_it = |(rule, labels): &&(RuleName, Labels)| AlertId::of(self.client, rule, labels).to_string() == alert;
+        self.instances.keys().find(is_it).cloned()
+    }
+
+    /// What another version of a rule said goes on until this one speaks.
+    fn remember(&mut self, alert: &str, told: &AlertEvent) {
+        let known = match told {
+            AlertEvent::AlertFired { rule, labels, .. } => Some((rule.clone(), labels.clone())),
+            AlertEvent::AlertEscalated { .. } | AlertEvent::AlertResolved { .. } => self.called(alert),
+            AlertEvent::AlertAcknowledged { .. }
+            | AlertEvent::AlertSilenced { .. }
+            | AlertEvent::AlertNotified { .. } => None,
+        };
+        if let Some((rule, labels)) = known.filter(|(rule, _)| !self.is_spoken(rule) && self.tried.is_none()) {
+            self.change(&rule, &labels, |instance| instance.remember(told));
         }
     }
 
-    fn of_rule<'a>(&'a self, rule: &'a RuleName) -> impl Iterator<Item = &'a Labels> {
-        self.instances.keys().filter(move |(of, _)| of == rule).map(|(_, labels)| labels)
+    /// From now on these versions speak. What another one said ends, and what is so already is so from now on.
+    fn speak(&mut self, versions: &BTreeMap<RuleName, u32>, at: Time, transitions: &mut Vec<Transition>) {
+        let before = std::mem::replace(&mut self.versions, versions.clone());
+        let begins = |rule: &RuleName| self.is_spoken(rule) && before.get(rule) != versions.get(rule);
+        let all: Vec<_> = self.instances.keys().filter(|(rule, _)| begins(rule)).cloned().collect();
+        for (rule, labels) in all {
+            self.end(&rule, &labels, WhyResolved::RuleChanged, at, transitions);
+            self.wake(&rule, &labels, at, transitions);
+        }
+        let ends: Vec<_> = self.instances.keys().filter(|(rule, _)| !self.is_spoken(rule)).cloned().collect();
+        ends.iter().for_each(|(rule, labels)| self.change(rule, labels, Instance::sleep));
+    }
+
+    /// Where a rule is off nothing of it goes on; elsewhere the new numbers count from the next reading on, and times at once.
+    fn reconfigured(&mut self, rule: &RuleName, scope: &Scope, at: Time, transitions: &mut Vec<Transition>) {
+        let of_rule = self.instances.keys().filter(|(of, labels)| of == rule && scope.covers(labels));
+        let all: Vec<Labels> = of_rule.map(|(_, labels)| labels.clone()).collect();
+        for labels in all {
+            match self.configs.is_on(rule, &labels) {
+                true => self.wake(rule, &labels, at, transitions),
+                false => self.end(rule, &labels, WhyResolved::RuleOff, at, transitions),
+            }
+        }
     }
 
     /// What is said of a bot only while it shall run ends with that.
@@ -277,29 +336,72 @@ impl Engine {
         let ends = |rule: &RuleName| kind_of(rule).is_some_and(|kind| kind.while_wanted);
         let of_bot = self.instances.keys().filter(|(rule, labels)| labels.bot == Some(bot) && ends(rule));
         for (rule, labels) in of_bot.cloned().collect::<Vec<_>>() {
-            let change = self.change(&rule, &labels, |instance| instance.end(WhyResolved::NotWanted));
-            transitions.extend(change.and_then(|change| self.told(&rule, &labels, change, at)));
+            self.end(&rule, &labels, WhyResolved::NotWanted, at, transitions);
+            self.change(&rule, &labels, Instance::forget);
         }
     }
 
-    fn read(&mut self, kind: &'static Kind, labels: Labels, reading: Reading, at: Time) {
-        let rule = kind.rule();
+    /// Ends what goes on of one thing, once what was due of it before has happened.
+    fn end(&mut self, rule: &RuleName, labels: &Labels, why: WhyResolved, at: Time, transitions: &mut Vec<Transition>) {
+        if self.is_spoken(rule) {
+            self.pass_one(rule, labels, at.plus_micros(-1), transitions);
+            let change = self.change(rule, labels, |instance| instance.end(why));
+            transitions.extend(change.and_then(|change| self.told(rule, labels, change, at)));
+        }
+    }
+
+    /// What a rule said of one thing while it was off, or did not speak, counts from now on.
+    fn wake(&mut self, rule: &RuleName, labels: &Labels, at: Time, transitions: &mut Vec<Transition>) {
+        if self.is_heard(rule, labels) {
+            let lasts = kind_of(rule).is_some_and(|kind| kind.ends == Ends::WhenClear);
+            // What tells of one moment is history after a while.
+            let since = if lasts { Time::BEGINNING } else { at.plus_micros(-FRESH_US) };
+            self.change(rule, labels, |instance| instance.wake(at, since));
+            self.pass_one(rule, labels, at, transitions);
+        }
+    }
+
+    /// Whether the version of a rule that this build has speaks.
+    fn is_spoken(&self, rule: &RuleName) -> bool {
+        let is_this = |kind: &Kind| self.versions.get(rule) == Some(&kind.version);
+        self.tried.as_ref().map_or_else(|| kind_of(rule).is_some_and(is_this), |tried| tried == rule)
+    }
+
+    fn is_heard(&self, rule: &RuleName, labels: &Labels) -> bool {
+        self.is_spoken(rule) && self.configs.is_on(rule, labels)
+    }
+
+    fn read(
+        &mut self,
+        kind: &'static Kind,
+        labels: Labels,
+        reading: Reading,
+        at: Time,
+        transitions: &mut Vec<Transition>,
+    ) {
+        let (rule, seq) = (kind.rule(), self.reached);
         let wanted = !kind.while_wanted || labels.bot.is_none_or(|bot| self.world.is_wanted(bot));
         // What was never bad is not remembered to be well.
         let is_news = reading.now != Condition::Clear || !reading.later.is_empty();
         if !wanted || (!is_news && !self.instances.contains_key(&(rule.clone(), labels.clone()))) {
             return;
         }
-        let seq = self.reached;
-        self.change(&rule, &labels, |instance| instance.read(reading, at, seq));
+        if self.is_heard(&rule, &labels) {
+            // Of this, nothing older will be told.
+            self.pass_one(&rule, &labels, at.plus_micros(-1), transitions);
+            self.change(&rule, &labels, |instance| instance.read(reading, at, seq));
+            self.pass_one(&rule, &labels, at, transitions);
+        } else if kind.ends == Ends::WhenClear || !self.is_spoken(&rule) {
+            self.change(&rule, &labels, |instance| instance.keep(reading, at, seq));
+        }
     }
 
     /// Changes an instance, and keeps in mind when it is due next.
     fn change<T>(&mut self, rule: &RuleName, labels: &Labels, change: impl FnOnce(&mut Instance) -> T) -> T {
-        let timing = self.timing(rule, labels);
+        let (timing, is_spoken) = (self.timing(rule, labels), self.is_spoken(rule));
         let instance = self.instances.entry((rule.clone(), labels.clone())).or_default();
         let outcome = change(instance);
-        let due = instance.due(&timing);
+        let due = is_spoken.then(|| instance.due(&timing)).flatten();
         let noted = std::mem::replace(&mut instance.noted, due);
         if noted != due {
             noted.map(|noted| self.due.remove(&(noted, rule.clone(), labels.clone())));
@@ -353,78 +455,4 @@ fn happened(event: &Recorded) -> Time {
 
 fn kind_of(rule: &RuleName) -> Option<&'static Kind> {
     rules::ALL.iter().copied().find(|kind| kind.name == rule.as_str())
-}
-
-impl<'a> Hearing<'a> {
-    /// The rule that listens now.
-    pub(crate) fn listens(&mut self, kind: &'static Kind) {
-        self.kind = kind;
-    }
-
-    /// The value of one of the rule's parameters, for this.
-    ///
-    /// # Panics
-    /// If the rule has no such parameter.
-    pub fn parameter(&self, labels: &Labels, name: &str) -> Decimal {
-        let is_it = |parameter: &&Parameter| parameter.name == name;
-        let parameter = self.kind.parameters.iter().find(is_it).expect("a rule asks for its own parameters");
-        self.configs.value(self.kind, labels, parameter)
-    }
-
-    /// Tells what the rule reads of something. History fires nothing.
-    pub fn say(&mut self, labels: Labels, reading: Reading) {
-        if self.fresh && self.configs.is_on(&self.kind.rule(), &labels) {
-            self.readings.push((self.kind, labels, reading));
-        }
-    }
-}
-
-impl Reading {
-    pub fn new(now: Condition, summary: impl Into<String>) -> Self {
-        Self { now, later: Vec::new(), features: Vec::new(), seqs: Vec::new(), summary: summary.into() }
-    }
-
-    /// It is well.
-    pub fn clear() -> Self {
-        Self::new(Condition::Clear, "")
-    }
-
-    /// Nobody can tell.
-    pub fn unknown() -> Self {
-        Self::new(Condition::Unknown, "")
-    }
-
-    /// A number that was looked at, and what it was held against.
-    #[must_use]
-    pub fn with(mut self, name: &str, value: Decimal, threshold: Option<Decimal>, unit: &str) -> Self {
-        let shown = |number: Decimal| number.rounded(12).normalised();
-        self.features.push(Feature {
-            name: name.to_owned(),
-            value: shown(value),
-            threshold: threshold.map(shown),
-            unit: unit.to_owned(),
-        });
-        self
-    }
-
-    /// More events that show it.
-    #[must_use]
-    pub fn by(mut self, seqs: impl IntoIterator<Item = u64>) -> Self {
-        self.seqs.extend(seqs);
-        self
-    }
-
-    /// What becomes of it at a moment, if nothing else is read before.
-    #[must_use]
-    pub fn then(mut self, at: Time, condition: Condition) -> Self {
-        self.later.push((at, condition));
-        self.later.sort_by_key(|(at, _)| *at);
-        self
-    }
-}
-
-impl std::fmt::Debug for Hearing<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hearing").field("event", &self.event.seq).field("rule", &self.kind.name).finish_non_exhaustive()
-    }
 }

@@ -3,11 +3,12 @@
 use events::ClientId;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
+use store::Fence;
 
 use crate::{engine::Engine, rules};
 
 /// Raised when the engine's state means something else than before.
-const STATE: u32 = 1;
+const STATE: u32 = 2;
 
 /// A text that changes with the engine's state and with its rules.
 fn shape() -> String {
@@ -16,25 +17,36 @@ fn shape() -> String {
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A client's engine as it was kept; absent: it never was, or by another build.
-pub(crate) async fn find(db: &PgPool, client: ClientId) -> sqlx::Result<Option<Engine>> {
-    let row = sqlx::query!("select shape, state from alerts.engines where client_id = $1", client.0)
-        .fetch_optional(db)
-        .await?;
+/// A client's engine as it was kept; absent: it never was, or by another build. From now on nobody keeps one who held the
+/// lease before.
+pub(crate) async fn take(db: &PgPool, client: ClientId, fence: &Fence) -> sqlx::Result<Option<Engine>> {
+    let row = sqlx::query!(
+        r#"
+        insert into alerts.engines as e (client_id, token, reached, shape, state)
+        values ($1, $2, 0, '', '')
+        on conflict (client_id) do update set token = excluded.token where e.token <= excluded.token
+        returning shape, state
+        "#,
+        client.0,
+        fence.token() as i64
+    )
+    .fetch_optional(db)
+    .await?;
     Ok(row.filter(|row| row.shape == shape()).and_then(|row| Engine::restored(&row.state)))
 }
 
-/// Keeps a client's engine. One that has read less takes nobody's place.
-pub(crate) async fn save(db: &PgPool, client: ClientId, engine: &Engine) -> sqlx::Result<()> {
+/// Keeps a client's engine, unless somebody else evaluates its alerts by now.
+pub(crate) async fn save(db: &PgPool, client: ClientId, fence: &Fence, engine: &Engine) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
-        insert into alerts.engines as e (client_id, reached, shape, state)
-        values ($1, $2, $3, $4)
+        insert into alerts.engines as e (client_id, token, reached, shape, state)
+        values ($1, $2, $3, $4, $5)
         on conflict (client_id) do update
-           set reached = excluded.reached, shape = excluded.shape, state = excluded.state, saved_at = now()
-         where e.shape <> excluded.shape or e.reached <= excluded.reached
+           set token = excluded.token, reached = excluded.reached, shape = excluded.shape, state = excluded.state, saved_at = now()
+         where e.token <= excluded.token
         "#,
         client.0,
+        fence.token() as i64,
         engine.reached() as i64,
         shape(),
         engine.written()

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use events::{AlertId, ClientId, Event, Recorded, Time};
+use events::{AlertId, ClientId, Event, Recorded, Time, alert::AlertEvent};
 
 use crate::engine::{Engine, Transition};
 
@@ -39,7 +39,7 @@ impl Ticks {
 
     fn hear(&mut self, event: &Recorded) {
         if let Event::Alert(told) = &event.event
-            && let Some((as_of_seq, at)) = told.decided()
+            && let Some((as_of_seq, at)) = told.decided().filter(|_| is_ours(told))
         {
             self.0.entry(as_of_seq).or_default().push(at);
         }
@@ -52,9 +52,9 @@ impl Ticks {
         transitions
     }
 
-    /// Those that followed the last event that was taken in.
+    /// Those that followed the last event that was taken in: behind what that event made by itself.
     pub fn again(&self, engine: &mut Engine) -> Vec<Transition> {
-        let ticks = self.0.get(&engine.reached()).into_iter().flatten();
+        let ticks = self.0.get(&engine.reached()).into_iter().flatten().skip(engine.made());
         ticks.flat_map(|at| engine.tick(*at)).collect()
     }
 }
@@ -68,6 +68,7 @@ impl Replay {
             replay.ticks.hear(event);
             if let Event::Alert(told) = &event.event
                 && told.decided().is_some()
+                && is_ours(told)
                 && let Ok(alert) = event.aggregate.id.parse()
             {
                 replay.recorded.push((event.seq, Transition { alert, event: told.clone() }));
@@ -94,16 +95,23 @@ impl Replay {
         }
         match made.next() {
             // What follows from the last events may be on its way.
-            Some(made) if decided(&made) <= self.recorded.last().and_then(|(_, last)| decided(last)) => {
-                Err(not_recorded(&made))
-            }
+            Some(made) if seq(&made) < self.recorded.last().and_then(|(_, last)| seq(last)) => Err(not_recorded(&made)),
             Some(_) | None => Ok(self.recorded.len()),
         }
     }
 }
 
+/// What another version of a rule said cannot be said again by this build.
+fn is_ours(told: &AlertEvent) -> bool {
+    told.version().is_some_and(|(rule, version)| crate::rule(rule.as_str()).is_some_and(|kind| kind.version == version))
+}
+
 fn decided(transition: &Transition) -> Option<(u64, Time)> {
     transition.event.decided()
+}
+
+fn seq(transition: &Transition) -> Option<u64> {
+    decided(transition).map(|(seq, _)| seq)
 }
 
 fn not_recorded(made: &Transition) -> Difference {

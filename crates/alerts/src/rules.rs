@@ -8,6 +8,7 @@ use domain::alert_rule::Parameter;
 use events::{Decimal, Time, alert::Severity};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub(crate) use crate::engine::micros as seconds;
 use crate::engine::{Condition, Hearing, Kind};
 
 /// What a rule is.
@@ -119,12 +120,6 @@ pub(crate) fn above(value: Decimal, warning: Decimal, critical: Option<Decimal>,
 /// The same of something that is bad below.
 pub(crate) fn below(value: Decimal, warning: Decimal, critical: Option<Decimal>, clear: Decimal) -> Condition {
     above(-value, -warning, critical.map(|critical| -critical), -clear)
-}
-
-/// Seconds as microseconds.
-pub(crate) fn seconds(value: Decimal) -> i64 {
-    let us = value.times(Decimal::from_int(1_000_000)).map(|us| us.rounded(0).normalised().to_string());
-    us.ok().and_then(|us| us.parse().ok()).expect("a parameter's bounds keep times small")
 }
 
 /// A count as a number.

@@ -6,16 +6,16 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use events::{AggregateRef, ClientId, Time};
+use events::{AggregateRef, ClientId, Event, Time, alert::RuleEvent};
 use sqlx::PgPool;
 use store::{Append, AppendError, Cause, Draft, Expected, Fence, Leases, ReadError, Streams, Wakes, read};
 use tokio::{
     sync::watch,
-    task::{Id, JoinSet},
+    task::{Id, JoinError, JoinSet},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     engine::{Engine, Transition},
@@ -34,8 +34,10 @@ const TICK_MAX: Duration = Duration::from_millis(500);
 /// Events that are read at once.
 const BATCH: u32 = 1_000;
 /// How often a state is saved, while there is something new in it.
-const SAVE_EVERY: Duration = Duration::from_secs(5);
+const SAVE_EVERY: Duration = Duration::from_secs(30);
 const FAULT_PAUSE: Duration = Duration::from_millis(500);
+/// Under which name it is told which versions of rules speak.
+const VERSIONS: &str = "versions";
 
 /// What the role stands on.
 #[derive(Debug, Clone)]
@@ -73,25 +75,24 @@ struct Watch {
     held: HashMap<ClientId, Held>,
     tasks: JoinSet<()>,
     of: HashMap<Id, ClientId>,
-    renewed: Instant,
+    renewed: Option<Instant>,
 }
 
 /// Evaluates until told to stop; Postgres being away is waited for.
 pub async fn run(on: Foundation, stop: CancellationToken) {
     let mut wakes = Wakes::new(on.db.clone());
-    let mut watch =
-        Watch { on, held: HashMap::new(), tasks: JoinSet::new(), of: HashMap::new(), renewed: Instant::now() };
+    let mut watch = Watch { on, held: HashMap::new(), tasks: JoinSet::new(), of: HashMap::new(), renewed: None };
     while !stop.is_cancelled() {
         watch.look().await;
         tokio::select! {
             () = wakes.next() => tokio::time::sleep(LOOK_PAUSE).await,
-            Some(ended) = watch.tasks.join_next_with_id() => watch.ended(ended.map_or_else(|e| e.id(), |(id, ())| id)).await,
+            Some(ended) = watch.tasks.join_next_with_id() => watch.ended(ended).await,
             () = stop.cancelled() => {}
         }
     }
     watch.held.values().for_each(|held| held.stop.cancel());
     while let Some(ended) = watch.tasks.join_next_with_id().await {
-        watch.ended(ended.map_or_else(|e| e.id(), |(id, ())| id)).await;
+        watch.ended(ended).await;
     }
 }
 
@@ -107,11 +108,12 @@ impl Watch {
                 held.head.send_if_modified(|known| std::mem::replace(known, *head) < *head);
             }
         }
-        if self.renewed.elapsed() >= RENEW_EVERY || self.held.is_empty() {
+        if self.renewed.is_none_or(|renewed| renewed.elapsed() >= RENEW_EVERY) {
             self.renew().await;
-            self.renewed = Instant::now();
+            // Whoever holds nothing asks as seldom as the others renew.
+            self.take(&heads).await;
+            self.renewed = Some(Instant::now());
         }
-        self.take(&heads).await;
     }
 
     async fn renew(&mut self) {
@@ -154,9 +156,14 @@ impl Watch {
         self.held.insert(client, Held { fence, head: tell, stop });
     }
 
-    async fn ended(&mut self, task: Id) {
+    async fn ended(&mut self, task: Result<(Id, ()), JoinError>) {
+        let (task, is_well) = task.map_or_else(|fault| (fault.id(), false), |(task, ())| (task, true));
         let Some(client) = self.of.remove(&task) else { return };
         let Some(held) = self.held.remove(&client) else { return };
+        if !is_well {
+            // Whoever takes it over may fail in the same way: not before the lease has ended.
+            return error!(client.id = %client, "the alerts of client {client} could not be evaluated: a fault of ours");
+        }
         if let Err(cause) = self.on.leases.release(client, &held.fence).await {
             warn!(client.id = %client, error = %cause, "the lease of client {client} ends by itself");
         }
@@ -186,14 +193,13 @@ impl One {
     async fn serve(&mut self, stop: &CancellationToken) -> Result<(), WatchError> {
         let (mut engine, ticks) = self.open().await?;
         let (mut saved, mut saved_at) = (engine.reached(), Instant::now());
-        // Time may have been looked at again behind the last event that is in the state.
-        self.record(ticks.again(&mut engine)).await?;
         loop {
             self.read_on(&mut engine, &ticks).await?;
-            let transitions = engine.tick(Time::now());
+            // Not before what is late can have come.
+            let transitions = engine.tick(Time::now().plus_micros(-engine.late_us()));
             self.record(transitions).await?;
             if engine.reached() > saved && (saved_at.elapsed() >= SAVE_EVERY || stop.is_cancelled()) {
-                kept::save(&self.on.db, self.client, &engine).await?;
+                kept::save(&self.on.db, self.client, &self.fence, &engine).await?;
                 (saved, saved_at) = (engine.reached(), Instant::now());
             }
             if stop.is_cancelled() {
@@ -207,18 +213,34 @@ impl One {
         }
     }
 
-    /// The engine as it was saved last, and at which points behind that time was looked at.
-    async fn open(&self) -> Result<(Engine, Ticks), WatchError> {
-        let engine = kept::find(&self.on.db, self.client).await?.unwrap_or_else(|| Engine::new(self.client));
-        let told = read::of_alerts(&self.on.db, self.client, engine.reached()).await?;
+    /// The engine as it was saved last, carried on to the head: whoever held the lease before may have looked at the time
+    /// behind any event up to there. From here on it looks at the time by itself.
+    async fn open(&mut self) -> Result<(Engine, Ticks), WatchError> {
+        let (client, db) = (self.client, self.on.db.clone());
+        let kept = kept::take(&db, client, &self.fence).await?;
+        let mut engine = kept.unwrap_or_else(|| Engine::new(client));
+        info!(client.id = %client, reached = engine.reached(), "evaluating the alerts of client {client}");
+        let head = read::head(&db, client).await?;
+        let told = read::of_alerts(&db, client, engine.reached()).await?;
         let ticks = Ticks::told_by(&told);
-        info!(client.id = %self.client, reached = engine.reached(), "evaluating the alerts of client {}", self.client);
+        self.record(ticks.again(&mut engine)).await?;
+        self.read_to(head, &mut engine, &ticks).await?;
+        if !engine.speaks() {
+            let (versions, at) = (Engine::versions(), Time::now());
+            self.append(AggregateRef::new("rule", VERSIONS), RuleEvent::RulesSpeak { versions, at }.into(), None)
+                .await?;
+        }
         Ok((engine, ticks))
     }
 
     /// Takes in everything up to the head.
     async fn read_on(&mut self, engine: &mut Engine, ticks: &Ticks) -> Result<(), WatchError> {
-        while *self.head.borrow_and_update() > engine.reached() {
+        let head = *self.head.borrow_and_update();
+        self.read_to(head, engine, ticks).await
+    }
+
+    async fn read_to(&mut self, head: u64, engine: &mut Engine, ticks: &Ticks) -> Result<(), WatchError> {
+        while head > engine.reached() {
             let events = read::after(&self.on.db, self.client, engine.reached(), BATCH).await?;
             let transitions: Vec<Transition> = events.iter().flat_map(|event| ticks.carry(engine, event)).collect();
             self.record(transitions).await?;
@@ -232,24 +254,28 @@ impl One {
     /// Writes transitions in their order; those that are in the stream already are not written again.
     async fn record(&self, transitions: Vec<Transition>) -> Result<(), WatchError> {
         for transition in transitions {
-            let key = Some(transition.key());
-            let aggregate = AggregateRef::new("alert", transition.alert);
-            let events = vec![Draft { event: transition.event.into(), key }];
-            let cause = Cause::system("alerts").under(self.fence.clone());
-            let append = Append { client: self.client, aggregate, expected: Expected::Any, events, cause };
-            match self.on.streams.committer().append(append).await {
-                Ok(_) => {}
-                Err(AppendError::Stale { .. }) => return Err(WatchError::Overtaken),
-                Err(cause) => return Err(cause.into()),
-            }
+            let key = transition.key();
+            self.append(AggregateRef::new("alert", transition.alert), transition.event.into(), Some(key)).await?;
         }
         Ok(())
+    }
+
+    async fn append(&self, aggregate: AggregateRef, event: Event, key: Option<String>) -> Result<(), WatchError> {
+        let cause = Cause::system("alerts").under(self.fence.clone());
+        let events = vec![Draft { event, key }];
+        let append = Append { client: self.client, aggregate, expected: Expected::Any, events, cause };
+        match self.on.streams.committer().append(append).await {
+            Ok(_) => Ok(()),
+            Err(AppendError::Stale { .. }) => Err(WatchError::Overtaken),
+            Err(cause) => Err(cause.into()),
+        }
     }
 }
 
 /// How long until something becomes so by itself.
 fn until_due(engine: &Engine) -> Duration {
     let now = Time::now();
-    let us = engine.next_due().map(|due| due.micros().saturating_sub(now.micros()).max(1_000));
+    let due = engine.next_change().map(|due| due.micros().saturating_add(engine.late_us()));
+    let us = due.map(|due| due.saturating_sub(now.micros()).max(1_000));
     us.map_or(TICK_MAX, |us| Duration::from_micros(us.unsigned_abs()).min(TICK_MAX))
 }

@@ -2,6 +2,7 @@
 
 mod story;
 
+use alerts::Engine;
 use events::{
     AggregateRef, BotId, Exchange, Uuid,
     account::AccountEvent,
@@ -332,12 +333,12 @@ fn a_balance_is_low_when_two_orders_do_not_fit_for_a_minute() {
 #[test]
 fn a_balance_differs_twice_in_a_row_or_it_is_nothing() {
     let mut story = Story::with_maker();
-    story.holds(0, "USDT", "10000", "10000").fill(10, Side::Buy, "150", "10").holds(60, "USDT", "8400", "8400");
+    story.holds(0, "USDT", "10000", "10000").fill(20, Side::Buy, "150", "10").holds(60, "USDT", "8400", "8400");
     story.holds(120, "USDT", "8400", "8400").holds(180, "USDT", "8500", "8500");
     let told = ["120 balance_mismatch fired critical", "180 balance_mismatch resolved cleared"];
     check(story, "balance_mismatch", 300, &told);
     let mut story = Story::with_maker();
-    story.holds(0, "USDT", "10000", "10000").fill(10, Side::Buy, "150", "10").holds(60, "USDT", "8400", "8400");
+    story.holds(0, "USDT", "10000", "10000").fill(20, Side::Buy, "150", "10").holds(60, "USDT", "8400", "8400");
     story.holds(120, "USDT", "8499", "8499").holds(180, "USDT", "8400", "8400");
     check(story, "balance_mismatch", 300, &[]);
 }
@@ -587,10 +588,76 @@ fn every_rule_has_a_story_here_and_says_what_its_numbers_are() {
 fn a_rule_that_is_off_ends_what_goes_on_and_says_nothing_until_it_is_on_again() {
     let mut story = Story::with_maker();
     story.quotes(5, "149.85", "150.15").quotes(100, "149.25", "150.75").configure(200, "spread_wide", false, &[]);
-    story.quotes(300, "149.2", "150.8").until(400).configure(400, "spread_wide", true, &[("for_s", "5")]);
-    story.quotes(500, "149.25", "150.75");
-    let told = ["130 spread_wide fired warning", "200 spread_wide resolved ruleoff", "505 spread_wide fired warning"];
+    // What was told last while it was off is so from when it is on.
+    story.quotes(300, "149.25", "150.75").configure(400, "spread_wide", true, &[("for_s", "5")]);
+    let told = ["130 spread_wide fired warning", "200 spread_wide resolved ruleoff", "405 spread_wide fired warning"];
     check(story, "spread_wide", 600, &told);
+}
+
+#[test]
+fn what_another_version_said_ends_when_this_one_speaks_and_the_past_stays_as_it_is() {
+    let others = || Engine::versions().into_iter().map(|(rule, version)| (rule, version + 1)).collect();
+    let mut story = Story::with_maker();
+    story.quotes(5, "149.85", "150.15").quotes(100, "149.25", "150.75").speak(200, others());
+    story.quotes(300, "149.85", "150.15").speak(400, Engine::versions()).quotes(500, "149.25", "150.75");
+    let told =
+        ["130 spread_wide fired warning", "400 spread_wide resolved rulechanged", "530 spread_wide fired warning"];
+    check(story, "spread_wide", 600, &told);
+    // What was so before anybody spoke is told from then on, and not of before.
+    let mut story = Story::with_maker();
+    story.speak(1, [].into()).quotes(5, "149.25", "150.75").speak(1_000, Engine::versions());
+    check(story, "spread_wide", 2_000, &["1030 spread_wide fired warning"]);
+}
+
+#[test]
+fn nothing_fires_before_what_would_have_cleared_it_can_have_come() {
+    let mut story = Story::with_maker();
+    story.late_quotes(40, 5, "149.85", "150.15");
+    // One side for ten seconds, all of it told five seconds late; what else happens meanwhile is told at once.
+    story.late_quotes(100, 5, "149.85", "").fill(114, Side::Buy, "150", "0.1").late_quotes(110, 5, "149.85", "150.15");
+    story.late_quotes(200, 5, "149.85", "").fill(219, Side::Buy, "150", "0.1").late_quotes(216, 5, "149.85", "150.15");
+    let told = ["215 no_two_sided_quotes fired warning", "226 no_two_sided_quotes resolved cleared"];
+    check(story, "no_two_sided_quotes", 400, &told);
+}
+
+#[test]
+fn a_bot_is_not_told_of_while_it_begins_and_is_while_its_stop_has_failed() {
+    let mut story = Story::with_maker();
+    story.quotes(2, "", "").quotes(50, "149.85", "150.15");
+    check(story, "no_two_sided_quotes", 100, &[]);
+    let mut story = Story::with_maker();
+    story.quotes(2, "", "");
+    check(story, "no_two_sided_quotes", 100, &["75 no_two_sided_quotes fired warning"]);
+    let mut story = Story::with_maker();
+    story.bot(BotEvent::BotDeployRequested { at: at(85) });
+    story.bot(BotEvent::BotDeployed { instance: "maker-2".into(), at: at(90) }).quote_minute(60, 20, 40);
+    check(story, "feed_stale", 100, &[]);
+    let mut story = Story::with_maker();
+    story.quotes(50, "149.85", "150.15").bot(BotEvent::BotStopRequested { reason: "done".into(), at: at(100) });
+    story.bot(BotEvent::BotStopFailed { reason: "no answer".into(), at: at(110) }).quotes(120, "149.85", "");
+    check(story, "no_two_sided_quotes", 140, &["135 no_two_sided_quotes fired warning"]);
+}
+
+#[test]
+fn a_bot_that_is_deployed_again_has_lost_what_it_had_lost_and_not_what_it_had_made() {
+    let limits = || Limits { loss_budget: Some(d("100")), ..Limits::default() };
+    let mut story = Story::with_maker_of(limits());
+    story.mark(0, "100").fill(1, Side::Buy, "100", "10").mark(10, "150");
+    story.bot(BotEvent::BotDeployRequested { at: at(20) }).fill(30, Side::Buy, "150", "1").mark(40, "149");
+    check(story, "daily_loss_limit", 100, &[]);
+    let mut story = Story::with_maker_of(limits());
+    story.mark(0, "100").fill(1, Side::Buy, "100", "10").mark(10, "91");
+    story.bot(BotEvent::BotDeployRequested { at: at(20) }).fill(30, Side::Buy, "91", "10").mark(40, "90");
+    check(story, "daily_loss_limit", 100, &["40 daily_loss_limit fired critical"]);
+}
+
+#[test]
+fn no_number_in_a_stream_stops_the_engine() {
+    let mut story = Story::with_maker();
+    let long = format!("1.{}", "7".repeat(70));
+    story.configure(1, "spread_wide", true, &[("for_s", long.as_str()), ("keep_s", "99999999999999999999999999999")]);
+    story.quotes(5, "149.25", "150.75").quotes(100, "149.85", "150.15");
+    check(story, "spread_wide", 200, &["6 spread_wide fired warning"]);
 }
 
 #[test]

@@ -24,6 +24,7 @@ use projections::{
 };
 use serde::{Deserialize, Serialize};
 use store::{ReadError, Streams, read};
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -40,6 +41,8 @@ use crate::{
 
 /// Events of a history that a try reads at most: it is answered while somebody waits.
 const TRIED_MAX: u64 = 1_000_000;
+/// Each takes a core and a connection while it is made: so many at once, and the others wait.
+static TRIES: Semaphore = Semaphore::const_new(2);
 
 pub fn routes() -> OpenApiRouter<Parts> {
     OpenApiRouter::new().routes(routes!(all)).routes(routes!(configure, reset)).routes(routes!(try_out))
@@ -275,6 +278,7 @@ async fn try_out(
             format!("a history of more than {TRIED_MAX} events is tried with `pipelabs audit alerts` on an export");
         return Err(Problem::new(Code::Conflict, detail));
     }
+    let _turn = TRIES.acquire().await.expect("nobody closes it");
     let mut engine = Engine::new(client).trying(rule.clone(), parameters);
     let told =
         views.read(client, |db| async move { replayed(db, &mut engine, client, head, to).await }.boxed()).await?;
@@ -295,7 +299,9 @@ async fn replayed(
     let mut transitions = Vec::new();
     if head > 0 {
         read::each(db, client, 1, head, |event| {
-            transitions.extend(engine.hear(&event));
+            if event.recorded_at <= to {
+                transitions.extend(engine.hear(&event));
+            }
             Ok::<(), ReadError>(())
         })
         .await

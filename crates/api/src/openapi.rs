@@ -1,6 +1,9 @@
 //! What the API is, for those who build on it.
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{MethodRouter, get},
+};
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -85,9 +88,15 @@ pub fn routes() -> (Router<Parts>, String) {
     let mut api = serde_json::to_value(api).expect("a description has a JSON form");
     described::complete(&mut api);
     let text = serde_json::to_string_pretty(&api).expect("what was JSON stays it");
-    let told = text.clone();
+    let on_nats = serde_json::to_string_pretty(&relay::asyncapi()).expect("what was JSON stays it");
+    let router = router.route("/openapi.json", told(text.clone())).route("/asyncapi.json", told(on_nats));
+    (router, text)
+}
+
+/// A description, which is for everybody.
+fn told(text: String) -> MethodRouter<Parts> {
     let json = [(axum::http::header::CONTENT_TYPE, "application/json")];
-    (router.route("/openapi.json", get(async move || (json, told))), text)
+    get(async move || (json, text))
 }
 
 #[cfg(test)]

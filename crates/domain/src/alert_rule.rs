@@ -9,6 +9,9 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
+/// A parameter has so many decimals at most: times are microseconds, and nothing needs more.
+const DECIMALS_MAX: u32 = 6;
+
 /// A number that a rule can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameter {
@@ -46,6 +49,8 @@ pub enum RuleRefusal {
     Unknown { name: String, known: Vec<&'static str> },
     #[error("{name} is {least} to {most} {unit}, got {value}")]
     Range { name: &'static str, least: &'static str, most: &'static str, unit: &'static str, value: Decimal },
+    #[error("{name} has more than {DECIMALS_MAX} decimals: round it")]
+    Decimals { name: &'static str },
     #[error("it is configured so already")]
     AlreadySo,
     #[error("nothing of its own is said for this: there is nothing to reset")]
@@ -73,11 +78,14 @@ impl Parameter {
     }
 
     fn check(&self, value: Decimal) -> Result<(), RuleRefusal> {
-        if (number(self.least)..=number(self.most)).contains(&value) {
-            return Ok(());
-        }
         let Self { name, least, most, unit, .. } = *self;
-        Err(RuleRefusal::Range { name, least, most, unit, value })
+        if !(number(least)..=number(most)).contains(&value) {
+            return Err(RuleRefusal::Range { name, least, most, unit, value });
+        }
+        if value.rounded(DECIMALS_MAX) != value {
+            return Err(RuleRefusal::Decimals { name });
+        }
+        Ok(())
     }
 }
 
@@ -125,7 +133,7 @@ impl AlertRule {
     pub fn remember(&mut self, event: RuleEvent) {
         self.said = match event {
             RuleEvent::RuleConfigured { rule, scope, on, parameters, .. } => Some(Said { rule, scope, on, parameters }),
-            RuleEvent::RuleReset { .. } => None,
+            RuleEvent::RuleReset { .. } | RuleEvent::RulesSpeak { .. } => None,
         };
     }
 }

@@ -21,8 +21,8 @@ const ALERTS: &str = "alerts";
 const BEATS: &str = "pipelabs_beats.alerts";
 
 /// What is told on NATS.
-#[derive(Debug, Serialize)]
-struct Beat {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Beat {
     /// Whether somebody evaluates alerts; null: nobody ever did.
     alive: Option<bool>,
     /// Until when somebody is known to have done it.
@@ -43,8 +43,9 @@ enum WatchError {
 
 /// Tells the desk's stream when alerts go silent, and when they are back, until told to stop. NATS plays no part in it.
 pub(crate) async fn watch(db: PgPool, streams: Streams, stop: CancellationToken) {
+    let mut free = None;
     while !stop.is_cancelled() {
-        if let Err(cause) = look(&db, &streams).await {
+        if let Err(cause) = look(&db, &streams, &mut free).await {
             warn!(
                 error = &cause as &dyn std::error::Error,
                 "could not see whether alerts are evaluated, looking again"
@@ -54,9 +55,12 @@ pub(crate) async fn watch(db: PgPool, streams: Streams, stop: CancellationToken)
     }
 }
 
-async fn look(db: &PgPool, streams: &Streams) -> Result<(), WatchError> {
-    let Some(until) = streams.lease_ends(ClientId::DESK, LEASE).await? else { return Ok(()) };
-    let (silent, at) = (is_silent(until, Time::now()), Time::now());
+/// `free`: since when the lease is seen to have been given back.
+async fn look(db: &PgPool, streams: &Streams, free: &mut Option<Time>) -> Result<(), WatchError> {
+    let Some(ends) = streams.lease_ends(ClientId::DESK, LEASE).await? else { return Ok(()) };
+    let at = Time::now();
+    let until = ended(ends, at, free);
+    let silent = is_silent(until, at);
     let told = read::told_of(db, ClientId::DESK, "desk", Some(ALERTS.to_owned())).await?;
     let since = told.last().and_then(|event| {
         let Event::Desk(DeskEvent::AlertsSilent { since, .. }) = &event.event else { return None };
@@ -72,16 +76,24 @@ async fn look(db: &PgPool, streams: &Streams) -> Result<(), WatchError> {
     Ok(())
 }
 
+/// Since when nobody holds a lease that ends then: one that was given back counts from when that is seen first.
+fn ended(ends: Time, now: Time, free: &mut Option<Time>) -> Time {
+    *free = (ends == Time::EPOCH).then(|| free.unwrap_or(now));
+    free.unwrap_or(ends)
+}
+
 fn is_silent(until: Time, now: Time) -> bool {
     now.micros() - until.micros() > SILENT_US
 }
 
 /// Tells on NATS whether somebody evaluates alerts, for ever.
 pub(crate) async fn beat(client: &Client, streams: &Streams) {
+    let mut free = None;
     loop {
         match streams.lease_ends(ClientId::DESK, LEASE).await {
-            Ok(until) => {
+            Ok(ends) => {
                 let at = Time::now();
+                let until = ends.map(|ends| ended(ends, at, &mut free));
                 let beat = Beat { alive: until.map(|until| !is_silent(until, at)), until, at };
                 let text = serde_json::to_vec(&beat).expect("a beat always has a JSON form");
                 // Core NATS: nobody waits, and the next one comes soon.
@@ -103,5 +115,16 @@ mod tests {
     fn a_lease_that_ended_a_while_ago_is_silence() {
         let at = |seconds: i64| Time::EPOCH.plus_micros(seconds * 1_000_000);
         assert!(!is_silent(at(100), at(90)) && !is_silent(at(100), at(120)) && is_silent(at(100), at(121)));
+    }
+
+    #[test]
+    fn one_that_was_given_back_counts_from_when_it_was_seen() {
+        let at = |seconds: i64| Time::EPOCH.plus_micros(seconds * 1_000_000);
+        let mut free = None;
+        assert_eq!(ended(at(100), at(90), &mut free), at(100));
+        assert_eq!(ended(Time::EPOCH, at(95), &mut free), at(95));
+        assert_eq!(ended(Time::EPOCH, at(105), &mut free), at(95));
+        assert_eq!(ended(at(120), at(110), &mut free), at(120), "somebody took it");
+        assert_eq!(ended(Time::EPOCH, at(130), &mut free), at(130));
     }
 }

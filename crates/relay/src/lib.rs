@@ -71,6 +71,7 @@
 //! client stops until somebody has removed that copy.
 
 mod address;
+mod asyncapi;
 mod checkpoints;
 mod copy;
 mod dead_man;
@@ -85,6 +86,7 @@ pub mod tenancy;
 mod told;
 
 pub use address::{Address, filtered};
+pub use asyncapi::asyncapi;
 pub use message::{heads_subject, stream_name, subjects};
 pub use relay::{Access, Relay, Settings};
 pub use tenancy::{

@@ -79,11 +79,10 @@ impl Leases {
 }
 
 impl Streams {
-    /// Until when somebody holds this lease, or held it; absent: nobody ever did, or it was given back.
+    /// Until when somebody holds this lease, or held it; [`Time::EPOCH`]: it was given back; absent: nobody ever did.
     pub async fn lease_ends(&self, client: ClientId, name: &str) -> sqlx::Result<Option<Time>> {
         let ends = sqlx::query_scalar!("select es.lease_ends($1, $2)", client.0, name).fetch_one(self.writer()).await?;
-        // One that was given back ended before all time.
-        Ok(ends.map(Time::from).filter(|ends| *ends > Time::EPOCH))
+        Ok(ends.map(Time::from))
     }
 }
 

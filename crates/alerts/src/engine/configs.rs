@@ -50,7 +50,9 @@ impl Configs {
         let rule = kind.rule();
         let forced = self.forced.get(&rule).and_then(|forced| forced.get(parameter.name));
         let said = || self.covering(&rule, labels).find_map(|said| said.parameters.get(parameter.name));
-        forced.or_else(said).copied().unwrap_or_else(|| parameter.value())
+        // What is tried out says all that it does not leave at the default.
+        let told = if self.forced.contains_key(&rule) { forced } else { said() };
+        told.copied().unwrap_or_else(|| parameter.value())
     }
 
     /// What is said of a rule for something, the narrowest first.

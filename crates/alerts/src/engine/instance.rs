@@ -29,6 +29,8 @@ pub(super) struct Instance {
     firing: Option<Firing>,
     evidence: Evidence,
     summary: String,
+    /// What was read last while nobody was to hear it, when, and of which event.
+    kept: Option<(Reading, Time, u64)>,
     /// When it is due next, as far as the engine keeps that in mind.
     #[serde(skip)]
     pub noted: Option<Time>,
@@ -197,6 +199,50 @@ impl Instance {
             self.later.clear();
         }
         self.firing.take().map(|firing| Change::Resolved(firing.severity, why))
+    }
+
+    /// Keeps what is read while nobody is to hear it.
+    pub fn keep(&mut self, reading: Reading, at: Time, seq: u64) {
+        self.kept = Some((reading, at, seq));
+    }
+
+    /// What was read last counts from now on, if there is something, and it was read since then.
+    pub fn wake(&mut self, at: Time, since: Time) {
+        if let Some((reading, _, seq)) = self.kept.take().filter(|(_, read_at, _)| *read_at >= since) {
+            self.read(reading, at, seq);
+        }
+    }
+
+    /// Nothing that was read counts; what fires goes on.
+    pub fn sleep(&mut self) {
+        (self.above, self.clear) = ([None; 3], None);
+        self.later.clear();
+    }
+
+    /// Nothing that was read is remembered.
+    pub fn forget(&mut self) {
+        self.sleep();
+        self.kept = None;
+    }
+
+    /// What another version of the rule said of it.
+    pub fn remember(&mut self, told: &AlertEvent) {
+        match told {
+            AlertEvent::AlertFired { severity, episode, summary, evidence, evaluated_at: since, .. } => {
+                self.kept.take_if(|(_, _, seq)| evidence.seqs.contains(seq));
+                (self.episode, self.summary) = (*episode, summary.clone());
+                let (severity, acknowledged) = (*severity, Acknowledged::No);
+                let firing = Firing { severity, since: *since, critical_since: None, told_on: 0, acknowledged };
+                self.firing = Some(firing);
+            }
+            AlertEvent::AlertEscalated { severity, .. } => {
+                self.firing.iter_mut().for_each(|firing| firing.severity = *severity);
+            }
+            AlertEvent::AlertResolved { .. } => self.firing = None,
+            AlertEvent::AlertAcknowledged { .. }
+            | AlertEvent::AlertSilenced { .. }
+            | AlertEvent::AlertNotified { .. } => {}
+        }
     }
 
     /// Nothing of it goes on.

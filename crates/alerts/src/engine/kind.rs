@@ -51,6 +51,9 @@ pub struct Timing {
     pub by_hand: bool,
 }
 
+/// A hundred days: no parameter is longer.
+const LONGEST_US: i64 = 100 * 24 * 3_600 * 1_000_000;
+
 /// The names of the parameters that are times of the machine.
 const FOR: &str = "for_s";
 const FOR_CRITICAL: &str = "for_critical_s";
@@ -86,8 +89,8 @@ impl Timing {
     }
 }
 
-/// Seconds as they are written in parameters; bounds keep them small.
-fn micros(seconds: Decimal) -> i64 {
-    let us = seconds.times(Decimal::from_int(1_000_000)).map(|us| us.rounded(0).normalised().to_string());
-    us.ok().and_then(|us| us.parse().ok()).expect("a parameter's bounds keep times small")
+/// Seconds as they are written in parameters, as microseconds; what no parameter can be is as long as can be.
+pub(crate) fn micros(seconds: Decimal) -> i64 {
+    let us = seconds.rounded(6).times(Decimal::from_int(1_000_000)).map(|us| us.rounded(0).normalised().to_string());
+    us.ok().and_then(|us| us.parse().ok()).map_or(LONGEST_US, |us: i64| us.clamp(0, LONGEST_US))
 }

@@ -217,6 +217,8 @@ impl Bot {
             BotEvent::BotDeployFailed { at, .. } | BotEvent::BotStopRequested { at, .. } => {
                 (self.wanted, self.wanted_at) = (false, *at);
             }
+            // It runs on.
+            BotEvent::BotStopFailed { at, .. } => (self.wanted, self.wanted_at) = (true, *at),
             BotEvent::BotStopped { .. } => self.runs_since = None,
             // It is told to stop by that.
             BotEvent::BotLimitBroken { .. }
@@ -224,7 +226,6 @@ impl Bot {
             | BotEvent::BotConfigApplied { .. }
             | BotEvent::BotConfigNotApplied { .. }
             | BotEvent::BotDeployStarted { .. }
-            | BotEvent::BotStopFailed { .. }
             | BotEvent::BotStateReported { .. }
             | BotEvent::BotSeenAlive { .. }
             | BotEvent::BotSilent { .. }

@@ -1,6 +1,6 @@
 //! An account holds too little that no order holds.
 
-use events::{Asset, Decimal, Event, Exchange, Market, Pair, account::AccountEvent, alert::Labels};
+use events::{Asset, Decimal, Event, Exchange, Market, Pair, account::AccountEvent, alert::Labels, bot::Venue};
 
 use super::{Rule, below, keep, number, wait};
 use crate::{
@@ -31,12 +31,14 @@ impl Rule for BalanceLow {
     type Memory = ();
 
     fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
+        if let Some(venue) = hearing.left() {
+            return [venue.pair.base_asset(), venue.pair.quote_asset()].iter().for_each(|asset| left(&venue, asset, hearing));
+        }
         let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, available, .. }) = &hearing.event.event
         else {
             return;
         };
-        let mut labels = Labels::about(asset.as_str());
-        (labels.exchange, labels.market) = (Some(*exchange), Some(*market));
+        let labels = of(*exchange, *market, asset);
         let [least, orders, clear] = ["least", "orders", "clear_ratio"].map(|name| hearing.parameter(&labels, name));
         let needed = || largest_order(hearing.world, (*exchange, *market), asset).map(|order| times(order, orders));
         let Some(wanted) = Some(least).filter(Decimal::is_positive).or_else(needed) else { return };
@@ -44,6 +46,19 @@ impl Rule for BalanceLow {
         let reading = Reading::new(below(*available, wanted, None, times(wanted, clear)), summary)
             .with("free", *available, Some(wanted), asset.as_str());
         hearing.say(labels, reading);
+    }
+}
+
+fn of(exchange: Exchange, market: Market, asset: &Asset) -> Labels {
+    Labels { exchange: Some(exchange), market: Some(market), ..Labels::about(asset.as_str()) }
+}
+
+/// No bot needs anything there any more, unless somebody said how much shall be there.
+fn left(venue: &Venue, asset: &Asset, hearing: &mut Hearing<'_>) {
+    let labels = of(venue.exchange, venue.market, asset);
+    let needed = largest_order(hearing.world, (venue.exchange, venue.market), asset);
+    if needed.is_none() && hearing.parameter(&labels, "least").is_zero() {
+        hearing.say(labels, Reading::clear());
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use events::{
     BotId, Decimal, Event, Time,
     alert::{Labels, Severity},
-    bot::Venue,
+    bot::{BotEvent, Venue},
     ledger::LedgerEvent,
     market::MarketEvent,
 };
@@ -48,6 +48,12 @@ impl Rule for DailyLossLimit {
     type Memory = BTreeMap<(BotId, Venue), Begin>;
 
     fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
+        if let Some(bot) = begins_anew(hearing) {
+            // What it makes is counted from nothing again, and the day goes on.
+            memory.iter_mut().filter(|((of, _), _)| *of == bot).for_each(|(_, begin)| {
+                (begin.made, begin.last) = (minus(begin.made, begin.last), Decimal::ZERO);
+            });
+        }
         for (bot, venue, made) in valued(hearing) {
             let labels = Labels::of(bot, &venue);
             let day = hearing.at.midnight();
@@ -69,6 +75,12 @@ impl Rule for DailyLossLimit {
             hearing.say(labels, reading.then(hearing.at.next_midnight(), Condition::Clear));
         }
     }
+}
+
+/// The bot whose figures begin anew with an event, because it is asked to run.
+pub(super) fn begins_anew(hearing: &Hearing<'_>) -> Option<BotId> {
+    let asked = matches!(hearing.event.event, Event::Bot(BotEvent::BotDeployRequested { .. }));
+    asked.then(|| hearing.event.aggregate.id.parse().ok()).flatten()
 }
 
 /// Which bots' figures an event changes, and what each has made in which market since it was asked to run.

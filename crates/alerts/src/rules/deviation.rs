@@ -13,6 +13,8 @@ pub(crate) struct PriceDeviation;
 /// So many exchanges have to be known, and none longer ago than this.
 const VENUES_MIN: usize = 3;
 const KNOWN_FOR_US: i64 = 300_000_000;
+/// Quotes are told when they change by a band: where they stand within it, nobody can tell for longer.
+const QUOTED_FOR_US: i64 = 60_000_000;
 
 impl Rule for PriceDeviation {
     const KIND: Kind = Kind {
@@ -47,7 +49,9 @@ impl Rule for PriceDeviation {
 
 fn say(bot: BotId, venue: &Venue, hearing: &mut Hearing<'_>) {
     let labels = Labels::of(bot, venue);
-    let quote = hearing.world.quotes.get(&(bot, venue.clone()));
+    let quote = hearing.world.quotes.get(&(bot, venue.clone())).copied();
+    let until = quote.map(|quote| quote.at.plus_micros(QUOTED_FOR_US)).filter(|until| hearing.at < *until);
+    let Some(until) = until else { return hearing.say(labels, Reading::unknown()) };
     let recent = |at: events::Time| hearing.at.micros() - at.micros() <= KNOWN_FOR_US;
     let others: Vec<Decimal> = hearing
         .world
@@ -72,6 +76,7 @@ fn say(bot: BotId, venue: &Venue, hearing: &mut Hearing<'_>) {
     let reading = Reading::new(now, summary)
         .with("off", off, Some(far), "bps")
         .with("own_middle", own, None, venue.pair.quote())
-        .with("median", usual, None, venue.pair.quote());
+        .with("median", usual, None, venue.pair.quote())
+        .then(until, Condition::Unknown);
     hearing.say(labels, reading);
 }

@@ -9,7 +9,7 @@ use super::{Rule, above, keep, number, wait};
 use crate::{
     engine::{Condition, Ends, Hearing, Kind, Of, Reading},
     exact::{minus, percent, plus},
-    rules::daily_loss::valued,
+    rules::daily_loss::{begins_anew, valued},
 };
 
 pub(crate) struct PnlDrawdown;
@@ -45,6 +45,9 @@ impl Rule for PnlDrawdown {
     type Memory = BTreeMap<(BotId, Venue), Peak>;
 
     fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
+        if let Some(bot) = begins_anew(hearing) {
+            memory.retain(|(of, _), _| *of != bot);
+        }
         for (bot, venue, made) in valued(hearing) {
             let labels = Labels::of(bot, &venue);
             let told = hearing.parameter(&labels, "capital_quote");

@@ -44,6 +44,10 @@ impl Rule for FeedStale {
             | MarketEvent::DepthObserved { .. }
             | MarketEvent::VolumeObserved { .. } => return,
         };
+        // Of the minute in which it began to run nobody could tell all.
+        if hearing.world.bots.get(bot).is_some_and(|bot| bot.runs_since.is_none_or(|since| at < since)) {
+            return;
+        }
         let labels = Labels { about: Some(what.to_owned()), ..Labels::of(*bot, venue) };
         let [stale, critical] =
             ["unknown_s", "critical_s"].map(|name| seconds(hearing.parameter(&labels, name)).unsigned_abs());

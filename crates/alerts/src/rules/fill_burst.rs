@@ -31,6 +31,8 @@ pub(crate) struct Pace {
     usual: Option<Decimal>,
     minute: Option<Time>,
     in_minute: u32,
+    /// From when on anything can be unusual.
+    since: Option<Time>,
 }
 
 impl Rule for FillBurst {
@@ -60,7 +62,7 @@ impl Rule for FillBurst {
         let pace = memory.entry((fill.bot, venue.clone())).or_default();
         pace.fill(hearing.at, hearing.event.seq);
         // In its first hour nothing is unusual.
-        let Some(usual) = pace.usual else { return };
+        let Some(usual) = pace.usual.filter(|_| pace.since.is_some_and(|since| hearing.at >= since)) else { return };
         let now = count(pace.recent.len());
         let seqs: Vec<u64> = pace.recent.iter().rev().take(10).map(|(_, seq)| *seq).collect();
         let [ratio, clear, least] = ["ratio", "clear_ratio", "least"].map(|name| hearing.parameter(&labels, name));
@@ -82,6 +84,7 @@ impl Pace {
         self.recent.push(at, seq, MINUTE_US, FILLS_MAX);
         let minute = at.plus_micros(-at.micros().rem_euclid(MINUTE_US));
         let before = *self.minute.get_or_insert(minute);
+        self.since.get_or_insert(minute.plus_micros(MINUTES * MINUTE_US));
         let passed = (minute.micros() - before.micros()) / MINUTE_US;
         if passed > 0 {
             // The minute that ended, and those without a fill since; after a day of them nothing is left to fade.

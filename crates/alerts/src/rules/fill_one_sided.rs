@@ -31,7 +31,7 @@ impl Rule for FillOneSided {
             number("clear_share", "%", ["50", "75", "100"], "up to this share it is well"),
         ],
         ends: Ends::WhenClear,
-        while_wanted: false,
+        while_wanted: true,
         inhibited_by: None,
     };
 

@@ -38,6 +38,10 @@ impl Rule for MarketSpreadWide {
     type Memory = BTreeMap<Venue, Window<Decimal>>;
 
     fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
+        if let Some(venue) = hearing.left() {
+            // Nobody looks at that market any more.
+            return hearing.say(Labels::at(&venue), Reading::clear());
+        }
         let Event::Market(MarketEvent::DepthObserved { venue, best_bid, best_ask, .. }) = &hearing.event.event else {
             return;
         };

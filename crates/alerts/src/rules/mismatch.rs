@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use events::{
-    Asset, Decimal, Event, Exchange, Market, Pair,
+    Asset, CredentialId, Decimal, Event, Exchange, Market, Pair, Time,
     account::AccountEvent,
     alert::{Labels, Severity},
+    credential::CredentialEvent,
     ledger::{Fill, LedgerEvent, Side},
 };
 use serde::{Deserialize, Serialize};
@@ -20,11 +21,18 @@ pub(crate) struct BalanceMismatch;
 
 type Place = (Exchange, Market, Asset);
 
+const NEAR_US: i64 = 10_000_000;
+
 /// What the ledger says of one asset since it was first seen, and how often the two differed one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Expected {
-    seen_first: Option<Decimal>,
+    /// What was seen first, and when.
+    first: Option<(Decimal, Time)>,
     moved: Decimal,
+    /// What moved so close to the first look that it may be in it or not.
+    near: Decimal,
+    /// Fills whose fees nobody knows.
+    unknown_fees: i64,
     differed: u32,
 }
 
@@ -49,6 +57,12 @@ impl Rule for BalanceMismatch {
     fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
         if let Event::Ledger(told) = &hearing.event.event {
             count(memory, told);
+        } else if let Event::Credential(told) = &hearing.event.event {
+            // Another key may be one of another account.
+            if let CredentialEvent::CredentialActive { .. } = told {
+                let (client, id) = (hearing.event.client, &hearing.event.aggregate.id);
+                memory.retain(|(exchange, market, _), _| CredentialId::of(client, *exchange, *market).to_string() != *id);
+            }
         } else if let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, total, .. }) =
             &hearing.event.event
         {
@@ -62,8 +76,8 @@ impl Rule for BalanceMismatch {
 
 fn look(expected: &mut Expected, total: Decimal, hearing: &mut Hearing<'_>) {
     let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, .. }) = &hearing.event.event else { return };
-    let Some(first) = expected.seen_first else {
-        *expected = Expected { seen_first: Some(total), ..Expected::default() };
+    let Some((first, _)) = expected.first else {
+        *expected = Expected { first: Some((total, hearing.at)), ..Expected::default() };
         return;
     };
     let ours = plus(first, expected.moved);
@@ -72,7 +86,10 @@ fn look(expected: &mut Expected, total: Decimal, hearing: &mut Hearing<'_>) {
     (labels.exchange, labels.market) = (Some(*exchange), Some(*market));
     let [share, least, often] = ["share", "least_usdt", "times"].map(|name| hearing.parameter(&labels, name));
     let part = divided(times(total.abs(), share), Decimal::from_int(100)).unwrap_or_default();
-    let allowed = part.max(in_asset(hearing.world, asset, least));
+    let allowed = plus(part.max(in_asset(hearing.world, asset, least)), expected.near);
+    if expected.unknown_fees > 0 {
+        return hearing.say(labels, Reading::unknown());
+    }
     expected.differed = if off > allowed { expected.differed.saturating_add(1) } else { 0 };
     let now = match (off > allowed, Decimal::from_int(expected.differed.into()) >= often) {
         (false, _) => Condition::Clear,
@@ -104,8 +121,8 @@ fn count(memory: &mut BTreeMap<Place, Expected>, told: &LedgerEvent) {
             book(memory, fill, Decimal::ONE);
         }
         LedgerEvent::FillVoided { was, .. } => book(memory, was, -Decimal::ONE),
-        LedgerEvent::TransferRecorded { exchange, asset, amount, .. } => {
-            moved(memory, (*exchange, Market::Spot, asset.clone()), *amount);
+        LedgerEvent::TransferRecorded { exchange, asset, amount, at, .. } => {
+            moved(memory, (*exchange, Market::Spot, asset.clone()), *at, *amount);
         }
         LedgerEvent::FillDisputed { .. }
         | LedgerEvent::OpeningPosition { .. }
@@ -120,16 +137,27 @@ fn book(memory: &mut BTreeMap<Place, Expected>, fill: &Fill, by: Decimal) {
         Side::Sell => (-fill.amount.0, worth(fill.price, fill.amount)),
     };
     let place = |asset: Asset| (fill.exchange, fill.market, asset);
-    moved(memory, place(fill.pair.base_asset()), times(base, by));
-    moved(memory, place(fill.pair.quote_asset()), times(quote, by));
+    moved(memory, place(fill.pair.base_asset()), fill.at, times(base, by));
+    moved(memory, place(fill.pair.quote_asset()), fill.at, times(quote, by));
     for fee in fill.fees.iter().flatten() {
-        moved(memory, place(fee.asset.clone()), times(-fee.amount, by));
+        moved(memory, place(fee.asset.clone()), fill.at, times(-fee.amount, by));
+    }
+    if fill.fees.is_none() {
+        let of_pair = [fill.pair.base_asset(), fill.pair.quote_asset()].map(place);
+        let of_pair = memory.iter_mut().filter(|(at, _)| of_pair.contains(at));
+        let since = of_pair.filter(|(_, expected)| expected.first.is_some_and(|(_, first)| fill.at > first));
+        since.for_each(|(_, expected)| expected.unknown_fees += if by.is_positive() { 1 } else { -1 });
     }
 }
 
-/// Only since an asset was seen can anything be held against it.
-fn moved(memory: &mut BTreeMap<Place, Expected>, place: Place, amount: Decimal) {
-    if let Some(expected) = memory.get_mut(&place) {
+/// Only since an asset was seen can anything be held against it, whenever it is told.
+fn moved(memory: &mut BTreeMap<Place, Expected>, place: Place, at: Time, amount: Decimal) {
+    let Some(expected) = memory.get_mut(&place) else { return };
+    let Some((_, first)) = expected.first else { return };
+    if at > first {
         expected.moved = plus(expected.moved, amount);
+    }
+    if (at.micros() - first.micros()).abs() <= NEAR_US {
+        expected.near = plus(expected.near, amount.abs());
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct NoFills;
 
 /// Pauses between fills that are remembered.
 const PAUSES_MAX: usize = 200;
+/// No pause is waited for longer.
+const MOST_S: i64 = 8_000_000;
 
 /// When a bot filled last, and how long its pauses used to be, in microseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub(crate) struct Pauses {
     pauses: Vec<i64>,
     /// Since when it quotes both sides without a break; absent: it does not.
     two_sided: Option<Time>,
+    /// For how long it did so since its last fill, before that.
+    waited_us: i64,
 }
 
 impl Rule for NoFills {
@@ -57,8 +61,7 @@ impl Rule for NoFills {
         } else if let Event::Market(MarketEvent::QuoteObserved { bot, venue, bid, ask, .. }) = &hearing.event.event {
             let key = (*bot, venue.clone());
             let pauses = memory.entry(key.clone()).or_default();
-            let both = bid.is_some() && ask.is_some();
-            pauses.two_sided = both.then(|| pauses.two_sided.unwrap_or(hearing.at));
+            pauses.quotes(hearing.at, bid.is_some() && ask.is_some());
             say(&key, pauses, hearing);
         }
     }
@@ -72,6 +75,15 @@ impl Pauses {
             self.pauses.drain(..old);
         }
         self.last = Some((at, seq));
+        (self.two_sided, self.waited_us) = (self.two_sided.map(|_| at), 0);
+    }
+
+    /// A moment of one side does not begin the wait anew.
+    fn quotes(&mut self, at: Time, both: bool) {
+        if let Some(since) = self.two_sided.take() {
+            self.waited_us += at.micros() - since.micros();
+        }
+        self.two_sided = both.then_some(at);
     }
 }
 
@@ -81,15 +93,20 @@ fn say((bot, venue): &(BotId, Venue), pauses: &Pauses, hearing: &mut Hearing<'_>
     let [ratio, least] = ["ratio", "least_s"].map(|name| hearing.parameter(&labels, name));
     let usual = Decimal::new(i128::from(ninety_fifth(&pauses.pauses)), 6);
     let longest = times(usual, ratio).max(least);
-    let begins = pauses.last.map_or(since, |(last, _)| last.max(since));
-    let due = begins.plus_micros(seconds(longest.min(Decimal::from_int(10_000_000))));
+    let left = seconds(longest.min(Decimal::from_int(MOST_S))).saturating_sub(pauses.waited_us).max(0);
+    // Only a fill makes it well.
+    let now = if is_filled(hearing) { Condition::Clear } else { Condition::Between };
     let summary = format!("{} quotes {} and has had no fill for long", hearing.world.name(*bot), venue.pair);
-    let reading = Reading::new(Condition::Clear, summary)
+    let reading = Reading::new(now, summary)
         .with("longest_pause", longest, None, "s")
         .with("usual_pause", usual, None, "s")
         .by(pauses.last.map(|(_, seq)| seq))
-        .then(due, Condition::Above(Severity::Info));
+        .then(since.plus_micros(left), Condition::Above(Severity::Info));
     hearing.say(labels, reading);
+}
+
+fn is_filled(hearing: &Hearing<'_>) -> bool {
+    matches!(hearing.event.event, Event::Ledger(LedgerEvent::FillRecorded(_)))
 }
 
 /// The pause that 95 of 100 do not exceed; none: zero.

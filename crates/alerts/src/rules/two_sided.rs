@@ -12,6 +12,8 @@ use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
 
 pub(crate) struct NoTwoSidedQuotes;
 
+const MINUTE_US: u64 = 60_000_000;
+
 impl Rule for NoTwoSidedQuotes {
     const KIND: Kind = Kind {
         name: "no_two_sided_quotes",
@@ -39,12 +41,30 @@ impl Rule for NoTwoSidedQuotes {
                 (None, Some(_)) => "bids nothing",
                 (None, None) => "quotes nothing",
             };
+            let (labels, so) = (Labels::of(*bot, venue), Condition::Above(Severity::Critical));
             let summary = format!("{} {side} in {}", hearing.world.name(*bot), venue.pair);
-            hearing.say(Labels::of(*bot, venue), Reading::new(Condition::Above(Severity::Critical), summary));
+            let runs_since = hearing.world.bots.get(bot).and_then(|bot| bot.runs_since);
+            let begins = runs_since.map(|since| since.plus_micros(seconds(hearing.parameter(&labels, "start_s"))));
+            hearing.say(labels, match begins.filter(|begins| hearing.at < *begins) {
+                Some(begins) => Reading::new(Condition::Unknown, summary).then(begins, so),
+                None => Reading::new(so, summary),
+            });
+        } else if let Some((labels, reading)) = minute(&hearing.event.event) {
+            hearing.say(labels, reading);
         } else if let Event::Bot(BotEvent::BotDeployed { .. }) = &hearing.event.event {
             began(hearing);
         }
     }
+}
+
+/// A bot whose quotes change too often to tell of each: what was told last says nothing, and the minute says it.
+fn minute(event: &Event) -> Option<(Labels, Reading)> {
+    let Event::Market(MarketEvent::QuoteMinute { bot, venue, two_sided_us, changes_left_out, .. }) = event else {
+        return None;
+    };
+    changes_left_out.filter(|left_out| *left_out > 0)?;
+    let all = *two_sided_us >= MINUTE_US;
+    Some((Labels::of(*bot, venue), if all { Reading::clear() } else { Reading::unknown() }))
 }
 
 /// A bot that has just begun is given time to quote.

@@ -1,9 +1,11 @@
 //! A client's stream told second by second, and what its alerts make of it, one line a transition.
 
+use std::collections::BTreeMap;
+
 use alerts::{Engine, Transition, replay::Replay};
 use events::{
-    AggregateRef, Amount, BotId, ClientId, Decimal, Event, EventId, Exchange, Market, Price, Recorded, Slug, Time,
-    Uuid,
+    AggregateRef, Amount, BotId, ClientId, Decimal, Event, EventId, Exchange, Market, Price, Recorded, RuleName, Slug,
+    Time, Uuid,
     account::AccountEvent,
     alert::{AlertEvent, RuleEvent, Scope},
     bot::{BotConfig, BotEvent, Limits, Venue},
@@ -47,7 +49,9 @@ pub struct Story {
 impl Story {
     /// Nothing has happened yet.
     pub fn of(client: ClientId) -> Self {
-        Self { client, stream: Vec::new(), engine: Engine::new(client), now: 0, lines: Vec::new() }
+        let mut story = Self { client, stream: Vec::new(), engine: Engine::new(client), now: 0, lines: Vec::new() };
+        story.speak(0, Engine::versions());
+        story
     }
 
     pub fn desk() -> Self {
@@ -75,7 +79,7 @@ impl Story {
     pub fn until(&mut self, second: i64) -> &mut Self {
         while self.now < second {
             self.now += 1;
-            let made = self.engine.tick(at(self.now));
+            let made = self.engine.tick(at(self.now).plus_micros(-self.engine.late_us()));
             self.note(made);
         }
         self
@@ -159,6 +163,16 @@ impl Story {
             band_bps: None,
             at: at(second),
         })
+    }
+
+    /// The same, told so many seconds later.
+    pub fn late_quotes(&mut self, second: i64, late: i64, bid: &str, ask: &str) -> &mut Self {
+        self.until(second + late);
+        let price = |text: &str| (!text.is_empty()).then(|| Price(d(text)));
+        let (bid, ask) = (price(bid), price(ask));
+        let (bot, venue) = (maker(), venue());
+        let event = MarketEvent::QuoteObserved { bot, venue, bid, ask, band_bps: None, at: at(second) };
+        self.tell(AggregateRef::new("market", "SOL-USDT"), event.into(), at(second + late))
     }
 
     pub fn mark(&mut self, second: i64, price: &str) -> &mut Self {
@@ -275,6 +289,12 @@ impl Story {
             },
         };
         self.at(second, AggregateRef::new("orders", maker()), event)
+    }
+
+    /// From then on these versions of rules speak.
+    pub fn speak(&mut self, second: i64, versions: BTreeMap<RuleName, u32>) -> &mut Self {
+        let event = RuleEvent::RulesSpeak { versions, at: at(second) };
+        self.at(second, AggregateRef::new("rule", "versions"), event)
     }
 
     pub fn configure(&mut self, second: i64, rule: &str, on: bool, parameters: &[(&str, &str)]) -> &mut Self {
