@@ -204,6 +204,11 @@ pub fn openapi() -> String {
     openapi::routes().1
 }
 
+/// The description of what is told on NATS, as JSON.
+pub fn asyncapi() -> String {
+    openapi::on_nats()
+}
+
 /// Everything that this process counts; there is one recorder a process.
 fn recorder() -> PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();

@@ -88,9 +88,13 @@ pub fn routes() -> (Router<Parts>, String) {
     let mut api = serde_json::to_value(api).expect("a description has a JSON form");
     described::complete(&mut api);
     let text = serde_json::to_string_pretty(&api).expect("what was JSON stays it");
-    let on_nats = serde_json::to_string_pretty(&relay::asyncapi()).expect("what was JSON stays it");
-    let router = router.route("/openapi.json", told(text.clone())).route("/asyncapi.json", told(on_nats));
+    let router = router.route("/openapi.json", told(text.clone())).route("/asyncapi.json", told(on_nats()));
     (router, text)
+}
+
+/// What is told on NATS, as JSON.
+pub fn on_nats() -> String {
+    serde_json::to_string_pretty(&relay::asyncapi()).expect("what was JSON stays it")
 }
 
 /// A description, which is for everybody.

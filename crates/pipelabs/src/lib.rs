@@ -67,6 +67,8 @@ enum Command {
     Parked(parked::ParkedCommand),
     /// Print the description of the HTTP API, OpenAPI 3.1
     Openapi,
+    /// Print the description of what is told on NATS, AsyncAPI 3.0
+    Asyncapi,
     /// The keys that clients gave us: whether all open, and under which key of ENCRYPTION_KEY
     #[command(subcommand)]
     Vault(vault_command::VaultCommand),
@@ -108,6 +110,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rebuild(rebuild) => rebuild.run(&reached(&settings).await?).await,
         Command::Parked(parked) => parked.run(&reached(&settings).await?).await,
         Command::Openapi => report::print(&api::openapi()).map(|()| ExitCode::SUCCESS),
+        Command::Asyncapi => report::print(&api::asyncapi()).map(|()| ExitCode::SUCCESS),
         Command::Vault(vault) => {
             let platform = settings.platform_with(Needs { vault: true, ..Needs::default() })?;
             platform.check().await?;
