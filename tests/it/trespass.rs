@@ -359,8 +359,9 @@ async fn a_token_says_whose_a_client_is_and_the_desk_names_one() {
         let path = path_of(&route, &edge.acme);
         let all = route.path == "/api/stream";
         let own = if route.method == Method::GET { 200 } else { 422 };
-        // What is acme's is not to be found with its neighbour, whoever asks.
-        let elsewhere = if route.path.contains('{') { 404 } else { own };
+        // What is acme's is not to be found with its neighbour, whoever asks; the rules of alerts are everybody's.
+        let is_acmes = route.path.contains('{') && !route.path.contains("{rule}");
+        let elsewhere = if is_acmes { 404 } else { own };
         let (client, admin) = (&edge.acme.token, &edge.admin);
         for (token, query, expected) in [
             (client, "", own),

@@ -130,7 +130,7 @@ impl Engine {
         self.reached
     }
 
-    /// How many transitions the last event made by itself.
+    /// How many transitions the last event made by itself, beside those that were due before it.
     pub(crate) fn made(&self) -> usize {
         self.made
     }
@@ -158,6 +158,7 @@ impl Engine {
         let known = event.recorded_at.plus_micros(-self.late.by_us()).min(at.plus_micros(-1));
         self.pass(known, &mut transitions);
         self.settled = self.settled.max(known);
+        let passed = transitions.len();
         (self.reached, self.clock) = (event.seq, at);
         self.world.hear(event);
         self.listen(event, at, &mut transitions);
@@ -167,7 +168,7 @@ impl Engine {
         for (kind, labels, reading) in readings {
             self.read(kind, labels, reading, at, &mut transitions);
         }
-        self.made = transitions.len();
+        self.made = transitions.len() - passed;
         transitions
     }
 
@@ -208,28 +209,34 @@ impl Engine {
     /// Lets time pass up to a moment.
     fn pass(&mut self, until: Time, transitions: &mut Vec<Transition>) {
         while let Some((_, rule, labels)) = self.due.first().filter(|(at, ..)| *at <= until).cloned() {
-            if let Some(told) = self.turn(&rule, &labels) {
+            if let Some(told) = self.turn(&rule, &labels, self.settled) {
                 self.settled = self.settled.max(told.event.at());
                 transitions.push(told);
             }
         }
     }
 
-    /// The same for one thing: of that, nothing older will be told.
-    fn pass_one(&mut self, rule: &RuleName, labels: &Labels, until: Time, transitions: &mut Vec<Transition>) {
+    /// The same for one thing, of which nothing older will be told; what was due before `since` comes only now.
+    fn pass_one(
+        &mut self,
+        rule: &RuleName,
+        labels: &Labels,
+        (since, until): (Time, Time),
+        transitions: &mut Vec<Transition>,
+    ) {
         let key = (rule.clone(), labels.clone());
         while self.instances.get(&key).and_then(|one| one.noted).is_some_and(|due| due <= until) {
-            transitions.extend(self.turn(rule, labels));
+            transitions.extend(self.turn(rule, labels, since));
         }
     }
 
     /// Lets happen what is due next of one thing.
-    fn turn(&mut self, rule: &RuleName, labels: &Labels) -> Option<Transition> {
-        let (timing, mut at) = (self.timing(rule, labels), self.settled);
+    fn turn(&mut self, rule: &RuleName, labels: &Labels, since: Time) -> Option<Transition> {
+        let (timing, mut at) = (self.timing(rule, labels), since);
         let change = self.change(rule, labels, |instance| {
             let due = instance.noted?;
             at = at.max(due);
-            instance.pass(due, &timing)
+            instance.pass(at, &timing)
         })?;
         self.clock = self.clock.max(at);
         self.told(rule, labels, change, at)
@@ -280,7 +287,6 @@ impl Engine {
         transitions: &mut Vec<Transition>,
     ) {
         let Some((rule, labels)) = self.called(id).filter(|(rule, _)| self.is_spoken(rule)) else { return };
-        self.pass_one(&rule, &labels, at.plus_micros(-1), transitions);
         let by_hand = kind_of(&rule).is_some_and(|kind| kind.ends == Ends::ByHand);
         let change = self.change(&rule, &labels, |instance| instance.acknowledge(episode, until, by_hand));
         transitions.extend(change.and_then(|change| self.told(&rule, &labels, change, at)));
@@ -302,7 +308,8 @@ impl Engine {
             | AlertEvent::AlertNotified { .. } => None,
         };
         if let Some((rule, labels)) = known.filter(|(rule, _)| !self.is_spoken(rule) && self.tried.is_none()) {
-            self.change(&rule, &labels, |instance| instance.remember(told));
+            let lasts = kind_of(&rule).is_some_and(|kind| kind.ends == Ends::WhenClear);
+            self.change(&rule, &labels, |instance| instance.remember(told, lasts));
         }
     }
 
@@ -313,6 +320,7 @@ impl Engine {
         let all: Vec<_> = self.instances.keys().filter(|(rule, _)| begins(rule)).cloned().collect();
         for (rule, labels) in all {
             self.end(&rule, &labels, WhyResolved::RuleChanged, at, transitions);
+            self.change(&rule, &labels, Instance::sleep);
             self.wake(&rule, &labels, at, transitions);
         }
         let ends: Vec<_> = self.instances.keys().filter(|(rule, _)| !self.is_spoken(rule)).cloned().collect();
@@ -326,7 +334,10 @@ impl Engine {
         for labels in all {
             match self.configs.is_on(rule, &labels) {
                 true => self.wake(rule, &labels, at, transitions),
-                false => self.end(rule, &labels, WhyResolved::RuleOff, at, transitions),
+                false => {
+                    self.end(rule, &labels, WhyResolved::RuleOff, at, transitions);
+                    self.change(rule, &labels, Instance::sleep);
+                }
             }
         }
     }
@@ -341,10 +352,9 @@ impl Engine {
         }
     }
 
-    /// Ends what goes on of one thing, once what was due of it before has happened.
+    /// Ends what goes on of one thing.
     fn end(&mut self, rule: &RuleName, labels: &Labels, why: WhyResolved, at: Time, transitions: &mut Vec<Transition>) {
         if self.is_spoken(rule) {
-            self.pass_one(rule, labels, at.plus_micros(-1), transitions);
             let change = self.change(rule, labels, |instance| instance.end(why));
             transitions.extend(change.and_then(|change| self.told(rule, labels, change, at)));
         }
@@ -357,7 +367,7 @@ impl Engine {
             // What tells of one moment is history after a while.
             let since = if lasts { Time::BEGINNING } else { at.plus_micros(-FRESH_US) };
             self.change(rule, labels, |instance| instance.wake(at, since));
-            self.pass_one(rule, labels, at, transitions);
+            self.pass_one(rule, labels, (at, at), transitions);
         }
     }
 
@@ -388,11 +398,19 @@ impl Engine {
         }
         if self.is_heard(&rule, &labels) {
             // Of this, nothing older will be told.
-            self.pass_one(&rule, &labels, at.plus_micros(-1), transitions);
-            self.change(&rule, &labels, |instance| instance.read(reading, at, seq));
-            self.pass_one(&rule, &labels, at, transitions);
+            self.pass_one(&rule, &labels, (self.settled, at.plus_micros(-1)), transitions);
+            self.change(&rule, &labels, |instance| {
+                if kind.ends == Ends::WhenClear {
+                    instance.keep(reading.clone(), at, seq);
+                }
+                instance.read(reading, at, seq);
+            });
+            self.pass_one(&rule, &labels, (at, at), transitions);
         } else if kind.ends == Ends::WhenClear || !self.is_spoken(&rule) {
-            self.change(&rule, &labels, |instance| instance.keep(reading, at, seq));
+            self.change(&rule, &labels, |instance| {
+                instance.sleep();
+                instance.keep(reading, at, seq);
+            });
         }
     }
 

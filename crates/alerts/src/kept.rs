@@ -8,7 +8,7 @@ use store::Fence;
 use crate::{engine::Engine, rules};
 
 /// Raised when the engine's state means something else than before.
-const STATE: u32 = 2;
+const STATE: u32 = 3;
 
 /// A text that changes with the engine's state and with its rules.
 fn shape() -> String {

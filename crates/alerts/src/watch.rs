@@ -29,8 +29,12 @@ const LEASE_FOR: Duration = Duration::from_secs(10);
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// Between two looks at what is new: many small moves are one look.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// And there is one at least so often: time passes as far as somebody has looked.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// From when an event is stamped until everybody sees it.
+const COMMIT_US: i64 = 50_000;
 /// How often time is looked at where nothing is due earlier.
-const TICK_MAX: Duration = Duration::from_millis(500);
+const TICK_MAX: Duration = Duration::from_millis(200);
 /// Events that are read at once.
 const BATCH: u32 = 1_000;
 /// How often a state is saved, while there is something new in it.
@@ -65,8 +69,8 @@ pub(crate) enum WatchError {
 /// A client whose alerts this process evaluates.
 struct Held {
     fence: Fence,
-    /// How far its stream goes.
-    head: watch::Sender<u64>,
+    /// How far its stream went, and when that was asked.
+    head: watch::Sender<(u64, Time)>,
     stop: CancellationToken,
 }
 
@@ -86,6 +90,7 @@ pub async fn run(on: Foundation, stop: CancellationToken) {
         watch.look().await;
         tokio::select! {
             () = wakes.next() => tokio::time::sleep(LOOK_PAUSE).await,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
             Some(ended) = watch.tasks.join_next_with_id() => watch.ended(ended).await,
             () = stop.cancelled() => {}
         }
@@ -99,13 +104,14 @@ pub async fn run(on: Foundation, stop: CancellationToken) {
 impl Watch {
     /// Tells those that are held how far their streams go, keeps their leases, and takes whom nobody has.
     async fn look(&mut self) {
+        let asked = Time::now();
         let heads = match read::heads_of_all(&self.on.db).await {
             Ok(heads) => heads,
             Err(cause) => return warn!(error = %cause, "could not read how far streams go, looking again"),
         };
         for (client, head) in &heads {
             if let Some(held) = self.held.get(client) {
-                held.head.send_if_modified(|known| std::mem::replace(known, *head) < *head);
+                held.head.send_if_modified(|known| std::mem::replace(known, (*head, asked)).0 < *head);
             }
         }
         if self.renewed.is_none_or(|renewed| renewed.elapsed() >= RENEW_EVERY) {
@@ -144,7 +150,7 @@ impl Watch {
 
     fn begin(&mut self, client: ClientId, fence: Fence, head: u64) {
         debug!(client.id = %client, token = fence.token(), "evaluating the alerts of client {client}");
-        let (tell, heard) = watch::channel(head);
+        let (tell, heard) = watch::channel((head, Time::now()));
         let stop = CancellationToken::new();
         let one = One { client, fence: fence.clone(), on: self.on.clone(), head: heard };
         let task = self.tasks.spawn(one.evaluate(stop.clone()));
@@ -175,7 +181,7 @@ struct One {
     client: ClientId,
     fence: Fence,
     on: Foundation,
-    head: watch::Receiver<u64>,
+    head: watch::Receiver<(u64, Time)>,
 }
 
 impl One {
@@ -194,9 +200,10 @@ impl One {
         let (mut engine, ticks) = self.open().await?;
         let (mut saved, mut saved_at) = (engine.reached(), Instant::now());
         loop {
-            self.read_on(&mut engine, &ticks).await?;
+            let (head, asked) = *self.head.borrow_and_update();
+            self.read_to(head, &mut engine, &ticks).await?;
             // Not before what is late can have come.
-            let transitions = engine.tick(Time::now().plus_micros(-engine.late_us()));
+            let transitions = engine.tick(asked.plus_micros(-engine.late_us() - COMMIT_US));
             self.record(transitions).await?;
             if engine.reached() > saved && (saved_at.elapsed() >= SAVE_EVERY || stop.is_cancelled()) {
                 kept::save(&self.on.db, self.client, &self.fence, &engine).await?;
@@ -233,12 +240,7 @@ impl One {
         Ok((engine, ticks))
     }
 
-    /// Takes in everything up to the head.
-    async fn read_on(&mut self, engine: &mut Engine, ticks: &Ticks) -> Result<(), WatchError> {
-        let head = *self.head.borrow_and_update();
-        self.read_to(head, engine, ticks).await
-    }
-
+    /// Takes in everything up to there.
     async fn read_to(&mut self, head: u64, engine: &mut Engine, ticks: &Ticks) -> Result<(), WatchError> {
         while head > engine.reached() {
             let events = read::after(&self.on.db, self.client, engine.reached(), BATCH).await?;
@@ -275,7 +277,7 @@ impl One {
 /// How long until something becomes so by itself.
 fn until_due(engine: &Engine) -> Duration {
     let now = Time::now();
-    let due = engine.next_change().map(|due| due.micros().saturating_add(engine.late_us()));
-    let us = due.map(|due| due.saturating_sub(now.micros()).max(1_000));
+    let due = engine.next_change().map(|due| due.micros().saturating_add(engine.late_us() + COMMIT_US));
+    let us = due.map(|due| due.saturating_sub(now.micros()).max(20_000));
     us.map_or(TICK_MAX, |us| Duration::from_micros(us.unsigned_abs()).min(TICK_MAX))
 }

@@ -610,6 +610,33 @@ fn what_another_version_said_ends_when_this_one_speaks_and_the_past_stays_as_it_
 }
 
 #[test]
+fn what_is_bad_all_the_time_is_said_again_by_the_version_that_speaks() {
+    let others = || Engine::versions().into_iter().map(|(rule, version)| (rule, version + 1)).collect();
+    let mut story = Story::with_maker();
+    story.bot(BotEvent::BotSilent { last_seen: at(60), at: at(100) }).until(190).speak(200, others());
+    story.speak(400, Engine::versions());
+    let told = [
+        "100 heartbeat_lost fired warning",
+        "180 heartbeat_lost escalated critical worse",
+        "400 heartbeat_lost resolved rulechanged",
+        "400 heartbeat_lost fired critical",
+    ];
+    check(story, "heartbeat_lost", 600, &told);
+}
+
+#[test]
+fn what_was_bad_long_before_it_was_told_is_told_on_from_when_it_was_told() {
+    let mut story = Story::with_maker();
+    story.bot(BotEvent::BotSilent { last_seen: at(-2_000), at: at(100) });
+    let told = [
+        "100 heartbeat_lost fired critical",
+        "400 heartbeat_lost escalated critical unacknowledged",
+        "1000 heartbeat_lost escalated critical unacknowledged",
+    ];
+    check(story, "heartbeat_lost", 2_000, &told);
+}
+
+#[test]
 fn nothing_fires_before_what_would_have_cleared_it_can_have_come() {
     let mut story = Story::with_maker();
     story.late_quotes(40, 5, "149.85", "150.15");

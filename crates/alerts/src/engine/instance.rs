@@ -29,8 +29,10 @@ pub(super) struct Instance {
     firing: Option<Firing>,
     evidence: Evidence,
     summary: String,
-    /// What was read last while nobody was to hear it, when, and of which event.
-    kept: Option<(Reading, Time, u64)>,
+    /// What was read last, when, and of which event.
+    last: Option<(Reading, Time, u64)>,
+    /// Whether nobody is to hear of it.
+    asleep: bool,
     /// When it is due next, as far as the engine keeps that in mind.
     #[serde(skip)]
     pub noted: Option<Time>,
@@ -141,13 +143,13 @@ impl Instance {
         }
     }
 
-    /// Lets what is due at this moment happen.
+    /// Lets what is due next happen, if it is by this moment.
     pub fn pass(&mut self, at: Time, timing: &Timing) -> Option<Change> {
         let (_, due) = self.next(timing).filter(|(next, _)| *next <= at)?;
         match due {
             Due::Turn => {
-                let (_, condition) = self.later.remove(0);
-                self.find(condition, at);
+                let (turned, condition) = self.later.remove(0);
+                self.find(condition, turned);
                 None
             }
             Due::Resolve => {
@@ -157,6 +159,8 @@ impl Instance {
             Due::Fire(std::cmp::Reverse(severity)) => Some(self.fire(severity, at)),
             Due::TellOn => {
                 let firing = self.firing.as_mut()?;
+                // What was put off is told now, and the next as much later as ever.
+                firing.critical_since = Some(at.plus_micros(-UNACKNOWLEDGED_US[firing.told_on]));
                 firing.told_on += 1;
                 firing.acknowledged = Acknowledged::No;
                 Some(Change::Escalated(firing.severity, WhyEscalated::Unacknowledged))
@@ -201,35 +205,39 @@ impl Instance {
         self.firing.take().map(|firing| Change::Resolved(firing.severity, why))
     }
 
-    /// Keeps what is read while nobody is to hear it.
+    /// Keeps what is read, for when somebody is to hear it again.
     pub fn keep(&mut self, reading: Reading, at: Time, seq: u64) {
-        self.kept = Some((reading, at, seq));
+        self.last = Some((reading, at, seq));
     }
 
     /// What was read last counts from now on, if there is something, and it was read since then.
     pub fn wake(&mut self, at: Time, since: Time) {
-        if let Some((reading, _, seq)) = self.kept.take().filter(|(_, read_at, _)| *read_at >= since) {
+        let last = self.last.clone().filter(|(_, read_at, _)| *read_at >= since);
+        if std::mem::take(&mut self.asleep)
+            && let Some((reading, _, seq)) = last
+        {
             self.read(reading, at, seq);
         }
     }
 
-    /// Nothing that was read counts; what fires goes on.
+    /// Nothing that was read counts until it wakes; what fires goes on.
     pub fn sleep(&mut self) {
+        self.asleep = true;
         (self.above, self.clear) = ([None; 3], None);
         self.later.clear();
     }
 
     /// Nothing that was read is remembered.
     pub fn forget(&mut self) {
-        self.sleep();
-        self.kept = None;
+        (self.above, self.clear, self.last) = ([None; 3], None, None);
+        self.later.clear();
     }
 
-    /// What another version of the rule said of it.
-    pub fn remember(&mut self, told: &AlertEvent) {
+    /// What another version of the rule said of it. Of one moment it is not said again.
+    pub fn remember(&mut self, told: &AlertEvent, lasts: bool) {
         match told {
             AlertEvent::AlertFired { severity, episode, summary, evidence, evaluated_at: since, .. } => {
-                self.kept.take_if(|(_, _, seq)| evidence.seqs.contains(seq));
+                self.last.take_if(|(_, _, seq)| !lasts && evidence.seqs.contains(seq));
                 (self.episode, self.summary) = (*episode, summary.clone());
                 let (severity, acknowledged) = (*severity, Acknowledged::No);
                 let firing = Firing { severity, since: *since, critical_since: None, told_on: 0, acknowledged };

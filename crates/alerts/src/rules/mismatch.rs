@@ -11,7 +11,7 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Rule, number};
+use super::{Rule, Window, number};
 use crate::{
     engine::{Condition, Ends, Hearing, Kind, Of, Reading, World, worth},
     exact::{divided, minus, plus, times},
@@ -21,7 +21,9 @@ pub(crate) struct BalanceMismatch;
 
 type Place = (Exchange, Market, Asset);
 
+/// What happened so close to a look may be in it or not; so many moves are remembered.
 const NEAR_US: i64 = 10_000_000;
+const NEAR_MAX: usize = 1_000;
 
 /// What the ledger says of one asset since it was first seen, and how often the two differed one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub(crate) struct Expected {
     /// What was seen first, and when.
     first: Option<(Decimal, Time)>,
     moved: Decimal,
+    /// What moved shortly before anything was seen.
+    before: Window<Decimal>,
     /// What moved so close to the first look that it may be in it or not.
     near: Decimal,
     /// Fills whose fees nobody knows.
@@ -77,7 +81,9 @@ impl Rule for BalanceMismatch {
 fn look(expected: &mut Expected, total: Decimal, hearing: &mut Hearing<'_>) {
     let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, .. }) = &hearing.event.event else { return };
     let Some((first, _)) = expected.first else {
-        *expected = Expected { first: Some((total, hearing.at)), ..Expected::default() };
+        expected.before.forget(hearing.at, NEAR_US);
+        let near = expected.before.iter().fold(Decimal::ZERO, |near, (_, amount)| plus(near, amount.abs()));
+        *expected = Expected { first: Some((total, hearing.at)), near, ..Expected::default() };
         return;
     };
     let ours = plus(first, expected.moved);
@@ -152,8 +158,8 @@ fn book(memory: &mut BTreeMap<Place, Expected>, fill: &Fill, by: Decimal) {
 
 /// Only since an asset was seen can anything be held against it, whenever it is told.
 fn moved(memory: &mut BTreeMap<Place, Expected>, place: Place, at: Time, amount: Decimal) {
-    let Some(expected) = memory.get_mut(&place) else { return };
-    let Some((_, first)) = expected.first else { return };
+    let expected = memory.entry(place).or_default();
+    let Some((_, first)) = expected.first else { return expected.before.push(at, amount, NEAR_US, NEAR_MAX) };
     if at > first {
         expected.moved = plus(expected.moved, amount);
     }

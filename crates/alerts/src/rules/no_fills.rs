@@ -11,7 +11,7 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Rule, number, seconds};
+use super::{Rule, daily_loss::begins_anew, number, seconds};
 use crate::{
     engine::{Condition, Ends, Hearing, Kind, Of, Reading, venue_of},
     exact::times,
@@ -53,7 +53,11 @@ impl Rule for NoFills {
     type Memory = BTreeMap<(BotId, Venue), Pauses>;
 
     fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
-        if let Event::Ledger(LedgerEvent::FillRecorded(fill)) = &hearing.event.event {
+        if let Some(bot) = begins_anew(hearing) {
+            memory.iter_mut().filter(|((of, _), _)| *of == bot).for_each(|(_, pauses)| {
+                (pauses.two_sided, pauses.waited_us) = (None, 0);
+            });
+        } else if let Event::Ledger(LedgerEvent::FillRecorded(fill)) = &hearing.event.event {
             let key = (fill.bot, venue_of(fill));
             let pauses = memory.entry(key.clone()).or_default();
             pauses.filled(hearing.at, hearing.event.seq);
@@ -89,7 +93,9 @@ impl Pauses {
 
 fn say((bot, venue): &(BotId, Venue), pauses: &Pauses, hearing: &mut Hearing<'_>) {
     let labels = Labels::of(*bot, venue);
-    let Some(since) = pauses.two_sided else { return hearing.say(labels, Reading::unknown()) };
+    let Some(since) = pauses.two_sided else {
+        return hearing.say(labels, if is_filled(hearing) { Reading::clear() } else { Reading::unknown() });
+    };
     let [ratio, least] = ["ratio", "least_s"].map(|name| hearing.parameter(&labels, name));
     let usual = Decimal::new(i128::from(ninety_fifth(&pauses.pauses)), 6);
     let longest = times(usual, ratio).max(least);

@@ -32,12 +32,7 @@ impl Rule for SpreadWide {
     type Memory = ();
 
     fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
-        let Event::Market(told) = &hearing.event.event else { return };
-        if let MarketEvent::QuoteMinute { bot, venue, changes_left_out: Some(1..), .. } = told {
-            // They change too often to tell of each: what was told last says nothing.
-            return hearing.say(Labels::of(*bot, venue), Reading::unknown());
-        }
-        let MarketEvent::QuoteObserved { bot, venue, .. } = told else { return };
+        let Event::Market(MarketEvent::QuoteObserved { bot, venue, .. }) = &hearing.event.event else { return };
         let labels = Labels::of(*bot, venue);
         let quote = hearing.world.quotes.get(&(*bot, venue.clone()));
         let Some((_, spread)) = quote.and_then(|quote| quote.spread()) else {

@@ -43,8 +43,11 @@ impl Rule for NoTwoSidedQuotes {
             };
             let (labels, so) = (Labels::of(*bot, venue), Condition::Above(Severity::Critical));
             let summary = format!("{} {side} in {}", hearing.world.name(*bot), venue.pair);
-            let runs_since = hearing.world.bots.get(bot).and_then(|bot| bot.runs_since);
-            let begins = runs_since.map(|since| since.plus_micros(seconds(hearing.parameter(&labels, "start_s"))));
+            // What is told of a run before this one says nothing.
+            let Some(since) = hearing.world.bots.get(bot).and_then(|bot| bot.runs_since) else {
+                return hearing.say(labels, Reading::unknown());
+            };
+            let begins = Some(since.plus_micros(seconds(hearing.parameter(&labels, "start_s"))));
             hearing.say(labels, match begins.filter(|begins| hearing.at < *begins) {
                 Some(begins) => Reading::new(Condition::Unknown, summary).then(begins, so),
                 None => Reading::new(so, summary),
@@ -57,14 +60,13 @@ impl Rule for NoTwoSidedQuotes {
     }
 }
 
-/// A bot whose quotes change too often to tell of each: what was told last says nothing, and the minute says it.
+/// Not every change is told of a bot whose quotes change often: a whole minute of both sides says that it is well.
 fn minute(event: &Event) -> Option<(Labels, Reading)> {
     let Event::Market(MarketEvent::QuoteMinute { bot, venue, two_sided_us, changes_left_out, .. }) = event else {
         return None;
     };
-    changes_left_out.filter(|left_out| *left_out > 0)?;
-    let all = *two_sided_us >= MINUTE_US;
-    Some((Labels::of(*bot, venue), if all { Reading::clear() } else { Reading::unknown() }))
+    let is_well = changes_left_out.is_some_and(|left_out| left_out > 0) && *two_sided_us >= MINUTE_US;
+    is_well.then(|| (Labels::of(*bot, venue), Reading::clear()))
 }
 
 /// A bot that has just begun is given time to quote.
