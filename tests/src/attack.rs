@@ -21,10 +21,11 @@ use tokio::{
 
 use crate::Served;
 
-/// Between two bytes of somebody who is slow, and before one who was cut off comes again.
+/// Between two bytes of somebody who is slow, and before one who was cut off comes again. They begin within one such time,
+/// not in step: they come from everywhere.
 const DRIP: Duration = Duration::from_secs(1);
 /// Nonsense that is under way at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 128;
 
 /// Attackers at work, and what came of it so far.
 #[derive(Debug)]
@@ -89,6 +90,7 @@ impl Attack {
         let attacker = |n| {
             let (to, begin, ended) = (served.address().to_owned(), begin.clone(), Arc::clone(&ended));
             async move {
+                tokio::time::sleep(rand::random_range(Duration::ZERO..DRIP)).await;
                 loop {
                     // Refused or cut off is over, too.
                     let _ = drip(address_of(n), &to, begin.as_bytes()).await;
@@ -106,6 +108,7 @@ impl Attack {
         let attacker = |n| {
             let (to, token, ended) = (served.address().to_owned(), token.to_owned(), Arc::clone(&ended));
             async move {
+                tokio::time::sleep(rand::random_range(Duration::ZERO..DRIP)).await;
                 loop {
                     let _ = listen_deaf(address_of(n), &to, &token).await;
                     ended.fetch_add(1, Ordering::Relaxed);

@@ -61,6 +61,7 @@ impl Servers {
 
     /// Servers below a folder; started if they do not run yet, and then stopped with this process.
     pub fn start(dir: &Path) -> Self {
+        hold(dir);
         let stack = Stack::at(dir);
         let running = stack.up(&mut |text| eprintln!("{text}")).unwrap_or_else(|error| panic!("{error}"));
         if running.started {
@@ -98,14 +99,29 @@ fn block_on(future: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future);
 }
 
+/// Held by each who uses the servers below a folder, and waited for by whoever stops them: they stop behind the last one,
+/// and not under the feet of somebody who has just found them running.
+fn users(dir: &Path) -> PathBuf {
+    dir.with_extension("users")
+}
+
+/// Until this process ends.
+fn hold(dir: &Path) {
+    fs::create_dir_all(dir.parent().expect("it lies somewhere")).expect("the folder can be made");
+    let lock = File::create(users(dir)).expect("the lock can be made");
+    lock.lock_shared().expect("it can be held");
+    std::mem::forget(lock);
+}
+
 /// A test binary has no end of its own, so a process in the background watches this one and stops the servers below this
 /// folder after it.
 pub fn stop_with_the_process(dir: &Path) {
     let us = std::process::id();
-    let watch =
-        format!("(while kill -0 {us}; do sleep 0.2; done; exec \"$0\" stack --dir \"$1\" down) >/dev/null 2>&1 &");
+    let watch = format!(
+        "(while kill -0 {us}; do sleep 0.2; done; exec flock \"$2\" \"$0\" stack --dir \"$1\" down) >/dev/null 2>&1 &"
+    );
     let mut shell = Command::new("sh");
-    shell.args(["-c", &watch]).arg(binary()).arg(dir).stdin(Stdio::null()).process_group(0);
+    shell.args(["-c", &watch]).arg(binary()).arg(dir).arg(users(dir)).stdin(Stdio::null()).process_group(0);
     assert!(shell.status().expect("sh can be started").success(), "the watch over the servers does not start");
 }
 

@@ -13,7 +13,7 @@ pub mod limits;
 mod passage;
 pub mod seats;
 
-use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
+use std::{any::Any, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use access::{NotLetIn, TokenRefusal};
 use axum::{
@@ -55,6 +55,10 @@ const STREAMS_OF_USER_MAX: usize = 16;
 const STREAMS_OF_CLIENT_MAX: usize = 128;
 /// Who comes when everything is full, or has too much open, comes back after that.
 const COME_BACK: Duration = Duration::from_secs(1);
+/// How long a refusal of one too many takes: whoever asks on regardless does so at this pace, and not at that at which
+/// this process can refuse, which would take the time of everybody else. No two take the same time: many who were refused
+/// at once do not come again at once.
+const REFUSING: Range<Duration> = Duration::from_millis(200)..Duration::from_millis(400);
 
 /// What every answer carries that says nothing else of it.
 const FIXED: [(HeaderName, &str); 7] = [
@@ -178,7 +182,7 @@ impl Rules {
         }
         passage.asker.known = recognise(&mut head, parts).await;
         if let Err(refusal) = self.may_now(class, passage).await {
-            arriving::let_pass(body).await;
+            tokio::join!(arriving::let_pass(body), tokio::time::sleep(rand::random_range(REFUSING)));
             return Err(refusal);
         }
         let request = arriving::whole(Request::from_parts(head, body)).await?;
