@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AlertId, BotId, ChannelId, ClientId, Decimal, Exchange, Market, Pair, RuleName, Time, Uuid, bot::Venue, chain,
+    AlertId, BotId, ChannelId, ClientId, Decimal, Exchange, Market, MessageId, Pair, RuleName, Time, Uuid, bot::Venue,
+    chain,
 };
 
 /// How bad it is.
@@ -178,6 +179,9 @@ pub enum AlertEvent {
         notice: Notice,
         attempt: u32,
         result: Delivery,
+        /// By which the other side knows the message again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<MessageId>,
         at: Time,
     },
 }

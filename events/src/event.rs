@@ -9,6 +9,7 @@ use crate::{
     agent::AgentEvent,
     alert::{AlertEvent, RuleEvent, SilenceEvent},
     bot::BotEvent,
+    channel::ChannelEvent,
     client::ClientEvent,
     credential::CredentialEvent,
     desk::DeskEvent,
@@ -16,6 +17,7 @@ use crate::{
     manual::ManualOrderEvent,
     market::MarketEvent,
     order::OrderEvent,
+    schedule::ScheduleEvent,
     subscription::SubscriptionEvent,
 };
 
@@ -39,6 +41,8 @@ pub enum Event {
     Alert(AlertEvent),
     Rule(RuleEvent),
     Silence(SilenceEvent),
+    Channel(ChannelEvent),
+    Schedule(ScheduleEvent),
     Agent(AgentEvent),
 }
 
@@ -79,6 +83,8 @@ impl Event {
             "alert" => typed(event_type, payload).map(Self::Alert),
             "rule" => typed(event_type, payload).map(Self::Rule),
             "silence" => typed(event_type, payload).map(Self::Silence),
+            "channel" => typed(event_type, payload).map(Self::Channel),
+            "schedule" => typed(event_type, payload).map(Self::Schedule),
             "agent" => typed(event_type, payload).map(Self::Agent),
             _ => Err(Unreadable::Aggregate(aggregate_type.to_owned())),
         }?;
@@ -104,6 +110,8 @@ impl Event {
             Self::Alert(_) => "alert",
             Self::Rule(_) => "rule",
             Self::Silence(_) => "silence",
+            Self::Channel(_) => "channel",
+            Self::Schedule(_) => "schedule",
             Self::Agent(_) => "agent",
         }
     }
@@ -124,6 +132,8 @@ impl Event {
             Self::Alert(event) => event.name(),
             Self::Rule(event) => event.name(),
             Self::Silence(event) => event.name(),
+            Self::Channel(event) => event.name(),
+            Self::Schedule(event) => event.name(),
             Self::Agent(event) => event.name(),
         }
     }
@@ -149,6 +159,8 @@ impl Event {
             Self::Alert(event) => event.at(),
             Self::Rule(event) => event.at(),
             Self::Silence(event) => event.at(),
+            Self::Channel(event) => event.at(),
+            Self::Schedule(event) => event.at(),
             Self::Agent(event) => event.at(),
         }
     }
@@ -174,6 +186,8 @@ impl Serialize for Event {
             Self::Alert(event) => event.serialize(serializer),
             Self::Rule(event) => event.serialize(serializer),
             Self::Silence(event) => event.serialize(serializer),
+            Self::Channel(event) => event.serialize(serializer),
+            Self::Schedule(event) => event.serialize(serializer),
             Self::Agent(event) => event.serialize(serializer),
         }
     }
@@ -237,4 +251,8 @@ words!(SubscriptionEvent in Subscription: SubscriptionRequested, SubscriptionAct
 words!(AlertEvent in Alert: AlertFired, AlertEscalated, AlertResolved, AlertAcknowledged, AlertSilenced, AlertNotified);
 words!(RuleEvent in Rule: RuleConfigured, RuleReset, RulesSpeak);
 words!(SilenceEvent in Silence: SilenceSet, SilenceEnded);
+words!(ChannelEvent in Channel: ChannelAdded, ChannelChanged, ChannelRenewed, ChannelDisabled, ChannelTestRequested,
+    ChannelTested, ChannelReportRequested, ChannelReported, ChannelRemoved);
+words!(ScheduleEvent in Schedule: ScheduleSet, ScheduleSwitched, ScheduleTriggered, ScheduleRan, ScheduleMissed,
+    ScheduleEnded);
 words!(AgentEvent in Agent: PlanRejected, BudgetCharged);

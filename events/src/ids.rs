@@ -105,6 +105,14 @@ id!(
     /// A way by which people are told of alerts.
     ChannelId
 );
+id!(
+    /// One message to people, however often it is tried.
+    MessageId
+);
+id!(
+    /// Something that is to be done again and again, or once, by the clock.
+    ScheduleId
+);
 
 id!(
     /// One way by which somebody outside follows a client's events over NATS.

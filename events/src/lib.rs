@@ -9,6 +9,7 @@ pub mod alert;
 pub mod bot;
 mod canonical;
 pub mod chain;
+pub mod channel;
 pub mod client;
 pub mod credential;
 pub mod decimal;
@@ -25,19 +26,22 @@ pub mod market;
 pub mod money;
 mod names;
 pub mod order;
+pub mod schedule;
 mod schema;
 pub mod subscription;
 mod time;
+mod zone;
 
 pub use decimal::Decimal;
 pub use envelope::{Actor, AggregateRef, Metadata, Recorded};
 pub use event::{Event, Unreadable};
 pub use exchange::{Exchange, Market};
 pub use ids::{
-    AlertId, BotId, ChannelId, ClientId, CommandId, CredentialId, EventId, ManualId, SealedId, SessionId, SilenceId,
-    SubscriptionId, TokenId, UserId,
+    AlertId, BotId, ChannelId, ClientId, CommandId, CredentialId, EventId, ManualId, MessageId, ScheduleId, SealedId,
+    SessionId, SilenceId, SubscriptionId, TokenId, UserId,
 };
 pub use money::{Amount, Money, Price};
 pub use names::{AccountName, Asset, BadName, OrderId, Pair, RuleName, Slug, TradeId};
 pub use time::{BadTime, Time};
 pub use uuid::Uuid;
+pub use zone::{NoZone, Zone};

@@ -126,6 +126,7 @@ impl Filter {
         "account",
         "agent",
         "bot",
+        "channel",
         "client",
         "credential",
         "ledger",
@@ -133,6 +134,7 @@ impl Filter {
         "market",
         "orders",
         "rule",
+        "schedule",
         "silence",
         "subscription",
     ];

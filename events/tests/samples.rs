@@ -20,6 +20,7 @@ use events::{
     },
     bot::{BotConfig, BotEvent, BotKind, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
     chain::{BEFORE_FIRST, Content, Hash, canonical, link},
+    channel::{self, ChannelEvent, QuietHours, WhyDisabled},
     client::ClientEvent,
     credential::{CredentialEvent, Fingerprint, Misfit, Purpose, Values},
     desk::{DeskEvent, Factor, Role, Scope, WhyEnded},
@@ -27,6 +28,7 @@ use events::{
     manual::{HowEnded, ManualOrderEvent, RestingType, Verdict},
     market::{Depth, DepthSum, MarketEvent},
     order::OrderEvent,
+    schedule::{Action, Missed, Outcome, Period, ScheduleEvent, When},
     subscription::{Filter, SubscriptionEvent, UserNkey, WhyBarred},
 };
 use serde::{Deserialize, Serialize};
@@ -367,6 +369,7 @@ fn alert_events() -> Vec<AlertEvent> {
             notice: Notice::Fired,
             attempt: 2,
             result: Delivery::Failed { reason: "answered 503".into() },
+            message: None,
             at: at(),
         },
     ]
@@ -393,6 +396,65 @@ fn silence_events() -> Vec<SilenceEvent> {
             at: at(),
         },
         SilenceEvent::SilenceEnded { reason: "done earlier".into(), at: at() },
+    ]
+}
+
+fn channel_events() -> Vec<ChannelEvent> {
+    let (sealed, newer) = (SealedId(Uuid::from_u128(7)), SealedId(Uuid::from_u128(8)));
+    let quiet = QuietHours { from: 22 * 60, to: 7 * 60, zone: "Europe/Berlin".parse().unwrap() };
+    let settings = channel::Settings { severity: Severity::Warning, wait_s: 30, quiet: Some(quiet), on: true };
+    let (name, kind, shown) =
+        ("ops".parse().unwrap(), channel::Kind::Webhook, "https://hooks.example.com/…".to_owned());
+    let both_until = at().plus_micros(86_400_000_000);
+    vec![
+        ChannelEvent::ChannelAdded { name, kind, shown: shown.clone(), sealed, settings: settings.clone(), at: at() },
+        ChannelEvent::ChannelChanged { settings: channel::Settings { quiet: None, on: false, ..settings }, at: at() },
+        ChannelEvent::ChannelRenewed { shown, sealed: newer, supersedes: sealed, both_until, at: at() },
+        ChannelEvent::ChannelDisabled { why: WhyDisabled::Gone, at: at() },
+        ChannelEvent::ChannelTestRequested { at: at() },
+        ChannelEvent::ChannelTested { of: 4, attempt: 1, result: Delivery::Delivered, at: at() },
+        ChannelEvent::ChannelReportRequested { from: at(), to: both_until, at: both_until },
+        ChannelEvent::ChannelReported {
+            of: 6,
+            attempt: 2,
+            result: Delivery::GivenUp { reason: "answered 404".into() },
+            at: at(),
+        },
+        ChannelEvent::ChannelRemoved { reason: "another one is used".into(), at: at() },
+    ]
+}
+
+fn schedule_events() -> Vec<ScheduleEvent> {
+    let zone = "Europe/Berlin".parse().unwrap();
+    let when = When::Cron { expression: "30 8 * * 1-5".into(), zone };
+    let (name, due) = ("weekdays".parse().unwrap(), at());
+    vec![
+        ScheduleEvent::ScheduleSet {
+            name,
+            action: Action::Start { bot: bot() },
+            when,
+            missed: Missed::RunOnce,
+            at: at(),
+        },
+        ScheduleEvent::ScheduleSwitched { on: false, at: at() },
+        ScheduleEvent::ScheduleTriggered { due, at: at() },
+        ScheduleEvent::ScheduleRan { due, outcome: Outcome::Wanted { seq: Some(7) }, at: at() },
+        ScheduleEvent::ScheduleMissed { due, last: due, runs: 1, at: at() },
+        ScheduleEvent::ScheduleEnded { reason: "no longer wanted".into(), at: at() },
+    ]
+}
+
+/// The actions that a schedule may have beside a start, and its other clock.
+fn more_schedules() -> Vec<(&'static str, ScheduleEvent)> {
+    let set = |action, when| {
+        let name = "more".parse().unwrap();
+        ScheduleEvent::ScheduleSet { name, action, when, missed: Missed::Skip, at: at() }
+    };
+    let once = When::Once { at: at() };
+    let channel = ChannelId(Uuid::from_u128(9));
+    vec![
+        ("stop", set(Action::Stop { bot: bot() }, once.clone())),
+        ("report", set(Action::Report { channel, period: Period::Day }, once)),
     ]
 }
 
@@ -584,6 +646,7 @@ fn balance() -> AccountEvent {
 
 /// Optional fields that came later, each in an event that has them.
 fn with_more() -> Vec<(&'static str, Event)> {
+    let schedules = more_schedules().into_iter().map(|(more, event)| (more, event.into()));
     let fill = Fill { order: None, precision: Some(Precision::SixPlaces), source: "history".into(), ..fill() };
     let limits = Limits {
         participation_cap: Some(d("0.1")),
@@ -655,7 +718,7 @@ fn with_more() -> Vec<(&'static str, Event)> {
         expires_at: at().plus_micros(86_400_000_000),
         at: at(),
     };
-    vec![
+    let others = [
         ("after", alerts.into()),
         ("best", wide.into()),
         ("session", asked_in.into()),
@@ -669,7 +732,8 @@ fn with_more() -> Vec<(&'static str, Event)> {
             "owner",
             DeskEvent::UserAdded { user: user(), role: Role::ClientOwner, client: Some(client()), at: at() }.into(),
         ),
-    ]
+    ];
+    schedules.chain(others).collect()
 }
 
 fn one_of_each() -> Vec<Event> {
@@ -687,6 +751,8 @@ fn one_of_each() -> Vec<Event> {
     events.extend(alert_events().into_iter().map(Event::from));
     events.extend(rule_events().into_iter().map(Event::from));
     events.extend(silence_events().into_iter().map(Event::from));
+    events.extend(channel_events().into_iter().map(Event::from));
+    events.extend(schedule_events().into_iter().map(Event::from));
     events.extend(agent_events().into_iter().map(Event::from));
     events.extend(desk_events().into_iter().map(Event::from));
     events.extend(watch_events().into_iter().map(Event::from));
@@ -754,6 +820,8 @@ fn no_event_is_forgotten() {
         ("alert", AlertEvent::NAMES),
         ("rule", RuleEvent::NAMES),
         ("silence", SilenceEvent::NAMES),
+        ("channel", ChannelEvent::NAMES),
+        ("schedule", ScheduleEvent::NAMES),
         ("agent", AgentEvent::NAMES),
     ] {
         known.extend(names.iter().map(|name| format!("{kind}.{name}")));

@@ -169,6 +169,8 @@ impl Projection for OrdersByHand {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Channel(_)
+            | Event::Schedule(_)
             | Event::Silence(_)
             | Event::Agent(_)
             | Event::Desk(_) => Ok(()),

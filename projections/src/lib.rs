@@ -7,6 +7,7 @@ pub mod alert_settings;
 pub mod alerts;
 pub mod bots;
 pub mod by_hand;
+pub mod channels;
 pub mod checkpoints;
 pub mod clients;
 pub mod configs;
@@ -68,6 +69,7 @@ pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
         Worker::<subscriptions::Subscriptions>::boxed(db, &counting, &recent),
         Worker::<alerts::Alerts>::boxed(db, &counting, &recent),
         Worker::<alert_settings::AlertSettings>::boxed(db, &counting, &recent),
+        Worker::<channels::Channels>::boxed(db, &counting, &recent),
     ]
 }
 

@@ -151,6 +151,8 @@ impl Projection for Orders {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Channel(_)
+            | Event::Schedule(_)
             | Event::Silence(_)
             | Event::Agent(_)
             | Event::Manual(_)

@@ -93,6 +93,8 @@ impl Projection for Overview {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Channel(_)
+            | Event::Schedule(_)
             | Event::Silence(_)
             | Event::Agent(_)
             | Event::Manual(_)

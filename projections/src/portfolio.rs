@@ -102,6 +102,8 @@ impl Projection for Portfolio {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Channel(_)
+            | Event::Schedule(_)
             | Event::Silence(_)
             | Event::Agent(_)
             | Event::Manual(_)

@@ -1,5 +1,7 @@
 //! A desk with two clients, served: what the tests of the edge start from.
 
+use std::process::Command;
+
 use events::{BotId, ClientId};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -33,10 +35,15 @@ impl Edge {
     }
 
     pub async fn on(database: Database, roles: &str) -> Self {
+        Self::served(database, |database| database.command(&["serve", "--roles", roles, "--port", "0"])).await
+    }
+
+    /// Served by a process of its own kind.
+    pub async fn served(database: Database, by: impl FnOnce(&Database) -> Command) -> Self {
         let streams = database.streams();
         let acme = Party::new(&database, &streams, "acme").await;
         let borealis = Party::new(&database, &streams, "borealis").await;
-        let (admin, served) = (token(&database, None), Served::start(&database, roles));
+        let (admin, served) = (token(&database, None), Served::of(by(&database)));
         Self { database, streams, served, acme, borealis, admin }
     }
 

@@ -41,6 +41,7 @@ mod login;
 mod manual;
 mod migrations;
 mod neighbours;
+mod notifications;
 mod one_wall;
 mod oracle;
 mod people;

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use domain::alert_rule::AlertRule;
 use events::{
-    AggregateRef, AlertId, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price, RuleName, SilenceId,
-    SubscriptionId, Time, TokenId, UserId, Uuid,
+    AggregateRef, AlertId, ChannelId, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price, RuleName,
+    SealedId, SilenceId, SubscriptionId, Time, TokenId, UserId, Uuid,
     account::AccountEvent,
-    alert::{AlertEvent, Evidence, Feature, Labels, RuleEvent, Scope, Severity, SilenceEvent},
+    alert::{AlertEvent, Delivery, Evidence, Feature, Labels, RuleEvent, Scope, Severity, SilenceEvent},
     bot::{BotConfig, BotEvent, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
+    channel::{self, ChannelEvent},
     credential::CredentialEvent,
     ledger::{BookKey, Fill, LedgerEvent, Side},
     manual::ManualOrderEvent,
@@ -181,11 +182,30 @@ pub fn of_alerts(of: &Party) -> Vec<Append> {
     // Far away: what stands in a test is set for long.
     let until = Time::now().plus_micros(3_600_000_000);
     let silence = SilenceEvent::SilenceSet { rule: Some(rule), scope, until, reason: word(of, "silence"), at: at(2) };
+    let added = ChannelEvent::ChannelAdded {
+        name: word(of, "channel").parse().unwrap(),
+        kind: channel::Kind::Slack,
+        shown: word(of, "shown"),
+        sealed: SealedId(Uuid::from_u128(7)),
+        settings: channel::Settings { severity: Severity::Info, wait_s: 30, quiet: None, on: true },
+        at: at(2),
+    };
+    let result = Delivery::Failed { reason: word(of, "trouble") };
+    let tested = ChannelEvent::ChannelTested { of: 1, attempt: 1, result, at: at(3) };
+    let of_channel =
+        |event: ChannelEvent| append(of.client, AggregateRef::new("channel", channel_of(of)), event.into(), None);
     vec![
+        of_channel(added),
+        of_channel(tested),
         append(of.client, AggregateRef::new("alert", alert_of(of)), fired.into(), None),
         append(of.client, AggregateRef::new("rule", id), configured.into(), None),
         append(of.client, AggregateRef::new("silence", silence_of(of)), silence.into(), None),
     ]
+}
+
+/// A party's channel.
+pub fn channel_of(of: &Party) -> ChannelId {
+    ChannelId(Uuid::new_v5(&of.client.0, b"channel"))
 }
 
 /// A program's account of a party's.
@@ -229,6 +249,8 @@ pub fn id_in(path: &str, of: &Party) -> String {
         token_of(of).to_string()
     } else if path.contains("/credentials/") {
         credential_of(of).to_string()
+    } else if path.contains("/channels/") {
+        channel_of(of).to_string()
     } else if path.contains("/silences/") {
         silence_of(of).to_string()
     } else if path.contains("/alerts/{id}") {
@@ -410,7 +432,7 @@ fn of_order(of: &Party) -> Vec<Append> {
     let (order, by_hand) = (word(of, "by-hand").parse().unwrap(), AggregateRef::new("manual", order_of(of)));
     let submitted = ManualOrderEvent::ManualOrderSubmitted { order, at: at(40) };
     let failing =
-        CredentialEvent::CredentialFailing { sealed: events::SealedId::new(), reason: word(of, "refusal"), at: at(50) };
+        CredentialEvent::CredentialFailing { sealed: SealedId::new(), reason: word(of, "refusal"), at: at(50) };
     let key = AggregateRef::new("credential", credential_of(of));
     let others: [(AggregateRef, Event); 2] = [(by_hand, submitted.into()), (key, failing.into())];
     let others = others.map(|(of_what, event)| append(of.client, of_what, event, None));

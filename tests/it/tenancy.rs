@@ -97,6 +97,8 @@ async fn told_of(edge: &Edge, of: &Party) -> Vec<SubscriptionEvent> {
         | Event::Desk(_)
         | Event::Alert(_)
         | Event::Rule(_)
+        | Event::Channel(_)
+        | Event::Schedule(_)
         | Event::Silence(_)
         | Event::Agent(_)
         | Event::Account(_) => None,

@@ -80,6 +80,8 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /api/alerts/{id}", "unyynyyyyy"),
     ("GET /api/alerts/rules", "uyyynyyyyy"),
     ("POST /api/alerts/rules/{rule}/try", "uyyynyyyyy"),
+    ("GET /api/alerts/channels", "uyyynyyyyy"),
+    ("GET /api/alerts/channels/{id}/tries", "unyynyyyyy"),
     ("GET /api/alerts/silences", "uyyynyyyyy"),
     ("GET /api/clients/access-log", "uyfynfyyfy"),
     // Its people and its programs.
@@ -105,6 +107,11 @@ const TABLE: &[(&str, &str)] = &[
     // Everybody has the same rules.
     ("PUT /api/alerts/rules/{rule}", "uyfynyyffy"),
     ("DELETE /api/alerts/rules/{rule}", "uyfynyyffy"),
+    ("POST /api/alerts/channels", "uyfynyyffy"),
+    ("PUT /api/alerts/channels/{id}", "unfynyyffy"),
+    ("POST /api/alerts/channels/{id}/renew", "unfynyyffy"),
+    ("POST /api/alerts/channels/{id}/test", "unfynyyffy"),
+    ("DELETE /api/alerts/channels/{id}", "unfynyyffy"),
     ("POST /api/alerts/silences", "uyfynyyffy"),
     ("DELETE /api/alerts/silences/{id}", "unfynyyffy"),
     ("POST /api/bots", "uyfynyyffy"),

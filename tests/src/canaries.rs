@@ -21,6 +21,8 @@ const MARKS: &[(&str, &str)] = &[
     ("AUDIT_SIGNING_KEY", "0102030405060708090a0b0c0d0e0f101112131415161718"),
     ("a token", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}|pl[lprt]_[0-9a-f]{32}_[0-9a-f]{64}"),
     ("the seed of a second factor", "otpauth:"),
+    ("where a channel leads", "hook-nobody-knows|aG9vay1ub2JvZHkta25vd3|686f6f6b2d6e6f626f64792d6b6e6f7773"),
+    ("what webhooks are signed by", r"whsec_[A-Za-z0-9+/]{24,}"),
     ("the hash of a password", r"\$argon2"),
 ];
 

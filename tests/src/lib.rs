@@ -6,12 +6,14 @@ mod database;
 mod differences;
 mod forgetful;
 mod line;
+mod mailbox;
 mod nats;
 mod on_nats;
 mod outside;
 mod own_nats;
 mod own_redis;
 mod people;
+mod receiver;
 mod served;
 mod world;
 
@@ -20,11 +22,13 @@ pub use database::{Database, ENCRYPTION_KEY, NEWER_ENCRYPTION_KEY, SECRET, SIGNI
 pub use differences::differences;
 pub use forgetful::Forgetful;
 pub use line::Line;
+pub use mailbox::{Mail, Mailbox};
 pub use nats::Nats;
 pub use on_nats::{arrived, differences_on_nats};
 pub use outside::Outside;
 pub use own_nats::OwnNats;
 pub use own_redis::OwnRedis;
 pub use people::{PASSWORD, Person, SignedIn, token, token_made_at};
+pub use receiver::{Posted, Receiver};
 pub use served::{Answer, Heard, Listener, Served};
 pub use world::{Servers, binary, shared_data, stop_with_the_process, target};

@@ -266,6 +266,8 @@ impl Engine {
                 }
             }
             Event::Silence(_)
+            | Event::Channel(_)
+            | Event::Schedule(_)
             | Event::Agent(_)
             | Event::Client(_)
             | Event::Credential(_)

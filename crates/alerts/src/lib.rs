@@ -8,6 +8,7 @@ pub mod engine;
 mod exact;
 mod kept;
 mod lag;
+pub mod notify;
 pub mod replay;
 mod rules;
 pub mod watch;

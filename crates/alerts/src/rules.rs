@@ -74,6 +74,7 @@ rules! {
     agent_limit::AgentLimitNear,
     auth::AuthAnomaly,
     keys::KeyAnomaly,
+    channel::ChannelFailing,
     lag::ProjectionLag,
     relay_lag::RelayLag,
     dead_man::DeadMan,

@@ -4,13 +4,13 @@
 //! A process that takes a client over goes on from the state that was saved last, looks up at which moments time was looked
 //! at since, and finds the same transitions again: what is in the stream already is not written twice.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use events::{AggregateRef, ClientId, Event, Time, alert::RuleEvent};
+use events::{AggregateRef, ClientId, Event, Recorded, Time, alert::RuleEvent};
 use sqlx::PgPool;
 use store::{Append, AppendError, Cause, Draft, Expected, Fence, Leases, ReadError, Streams, Wakes, read};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::{Id, JoinError, JoinSet},
     time::Instant,
 };
@@ -20,6 +20,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     engine::{Engine, Transition},
     kept, lag,
+    notify::{Circuits, Means, Sender, TellError, Teller},
     replay::Ticks,
 };
 
@@ -51,6 +52,8 @@ pub struct Foundation {
     /// Connections of logins `alerts` and `admin_query`.
     pub db: PgPool,
     pub desk: PgPool,
+    /// By what means people are told.
+    pub means: Means,
 }
 
 /// Why the alerts of a client are not evaluated at the moment.
@@ -64,6 +67,8 @@ pub(crate) enum WatchError {
     Append(#[from] AppendError),
     #[error("could not keep where they stand")]
     Keep(#[from] sqlx::Error),
+    #[error("could not say what is to be told")]
+    Tell(#[from] TellError),
 }
 
 /// A client whose alerts this process evaluates.
@@ -80,12 +85,18 @@ struct Watch {
     tasks: JoinSet<()>,
     of: HashMap<Id, ClientId>,
     renewed: Option<Instant>,
+    /// Rung when there is a message more to people.
+    rung: Arc<Notify>,
 }
 
 /// Evaluates until told to stop; Postgres being away is waited for.
 pub async fn run(on: Foundation, stop: CancellationToken) {
     let mut wakes = Wakes::new(on.db.clone());
-    let mut watch = Watch { on, held: HashMap::new(), tasks: JoinSet::new(), of: HashMap::new(), renewed: None };
+    let rung = Arc::new(Notify::new());
+    let Foundation { db, streams, means, .. } = on.clone();
+    let sender = Sender { db, streams, means, rung: Arc::clone(&rung), circuits: Circuits::default() };
+    let sending = tokio::spawn(sender.run(stop.clone()));
+    let mut watch = Watch { on, held: HashMap::new(), tasks: JoinSet::new(), of: HashMap::new(), renewed: None, rung };
     while !stop.is_cancelled() {
         watch.look().await;
         tokio::select! {
@@ -99,6 +110,8 @@ pub async fn run(on: Foundation, stop: CancellationToken) {
     while let Some(ended) = watch.tasks.join_next_with_id().await {
         watch.ended(ended).await;
     }
+    // What was on its way has arrived, or is tried again by another.
+    let _ = sending.await;
 }
 
 impl Watch {
@@ -152,7 +165,7 @@ impl Watch {
         debug!(client.id = %client, token = fence.token(), "evaluating the alerts of client {client}");
         let (tell, heard) = watch::channel((head, Time::now()));
         let stop = CancellationToken::new();
-        let one = One { client, fence: fence.clone(), on: self.on.clone(), head: heard };
+        let one = One { client, fence: fence.clone(), on: self.on.clone(), head: heard, rung: Arc::clone(&self.rung) };
         let task = self.tasks.spawn(one.evaluate(stop.clone()));
         if client == ClientId::DESK {
             let Foundation { streams, db, desk, .. } = self.on.clone();
@@ -182,6 +195,7 @@ struct One {
     fence: Fence,
     on: Foundation,
     head: watch::Receiver<(u64, Time)>,
+    rung: Arc<Notify>,
 }
 
 impl One {
@@ -198,13 +212,17 @@ impl One {
 
     async fn serve(&mut self, stop: &CancellationToken) -> Result<(), WatchError> {
         let (mut engine, ticks) = self.open().await?;
+        let Foundation { streams, db, desk, .. } = self.on.clone();
+        let mut teller =
+            Teller::open(self.client, &streams, (&db, &desk), Arc::clone(&self.rung), engine.reached()).await?;
         let (mut saved, mut saved_at) = (engine.reached(), Instant::now());
         loop {
             let (head, asked) = *self.head.borrow_and_update();
-            self.read_to(head, &mut engine, &ticks).await?;
+            self.read_to(head, &mut engine, &ticks, |event| teller.hear(event)).await?;
             // Not before what is late can have come.
             let transitions = engine.tick(asked.plus_micros(-engine.late_us() - COMMIT_US));
             self.record(transitions).await?;
+            teller.tell().await?;
             if engine.reached() > saved && (saved_at.elapsed() >= SAVE_EVERY || stop.is_cancelled()) {
                 kept::save(&self.on.db, self.client, &self.fence, &engine).await?;
                 (saved, saved_at) = (engine.reached(), Instant::now());
@@ -231,7 +249,7 @@ impl One {
         let told = read::of_alerts(&db, client, engine.reached()).await?;
         let ticks = Ticks::told_by(&told);
         self.record(ticks.again(&mut engine)).await?;
-        self.read_to(head, &mut engine, &ticks).await?;
+        self.read_to(head, &mut engine, &ticks, |_| {}).await?;
         if !engine.speaks() {
             let (versions, at) = (Engine::versions(), Time::now());
             self.append(AggregateRef::new("rule", VERSIONS), RuleEvent::RulesSpeak { versions, at }.into(), None)
@@ -241,11 +259,18 @@ impl One {
     }
 
     /// Takes in everything up to there.
-    async fn read_to(&mut self, head: u64, engine: &mut Engine, ticks: &Ticks) -> Result<(), WatchError> {
+    async fn read_to(
+        &mut self,
+        head: u64,
+        engine: &mut Engine,
+        ticks: &Ticks,
+        mut heard: impl FnMut(&Recorded),
+    ) -> Result<(), WatchError> {
         while head > engine.reached() {
             let events = read::after(&self.on.db, self.client, engine.reached(), BATCH).await?;
             let transitions: Vec<Transition> = events.iter().flat_map(|event| ticks.carry(engine, event)).collect();
             self.record(transitions).await?;
+            events.iter().for_each(&mut heard);
             if events.is_empty() {
                 break;
             }

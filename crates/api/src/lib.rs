@@ -10,6 +10,7 @@ mod alert_rules;
 mod alerts;
 mod auth;
 mod bots;
+mod channels;
 mod cookies;
 mod credentials;
 mod cursor;
@@ -60,6 +61,7 @@ use std::{
     time::Duration,
 };
 
+use ::alerts::notify::guard::Guard;
 use access::{Doorman, Gate, Looks, Register, SecondFactors, Sessions, Tokens};
 use axum::{Router, extract::FromRef};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -96,6 +98,8 @@ pub struct Foundation {
     pub desk: PgPool,
     pub auth: PgPool,
     pub vault: Vault,
+    /// Where clients' channels may lead.
+    pub guard: Guard,
     /// What clients' accounts on NATS follow from; absent where NATS has none.
     pub accounts: Option<relay::tenancy::keys::AccountKeys>,
     /// Tokens and cursors are signed with keys derived from it.
@@ -128,6 +132,7 @@ everything! {
     streams: Streams,
     vault: Vault,
     issuing: Issuing,
+    guard: Guard,
     leaving: Leaving,
     known: Known,
     views: Views,
@@ -149,7 +154,7 @@ everything! {
 
 /// Every route, ready to be served, and what goes on beside them, until its end.
 fn router(on: Foundation, ending: Ending) -> Router {
-    let Foundation { streams, query, desk, auth, vault, accounts, secret, settings, beside } = on;
+    let Foundation { streams, query, desk, auth, vault, guard, accounts, secret, settings, beside } = on;
     let standings = Standings::watch(desk.clone());
     let (cursors, tokens) = (Cursors::new(&secret), Tokens::new(&secret));
     let gate = Gate::watch(auth.clone(), tokens.clone(), &settings.second_factor_for.0);
@@ -171,6 +176,7 @@ fn router(on: Foundation, ending: Ending) -> Router {
         known: Known::new(streams.clone(), query.clone()),
         streams,
         vault,
+        guard,
         issuing: Issuing(accounts.map(relay::Issuer::new)),
         views: Views::new(query, desk, standings.clone()),
         live,

@@ -11,7 +11,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Parts, admin, alert_rules, alerts, auth, bots, credentials, described,
+    Parts, admin, alert_rules, alerts, auth, bots, channels, credentials, described,
     events::{self, Order},
     exchanges, fills, grants, health, live, looks, manual, orders,
     page::Limit,
@@ -74,6 +74,7 @@ fn described() -> OpenApiRouter<Parts> {
         alerts::routes(),
         alert_rules::routes(),
         silences::routes(),
+        channels::routes(),
         admin::routes(),
         reconciliation::routes(),
         health::routes(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::alerts::notify::target::BadTarget;
 use access::{
     ChangeError, FactorError, LinkError, LoginError, LoginRefusal, RefreshError, people::PeopleError,
     programs::TokenError,
@@ -11,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    alert::AlertRefusal, alert_rule::RuleRefusal, bot::BotRefusal, client::ClientRefusal,
+    alert::AlertRefusal, alert_rule::RuleRefusal, bot::BotRefusal, channel::ChannelRefusal, client::ClientRefusal,
     credential::CredentialRefusal, manual::ManualRefusal, silence::SilenceRefusal, subscription::SubscriptionRefusal,
 };
 use events::fields::FieldsRefusal;
@@ -301,6 +302,25 @@ impl From<SilenceRefusal> for Problem {
             SilenceRefusal::AlreadyThere | SilenceRefusal::Over => Self::new(Code::Conflict, refusal.to_string()),
             SilenceRefusal::Until | SilenceRefusal::Reason => Self::invalid(refusal.to_string()),
         }
+    }
+}
+
+impl From<ChannelRefusal> for Problem {
+    fn from(refusal: ChannelRefusal) -> Self {
+        match refusal {
+            ChannelRefusal::NotThere => Self::not_found(),
+            ChannelRefusal::AlreadyThere
+            | ChannelRefusal::AlreadySo
+            | ChannelRefusal::Off
+            | ChannelRefusal::TestedJustNow => Self::new(Code::Conflict, refusal.to_string()),
+            ChannelRefusal::Wait | ChannelRefusal::Quiet | ChannelRefusal::Reason => Self::invalid(refusal.to_string()),
+        }
+    }
+}
+
+impl From<BadTarget> for Problem {
+    fn from(bad: BadTarget) -> Self {
+        Self::invalid(bad.to_string())
     }
 }
 

@@ -9,8 +9,8 @@ use axum::{
 };
 use cqrs_es::Aggregate;
 use domain::{
-    alert::Alert, alert_rule::AlertRule, bot::Bot, client::Client, credential::Credential, manual::ManualOrder,
-    silence::Silence, subscription::Subscription,
+    alert::Alert, alert_rule::AlertRule, bot::Bot, channel::Channel, client::Client, credential::Credential,
+    manual::ManualOrder, silence::Silence, subscription::Subscription,
 };
 use events::{ClientId, CommandId, Event, Uuid};
 use serde::{Serialize, de::DeserializeOwned};
@@ -65,6 +65,10 @@ impl Commanded for Credential {
 }
 
 impl Commanded for Subscription {
+    type Permission = Subscribe;
+}
+
+impl Commanded for Channel {
     type Permission = Subscribe;
 }
 

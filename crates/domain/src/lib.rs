@@ -3,11 +3,14 @@
 pub mod alert;
 pub mod alert_rule;
 pub mod bot;
+pub mod channel;
 pub mod client;
 pub mod credential;
 pub mod ledger;
+mod line;
 pub mod manual;
 pub mod risk;
+pub mod schedule;
 pub mod self_match;
 pub mod silence;
 pub mod subscription;

@@ -193,6 +193,8 @@ impl Hand {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Channel(_)
+            | Event::Schedule(_)
             | Event::Silence(_)
             | Event::Agent(_)
             | Event::Desk(_) => {}

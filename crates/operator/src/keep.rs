@@ -180,6 +180,8 @@ async fn recorded(
         | Event::Subscription(_)
         | Event::Alert(_)
         | Event::Rule(_)
+        | Event::Channel(_)
+        | Event::Schedule(_)
         | Event::Silence(_)
         | Event::Agent(_)
         | Event::Account(_) => None,

@@ -7,6 +7,7 @@ mod edge_settings;
 mod import;
 mod nats_command;
 pub mod nats_keys;
+mod notify_settings;
 mod paper_command;
 mod parked;
 mod progress;

@@ -81,7 +81,7 @@ impl Serve {
         Needs {
             nats: roles.contains(&Role::Relay),
             subscribers: roles.contains(&Role::Api),
-            vault: roles.contains(&Role::Api) || roles.contains(&Role::Operator),
+            vault: [Role::Api, Role::Operator, Role::Alerts].iter().any(|role| roles.contains(role)),
             hummingbot: roles.contains(&Role::Operator),
         }
     }
@@ -146,7 +146,10 @@ impl Parts {
                 Role::Projector => projector(platform, stop, &mut running).await?,
                 Role::Relay => running.extend(relay.take().map(|relay| relay.run(stop.clone()))),
                 Role::Operator => operate(platform, streams.clone(), stop, &mut running).await?,
-                Role::Alerts => drop(running.spawn(alerts::watch::run(watch(platform, streams.clone()), stop.clone()))),
+                Role::Alerts => {
+                    let on = watch(platform, streams.clone()).await?;
+                    running.spawn(alerts::watch::run(on, stop.clone()));
+                }
             }
         }
         Ok(Self { url, ending, running })
@@ -184,6 +187,7 @@ async fn foundation(
         desk: platform.pool(Login::AdminQuery),
         auth: platform.pool(Login::Auth),
         accounts: platform.nats_accounts.clone(),
+        guard: platform.notify.guard.clone(),
         secret: platform.secret.clone(),
         settings,
         beside,
@@ -243,10 +247,11 @@ fn nats_beside(relay: &Relay) -> Beside {
 }
 
 /// What alerts stand on.
-fn watch(platform: &Platform, streams: Streams) -> alerts::watch::Foundation {
+async fn watch(platform: &Platform, streams: Streams) -> anyhow::Result<alerts::watch::Foundation> {
+    let means = platform.notify.means(platform.vault(streams.clone()).await?)?;
     let leases = Leases::new(platform.pool(Login::Writer));
     let (db, desk) = (platform.pool(Login::Alerts), platform.pool(Login::AdminQuery));
-    alerts::watch::Foundation { streams, leases, db, desk }
+    Ok(alerts::watch::Foundation { streams, leases, db, desk, means })
 }
 
 /// Starts the desk's hands, whether Hummingbot answers or not.

@@ -17,7 +17,10 @@ use store::{Login, Streams};
 use url::Url;
 use vault::{KeyRing, Vault};
 
-use crate::edge_settings::EdgeSettings;
+use crate::{
+    edge_settings::EdgeSettings,
+    notify_settings::{Notify, NotifySettings},
+};
 
 /// Settings, each from the environment or a flag.
 #[derive(Debug, Args)]
@@ -63,6 +66,8 @@ pub struct Settings {
     #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = CONNECTIONS_MAX, global = true,
           value_parser = clap::value_parser!(u32).range(2..=1_000))]
     database_connections_max: u32,
+    #[command(flatten)]
+    notify: NotifySettings,
 }
 
 /// What not every part needs.
@@ -106,6 +111,8 @@ pub struct Platform {
     pub nats_accounts: Option<AccountKeys>,
     /// Messages that NATS keeps of each client at most.
     pub nats_kept_max: Option<NonZeroU64>,
+    /// How people are told of alerts.
+    pub notify: Notify,
     connections_max: u32,
 }
 
@@ -171,13 +178,14 @@ impl Settings {
         let nats_keys = self.nats_keys(needs).map_err(|problem| problems.push(problem)).ok();
         let outside = needs.hummingbot.then(|| self.outside()).transpose();
         let outside = outside.map_err(|told: Vec<String>| problems.extend(told)).ok();
-        match (owner, secret, signing_key, keys, outside, nats.zip(nats_keys)) {
+        let notify = self.notify.read().map_err(|told| problems.extend(told)).ok();
+        match (owner, secret, signing_key, keys, outside.zip(notify), nats.zip(nats_keys)) {
             (
                 Some(owner),
                 Some(secret),
                 Some(signing_key),
                 Some(keys),
-                Some(outside),
+                Some((outside, notify)),
                 Some((nats, (nats_access, nats_accounts))),
             ) => Ok(Platform {
                 owner,
@@ -189,6 +197,7 @@ impl Settings {
                 nats_access,
                 nats_accounts,
                 nats_kept_max: self.nats_kept_max,
+                notify,
                 connections_max: self.database_connections_max,
             }),
             _ => Err(BadSettings(problems)),
@@ -330,6 +339,7 @@ impl Platform {
             nats_access: Access::Open,
             nats_accounts: None,
             nats_kept_max: None,
+            notify: Notify::default(),
             connections_max: CONNECTIONS_MAX,
         }
     }
@@ -388,6 +398,7 @@ mod tests {
             nats_keys: None,
             nats_kept_max: None,
             database_connections_max: 4,
+            notify: NotifySettings::default(),
         }
     }
 

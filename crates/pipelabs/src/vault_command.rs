@@ -25,7 +25,10 @@ impl VaultCommand {
                 for (place, misfit) in &checked.unfit {
                     print(&format!("bad: {place}: {misfit}"))?;
                 }
-                let (fine, unfit) = (checked.fine, checked.unfit.len());
+                for (client, channel) in &checked.unfit_targets {
+                    print(&format!("bad: where channel {channel} of client {client} leads"))?;
+                }
+                let (fine, unfit) = (checked.fine, checked.unfit.len() + checked.unfit_targets.len());
                 print(&format!("{fine} sets of values open and fit, {unfit} do not"))?;
                 Ok(if unfit == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }

@@ -1,9 +1,9 @@
 //! A check of everything that is sealed: whether it opens and fits. Nothing is shown, and the desk's stream tells of it.
 
-use events::{AggregateRef, Time, credential::Misfit, desk::DeskEvent};
+use events::{AggregateRef, ChannelId, ClientId, Time, credential::Misfit, desk::DeskEvent};
 use store::{AppendError, Cause};
 
-use crate::{kept, open::Locked, place::Place, ring::KekId, vault::Vault};
+use crate::{kept, open::Locked, place::Place, ring::KekId, target::TargetError, vault::Vault};
 
 /// Rows that are looked at together.
 const PAGE: i64 = 500;
@@ -11,10 +11,12 @@ const PAGE: i64 = 500;
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Sets of values that open and fit.
+    /// Sets of values, and targets of channels, that open and fit.
     pub fine: u64,
     /// Those that do not, and what is wrong.
     pub unfit: Vec<(Place, Misfit)>,
+    /// Channels of which it is not known any more where they lead.
+    pub unfit_targets: Vec<(ClientId, ChannelId)>,
 }
 
 /// Why it was not checked.
@@ -24,6 +26,8 @@ pub enum CheckError {
     Missing(KekId),
     #[error("the check could not be recorded, so nothing was opened")]
     Record(#[from] AppendError),
+    #[error(transparent)]
+    Targets(#[from] TargetError),
     #[error("the vault's tables could not be reached")]
     Database(#[from] sqlx::Error),
 }
@@ -36,7 +40,7 @@ impl Vault {
         let (mut checked, mut after) = (Checked::default(), None);
         loop {
             let rows = kept::after(&self.db, after, PAGE).await?;
-            let Some(last) = rows.last() else { return Ok(checked) };
+            let Some(last) = rows.last() else { break };
             after = Some(last.place);
             for row in &rows {
                 match row.unlock(&self.ring) {
@@ -47,5 +51,7 @@ impl Vault {
                 }
             }
         }
+        let (fine, unfit_targets) = self.check_targets().await?;
+        Ok(Checked { fine: checked.fine + fine, unfit_targets, ..checked })
     }
 }

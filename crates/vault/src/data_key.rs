@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE},
+};
 use events::{
-    ClientId, Uuid,
+    ClientId, SealedId, Uuid,
     credential::{Fingerprint, Misfit},
 };
 use fernet::Fernet;
@@ -94,6 +97,13 @@ impl DataKey {
     pub fn id(&self, of: &[u8], parts: &[&[u8]]) -> Uuid {
         let hash = self.keyed(of, parts);
         Uuid::new_v8(hash[..16].try_into().expect("a hash has 32 bytes"))
+    }
+
+    /// What messages to a target are signed by, as Standard Webhooks writes it: it follows from the target, so that it lies
+    /// nowhere.
+    pub fn signing(&self, sealed: SealedId) -> SecretString {
+        let key = Zeroizing::new(self.keyed(b"signing", &[sealed.0.as_bytes()]));
+        format!("whsec_{}", Zeroizing::new(STANDARD.encode(*key)).as_str()).into()
     }
 
     fn keyed(&self, of: &[u8], parts: &[&[u8]]) -> [u8; 32] {

@@ -5,7 +5,7 @@
 //! another ring rewraps one small row a client, and destroying a data key shreds what was sealed under it.
 //!
 //! The way in is [`Vault::put`], the only way out [`Vault::open`], which records the opening in the client's stream
-//! before anything is readable.
+//! before anything is readable. Where a client's messages go is sealed in the same way, and opened for each of them.
 
 mod canary;
 mod check;
@@ -16,6 +16,7 @@ mod place;
 mod ring;
 mod rotate;
 mod secrets;
+mod target;
 mod token;
 mod vault;
 mod wrapped;
@@ -28,5 +29,6 @@ pub use place::Place;
 pub use ring::{BadRing, KekId, KeyRing};
 pub use rotate::{RotateError, Rotated};
 pub use secrets::Secrets;
+pub use target::{KeptTarget, OpenedTarget, TARGET_BYTES_MAX, TargetError};
 pub use token::Unopened;
 pub use vault::{Kept, Vault, VaultError};

@@ -12,6 +12,7 @@ use crate::{
     place::Place,
     ring::{KekId, KeyRing},
     secrets::Secrets,
+    target,
     wrapped::{self, NoDataKey, Wrapped},
 };
 
@@ -95,20 +96,20 @@ impl Vault {
         Ok(gone)
     }
 
-    /// Shreds a client's data key and all that was sealed under it; how many sets of values there were. Done before, it
+    /// Shreds a client's data key and all that was sealed under it; how many sets of values and targets there were. Done before, it
     /// does nothing.
     pub async fn destroy(&self, client: ClientId) -> Result<u64, VaultError> {
         let mut tx = self.db.begin().await?;
         // First, so that what is being put meanwhile is in the table by then, or finds no key.
         wrapped::destroy(&mut tx, client).await?;
-        let gone = kept::forget_all(&mut tx, client).await?;
+        let gone = kept::forget_all(&mut tx, client).await? + target::forget(&mut tx, client, None).await?;
         tx.commit().await?;
         Ok(gone)
     }
 }
 
 impl VaultError {
-    fn no_data_key(client: ClientId, why: NoDataKey) -> Self {
+    pub(crate) fn no_data_key(client: ClientId, why: NoDataKey) -> Self {
         match why {
             NoDataKey::Missing(kek) => Self::Missing(kek),
             NoDataKey::Bad(BadWrap::Unopened(why)) => Self::DataKey { client, why: why.to_string() },

@@ -192,6 +192,8 @@ impl Named {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Channel(_)
+            | Event::Schedule(_)
             | Event::Silence(_)
             | Event::Agent(_)
             | Event::Manual(_)

@@ -86,6 +86,8 @@ fn check(given: Vec<Event>) -> Reconciled {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Channel(_)
+            | Event::Schedule(_)
             | Event::Silence(_)
             | Event::Agent(_)
             | Event::Manual(_)

@@ -91,6 +91,8 @@ fn recorded(seq: u64, event: Event) -> Recorded {
         | Event::Subscription(_)
         | Event::Alert(_)
         | Event::Rule(_)
+        | Event::Channel(_)
+        | Event::Schedule(_)
         | Event::Silence(_)
         | Event::Agent(_)
         | Event::Manual(_) => AggregateRef::ledger(ClientId::DESK),

@@ -81,6 +81,8 @@ impl World {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Channel(_)
+            | Event::Schedule(_)
             | Event::Silence(_)
             | Event::Agent(_) => {}
         }

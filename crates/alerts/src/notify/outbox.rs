@@ -1,0 +1,175 @@
+//! The table of messages: made together with the note of what they tell, so that each thing goes into one of them; taken by
+//! whoever sends; kept until they were taken or given up.
+
+use std::time::Duration;
+
+use events::{AlertId, ChannelId, ClientId, MessageId, RuleName, Time};
+use serde_json::Value;
+use sqlx::{PgConnection, PgExecutor, PgPool};
+use uuid::Uuid;
+
+use super::plan::{Message, Said, Told};
+
+/// Nobody is at a message for longer than this.
+const TAKEN_S: i32 = 40;
+
+/// A message that somebody is at.
+#[derive(Debug)]
+pub struct Taken {
+    pub client: ClientId,
+    pub message: MessageId,
+    pub channel: ChannelId,
+    pub said: Said,
+    pub made_at: Time,
+    /// The how many-th try it is.
+    pub attempt: u32,
+}
+
+/// What was put into messages of a client.
+pub async fn told(db: &PgPool, client: ClientId) -> sqlx::Result<Told> {
+    let rows = sqlx::query!(
+        r#"
+        select channel_id, alert_id, episode, notice, rule, told_at
+          from alerts.told
+         where client_id = $1
+        "#,
+        client.0
+    )
+    .fetch_all(db)
+    .await?;
+    let mut told = Told::default();
+    for row in rows {
+        // A test is of no rule; nothing asks for it again.
+        let Ok(rule) = row.rule.parse::<RuleName>() else { continue };
+        let at = Time::from(row.told_at);
+        told.note(ChannelId(row.channel_id), &rule, AlertId(row.alert_id), row.episode as u64, row.notice, at);
+    }
+    Ok(told)
+}
+
+/// Makes a message of what is due. False: another process has told some of it.
+pub async fn put(db: &PgPool, client: ClientId, message: &Message) -> sqlx::Result<bool> {
+    let mut tx = db.begin().await?;
+    let id = MessageId::new();
+    let said = serde_json::to_value(&message.said).expect("a message has a JSON form");
+    sqlx::query!(
+        "insert into alerts.messages (client_id, message_id, channel_id, said) values ($1, $2, $3, $4)",
+        client.0,
+        id.0,
+        message.channel.0,
+        said
+    )
+    .execute(&mut *tx)
+    .await?;
+    for (of, number, notice, rule) in parts(message) {
+        if !note(&mut tx, client, message.channel, (of, number, notice, rule), id).await? {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// What of it is noted as told.
+fn parts(message: &Message) -> Vec<(Uuid, u64, String, String)> {
+    match &message.said {
+        Said::Alerts { rule, items } => {
+            let part = |item: &super::plan::Item| (item.alert_id.0, item.episode, item.key.clone(), rule.to_string());
+            items.iter().map(part).collect()
+        }
+        Said::Test { of } | Said::Report { of, .. } => {
+            vec![(message.channel.0, *of, "asked".to_owned(), String::new())]
+        }
+    }
+}
+
+async fn note(
+    tx: &mut PgConnection,
+    client: ClientId,
+    channel: ChannelId,
+    (of, number, notice, rule): (Uuid, u64, String, String),
+    message: MessageId,
+) -> sqlx::Result<bool> {
+    let noted = sqlx::query!(
+        r#"
+        insert into alerts.told (client_id, channel_id, alert_id, episode, notice, rule, message_id)
+        values ($1, $2, $3, $4, $5, $6, $7)
+        on conflict do nothing
+        "#,
+        client.0,
+        channel.0,
+        of,
+        number as i64,
+        notice,
+        rule,
+        message.0
+    )
+    .execute(tx)
+    .await?;
+    Ok(noted.rows_affected() == 1)
+}
+
+/// Takes messages whose time has come and that nobody is at, those that have waited longest first.
+pub async fn take(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<Taken>> {
+    let rows = sqlx::query!(
+        r#"
+        update alerts.messages m
+           set taken_until = now() + $2::int * interval '1 second', attempts = m.attempts + 1
+          from (select client_id, message_id
+                  from alerts.messages
+                 where not over and due_at <= now() and taken_until <= now()
+                 order by due_at
+                 limit $1
+                   for update skip locked) due
+         where (m.client_id, m.message_id) = (due.client_id, due.message_id)
+        returning m.client_id, m.message_id, m.channel_id, m.said, m.made_at, m.attempts
+        "#,
+        most,
+        TAKEN_S
+    )
+    .fetch_all(db)
+    .await?;
+    let taken = rows.into_iter().map(|row| {
+        let said: Value = row.said;
+        Ok(Taken {
+            client: ClientId(row.client_id),
+            message: MessageId(row.message_id),
+            channel: ChannelId(row.channel_id),
+            said: serde_json::from_value(said).map_err(|cause| sqlx::Error::Decode(cause.into()))?,
+            made_at: Time::from(row.made_at),
+            attempt: row.attempts.unsigned_abs(),
+        })
+    });
+    taken.collect()
+}
+
+/// It is tried no more.
+pub async fn close(db: impl PgExecutor<'_>, taken: &Taken) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update alerts.messages set over = true where client_id = $1 and message_id = $2",
+        taken.client.0,
+        taken.message.0
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// It is tried again after a while. `counted`: this was a try.
+pub async fn put_off(db: impl PgExecutor<'_>, taken: &Taken, wait: Duration, counted: bool) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        update alerts.messages
+           set due_at = now() + $3::bigint * interval '1 millisecond', taken_until = 'epoch', attempts = attempts - $4
+         where client_id = $1 and message_id = $2
+        "#,
+        taken.client.0,
+        taken.message.0,
+        i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
+        i32::from(!counted)
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}

@@ -1,0 +1,254 @@
+//! Sending: takes what is due, opens where it leads, tries once, and records what came of it.
+//!
+//! A message that was sent by somebody who died before he could record it is sent again, with the same id: the other side
+//! knows it by that.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use domain::channel::{Channel, ChannelCommand, Leads};
+use events::{
+    AggregateRef, ChannelId, ClientId, Event, SealedId, Time,
+    alert::{AlertEvent, Delivery},
+};
+use futures::future::BoxFuture;
+use secrecy::SecretString;
+use sqlx::PgPool;
+use store::{Append, AppendError, Cause, Draft, ExecuteError, Expected, ReadError, Streams};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::{
+    circuit::Circuits,
+    mail::Mailer,
+    outbox::{self, Taken},
+    plan::Said,
+    post::{Letter, Outcome, Post},
+    target::Target,
+};
+
+/// Messages that are on their way at once.
+const AT_ONCE: usize = 32;
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
+/// After each try that failed, until the next; after the last one nothing more is tried.
+const RETRIES_S: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+
+/// A target as the vault opens it: where it leads, and what is signed by.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    pub target: SecretString,
+    pub signing: SecretString,
+}
+
+/// Whoever opens targets.
+pub trait Keys: Send + Sync {
+    /// Absent, with why: it cannot be opened.
+    fn open(&self, client: ClientId, channel: ChannelId, sealed: SealedId) -> BoxFuture<'_, Result<Opened, String>>;
+}
+
+/// By what means people are told.
+#[derive(Clone)]
+pub struct Means {
+    pub keys: Arc<dyn Keys>,
+    pub post: Post,
+    /// Absent where this desk sends no e-mail.
+    pub mailer: Option<Mailer>,
+}
+
+/// Whoever sends, in one process.
+pub(crate) struct Sender {
+    pub db: PgPool,
+    pub streams: Streams,
+    pub means: Means,
+    /// Rung when there is a message more.
+    pub rung: Arc<Notify>,
+    pub circuits: Circuits,
+}
+
+/// Why nothing was recorded of a try: it is made again.
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    #[error("could not read what is known of the channel")]
+    Read(#[from] ReadError),
+    #[error("could not record what came of it")]
+    Append(#[from] AppendError),
+    #[error("could not record what came of it")]
+    Execute(#[from] ExecuteError<domain::channel::ChannelRefusal>),
+    #[error("could not keep where it stands")]
+    Keep(#[from] sqlx::Error),
+}
+
+impl Sender {
+    /// Sends until told to stop, and finishes what is on its way.
+    pub async fn run(self, stop: CancellationToken) {
+        let (this, places, mut sending) = (Arc::new(self), Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+        while !stop.is_cancelled() {
+            let free = places.available_permits();
+            match outbox::take(&this.db, free as i64).await {
+                Ok(taken) => {
+                    let all = taken.len();
+                    for taken in taken {
+                        let place = Arc::clone(&places).acquire_owned().await.expect("nobody closes it");
+                        sending.spawn(Arc::clone(&this).send(taken, place));
+                    }
+                    if all == free && free > 0 {
+                        continue;
+                    }
+                }
+                Err(cause) => {
+                    warn!(error = %cause, "could not look for messages to people, looking again");
+                    tokio::time::sleep(FAULT_PAUSE).await;
+                }
+            }
+            while sending.try_join_next().is_some() {}
+            tokio::select! {
+                () = this.rung.notified() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                Some(_) = sending.join_next() => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        while sending.join_next().await.is_some() {}
+    }
+
+    async fn send(self: Arc<Self>, taken: Taken, _place: OwnedSemaphorePermit) {
+        if let Err(fault) = self.try_to_send(&taken).await {
+            let (client, message) = (taken.client, taken.message);
+            warn!(client.id = %client, error = &fault as &dyn std::error::Error, "message {message} is sent again");
+        }
+    }
+
+    async fn try_to_send(&self, taken: &Taken) -> Result<(), SendError> {
+        let (channel, _) = self.streams.load::<Channel>(taken.client, &taken.channel.to_string()).await?;
+        let Some(leads) = channel.leads() else {
+            let reason = "the channel was removed, or tells nothing any more".to_owned();
+            self.record(taken, Delivery::GivenUp { reason }).await?;
+            return Ok(outbox::close(&self.db, taken).await?);
+        };
+        let (target, signing) = match self.open(taken, &leads).await {
+            Ok(opened) => opened,
+            Err(reason) => return self.ended(taken, Outcome::failed(reason)).await,
+        };
+        let endpoint = target.endpoint();
+        if let Err(wait) = self.circuits.may_try(&endpoint, Instant::now()) {
+            debug!(client.id = %taken.client, "{endpoint} is left in peace for {} s", wait.as_secs());
+            return Ok(outbox::put_off(&self.db, taken, wait, false).await?);
+        }
+        let outcome = self.post(taken, &target, &signing).await;
+        self.circuits.tried(&endpoint, outcome == Outcome::Delivered, Instant::now());
+        self.ended(taken, outcome).await
+    }
+
+    /// Where it leads, and by what it is signed: by the secret before, too, while that counts.
+    async fn open(&self, taken: &Taken, leads: &Leads) -> Result<(Target, Vec<SecretString>), String> {
+        let open = |sealed| self.means.keys.open(taken.client, taken.channel, sealed);
+        let Opened { target, signing } = open(leads.sealed).await?;
+        let mut keys = vec![signing];
+        if let Some((before, _)) = leads.before.filter(|(_, until)| *until > Time::now()) {
+            // Without it whoever has not changed over sees one that he does not know.
+            keys.extend(open(before).await.ok().map(|opened| opened.signing));
+        }
+        let target = Target::kept(&target).ok_or("what the vault holds leads nowhere")?;
+        Ok((target, keys))
+    }
+
+    async fn post(&self, taken: &Taken, target: &Target, signing: &[SecretString]) -> Outcome {
+        let Taken { client, message, said, made_at, .. } = taken;
+        let letter = Letter { client: *client, message: *message, made_at: *made_at, said };
+        match (target, &self.means.mailer) {
+            (Target::Email(to), Some(mailer)) => mailer.send(&letter, to).await,
+            (Target::Email(_), None) => Outcome::failed("this desk sends no e-mail: SMTP_URL is not set"),
+            (_, _) => self.means.post.send(&letter, target, signing).await,
+        }
+    }
+
+    /// Records what came of a try, and says when the next one is.
+    async fn ended(&self, taken: &Taken, outcome: Outcome) -> Result<(), SendError> {
+        let gone = outcome == Outcome::Gone;
+        let (result, wait) = match outcome {
+            Outcome::Delivered => (Delivery::Delivered, None),
+            Outcome::Gone => (Delivery::GivenUp { reason: "it answered 410: it is gone for good".to_owned() }, None),
+            Outcome::Failed { reason, not_before } => match RETRIES_S.get(taken.attempt.saturating_sub(1) as usize) {
+                Some(wait) => (Delivery::Failed { reason }, Some(jittered(*wait).max(not_before.unwrap_or_default()))),
+                None => (Delivery::GivenUp { reason }, None),
+            },
+        };
+        self.record(taken, result).await?;
+        if gone {
+            self.tell_channel(taken, ChannelCommand::Gone { at: Time::now() }, None).await?;
+        }
+        match wait {
+            Some(wait) => outbox::put_off(&self.db, taken, wait, true).await?,
+            None => outbox::close(&self.db, taken).await?,
+        }
+        Ok(())
+    }
+
+    async fn record(&self, taken: &Taken, result: Delivery) -> Result<(), SendError> {
+        let (attempt, at) = (taken.attempt, Time::now());
+        let key = format!("told:{}:{attempt}", taken.message);
+        match &taken.said {
+            Said::Test { of } => {
+                self.tell_channel(taken, ChannelCommand::Tested { of: *of, attempt, result, at }, Some(key)).await
+            }
+            Said::Report { of, .. } => {
+                self.tell_channel(taken, ChannelCommand::Reported { of: *of, attempt, result, at }, Some(key)).await
+            }
+            Said::Alerts { rule, items } => {
+                let event = |item: &super::plan::Item| AlertEvent::AlertNotified {
+                    rule: rule.clone(),
+                    severity: item.severity,
+                    episode: item.episode,
+                    channel: taken.channel,
+                    notice: item.notice,
+                    attempt,
+                    result: result.clone(),
+                    message: Some(taken.message),
+                    at,
+                };
+                let append = |item: &super::plan::Item| Append {
+                    client: taken.client,
+                    aggregate: AggregateRef::new("alert", item.alert_id),
+                    expected: Expected::Any,
+                    events: vec![Draft {
+                        event: Event::from(event(item)),
+                        key: Some(format!("{key}:{}:{}:{}", item.alert_id, item.episode, item.key)),
+                    }],
+                    cause: Cause::system("alerts"),
+                };
+                let appends = items.iter().map(append).collect();
+                for outcome in self.streams.committer().append_all(appends).await {
+                    outcome?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What a removed channel came to is nobody's affair any more.
+    async fn tell_channel(&self, taken: &Taken, command: ChannelCommand, key: Option<String>) -> Result<(), SendError> {
+        let (id, cause) = (taken.channel.to_string(), Cause::system("alerts"));
+        match self.streams.execute::<Channel>(taken.client, &id, command, key, &cause).await {
+            Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+}
+
+/// A fifth more or less: those that failed together do not come again together.
+fn jittered(seconds: u64) -> Duration {
+    Duration::from_millis(seconds * rand::random_range(800..1_200))
+}
+
+impl std::fmt::Debug for Means {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Means").field("mailer", &self.mailer.is_some()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,299 @@
+//! Channels: by what means people hear of alerts beside NATS. Where one leads goes in and never comes out; what can be asked
+//! is by what it is known again, how it does, and what became of each message.
+
+use ::alerts::notify::{
+    guard::Guard,
+    target::{Given, Target},
+};
+use axum::{
+    RequestPartsExt,
+    extract::{FromRef, FromRequestParts, Path, State},
+    http::{StatusCode, header, request::Parts as Head},
+    response::{IntoResponse, Response},
+};
+use cqrs_es::Aggregate;
+use domain::{
+    channel::{Channel, ChannelCommand},
+    client::Client,
+};
+use events::{AggregateRef, ChannelId, ClientId, Slug, Time, Uuid, channel::Settings};
+use futures::FutureExt;
+use projections::{
+    channels::{self, Channels},
+    projection::Projection,
+};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use store::Streams;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use vault::{KeptTarget, Vault};
+
+use crate::{
+    Parts,
+    input::{Nothing, Query},
+    own::{OfClient, OwnClient},
+    page::Limit,
+    problem::{Code, Problem},
+    views::{Asked, Views},
+    who::{May, Subscribe},
+    wish::{Done, Wish},
+};
+
+/// Channels of one client, those that were removed aside.
+const CHANNELS_MAX: usize = 20;
+
+pub fn routes() -> OpenApiRouter<Parts> {
+    OpenApiRouter::new()
+        .routes(routes!(all, add))
+        .routes(routes!(change, remove))
+        .routes(routes!(renew))
+        .routes(routes!(test))
+        .routes(routes!(tries))
+}
+
+/// A channel of the client that is asked about, whatever became of it.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnChannel {
+    client: ClientId,
+    channel: ChannelId,
+}
+
+impl OfClient for OwnChannel {
+    fn client(&self) -> ClientId {
+        self.client
+    }
+}
+
+impl FromRequestParts<Parts> for OwnChannel {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
+        let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
+        let Path(id) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
+        let channel: ChannelId = id.parse().map_err(|_| Problem::not_found())?;
+        let known = Streams::from_ref(state).knows(client, &AggregateRef::new(Channel::TYPE, channel)).await?;
+        if known { Ok(Self { client, channel }) } else { Err(Problem::not_found()) }
+    }
+}
+
+/// Every channel, those that were removed among them: so much of where it leads as may be seen, how it does
+#[utoipa::path(get, path = "/api/alerts/channels", tag = "alerts",
+    responses((status = 200, body = Vec<channels::Channel>)))]
+async fn all(
+    OwnClient(client): OwnClient,
+    asked: Asked,
+    _: Query<Nothing>,
+    State(views): State<Views>,
+) -> Result<Response, Problem> {
+    views
+        .answer(asked, client, Channels::NAME, |db| {
+            async move { Ok(Some(channels::of_client(db, client).await?)) }.boxed()
+        })
+        .await
+}
+
+/// A channel to be.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewChannel {
+    /// What people call it. It can be given again once the channel was removed.
+    name: Slug,
+    /// Where it leads. It is never shown again.
+    target: Given,
+    settings: Settings,
+}
+
+/// A channel that is, or leads elsewhere.
+#[derive(Serialize, ToSchema)]
+struct ChannelKept {
+    channel_id: ChannelId,
+    #[serde(flatten)]
+    done: Done,
+    /// So much of where it leads as may be seen.
+    shown: String,
+    /// What messages of a webhook are signed by from now on, as Standard Webhooks writes it. Told this once, and to whom
+    /// sends the same again; null of other kinds.
+    signing_secret: Option<String>,
+}
+
+/// Tell people of alerts by another channel
+#[utoipa::path(post, path = "/api/alerts/channels", tag = "alerts", request_body = NewChannel,
+    params(("Idempotency-Key" = String, Header)), responses((status = 201, body = ChannelKept)))]
+async fn add(
+    own: May<Subscribe, OwnClient>,
+    State(guard): State<Guard>,
+    State(vault): State<Vault>,
+    State(streams): State<Streams>,
+    State(views): State<Views>,
+    wish: Wish<NewChannel>,
+) -> Result<Response, Problem> {
+    let NewChannel { name, target: given, settings } = wish.what.clone();
+    let (client, kind) = (own.client(), given.kind());
+    let channel = ChannelId(Uuid::new_v5(&client.0, format!("channel/{name}").as_bytes()));
+    has_room_for(&views, client, channel).await?;
+    let target = given.read(&guard)?;
+    let (kept, shown, at) =
+        (seal(&vault, &streams, client, channel, &target, &wish).await?, target.shown(), Time::now());
+    let command = ChannelCommand::Add { name, kind, shown, sealed: kept.sealed, settings, at };
+    carry_out(StatusCode::CREATED, &streams, &own, (channel, target), wish, kept, command).await
+}
+
+/// Change what is told by a channel, and when; all of its settings
+#[utoipa::path(put, path = "/api/alerts/channels/{id}", tag = "alerts", request_body = Settings,
+    params(("id" = ChannelId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
+async fn change(
+    own: May<Subscribe, OwnChannel>,
+    State(streams): State<Streams>,
+    wish: Wish<Settings>,
+) -> Result<(StatusCode, axum::Json<Done>), Problem> {
+    let command = ChannelCommand::Change { settings: wish.what.clone(), at: Time::now() };
+    let done = wish.carry_out::<Channel>(&streams, &own, &own.channel.to_string(), command).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(done)))
+}
+
+/// Where a channel leads from now on.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewTarget {
+    /// All of it, also what stays. Of the same kind.
+    target: Given,
+}
+
+/// Let a channel lead elsewhere, or take another secret; for a day a webhook is signed by the one before, too
+#[utoipa::path(post, path = "/api/alerts/channels/{id}/renew", tag = "alerts", request_body = NewTarget,
+    params(("id" = ChannelId, Path), ("Idempotency-Key" = String, Header)), responses((status = 200, body = ChannelKept)))]
+async fn renew(
+    own: May<Subscribe, OwnChannel>,
+    State(guard): State<Guard>,
+    State(vault): State<Vault>,
+    State(streams): State<Streams>,
+    wish: Wish<NewTarget>,
+) -> Result<Response, Problem> {
+    let (client, channel, given) = (own.client(), own.channel, wish.what.target.clone());
+    let (state, _) = streams.load::<Channel>(client, &channel.to_string()).await?;
+    if state.kind().is_some_and(|kind| kind != given.kind()) {
+        return Err(Problem::invalid("target: a channel stays of its kind: add another one"));
+    }
+    let target = given.read(&guard)?;
+    let kept = seal(&vault, &streams, client, channel, &target, &wish).await?;
+    let command = ChannelCommand::Renew { shown: target.shown(), sealed: kept.sealed, at: Time::now() };
+    carry_out(StatusCode::OK, &streams, &own, (channel, target), wish, kept, command).await
+}
+
+/// Send a message that says that it is a test; what came of it stands among the tries
+#[utoipa::path(post, path = "/api/alerts/channels/{id}/test", tag = "alerts",
+    params(("id" = ChannelId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
+async fn test(
+    own: May<Subscribe, OwnChannel>,
+    State(streams): State<Streams>,
+    wish: Wish<Nothing>,
+) -> Result<(StatusCode, axum::Json<Done>), Problem> {
+    let command = ChannelCommand::Test { at: Time::now() };
+    let done = wish.carry_out::<Channel>(&streams, &own, &own.channel.to_string(), command).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(done)))
+}
+
+/// Why it is removed.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+struct WhyRemoved {
+    /// For the record; 1 to 500 characters.
+    reason: String,
+}
+
+impl Default for WhyRemoved {
+    fn default() -> Self {
+        Self { reason: "asked for".to_owned() }
+    }
+}
+
+/// Tell nothing by a channel any more, and forget where it led
+#[utoipa::path(delete, path = "/api/alerts/channels/{id}", tag = "alerts", request_body = WhyRemoved,
+    params(("id" = ChannelId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
+async fn remove(
+    own: May<Subscribe, OwnChannel>,
+    State(vault): State<Vault>,
+    State(streams): State<Streams>,
+    wish: Wish<WhyRemoved>,
+) -> Result<(StatusCode, axum::Json<Done>), Problem> {
+    let (client, channel) = (own.client(), own.channel);
+    let command = ChannelCommand::Remove { reason: wish.what.reason.clone(), at: Time::now() };
+    let done = wish.carry_out::<Channel>(&streams, &own, &channel.to_string(), command).await?;
+    // One of this name that was added since is another's wish; its values came after.
+    if !done.repeated
+        && let Err(fault) = vault.forget_target(client, channel).await
+    {
+        tracing::warn!(client.id = %client, error = &fault as &dyn std::error::Error, "where channel {channel} led is still sealed");
+    }
+    Ok((StatusCode::ACCEPTED, axum::Json(done)))
+}
+
+/// Which tries.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// Those that were told before this event: the `seq` of the last one that was shown.
+    before_seq: Option<u64>,
+    #[serde(default)]
+    limit: Limit,
+}
+
+/// What became of each message of a channel, the newest first
+#[utoipa::path(get, path = "/api/alerts/channels/{id}/tries", tag = "alerts",
+    params(("id" = ChannelId, Path), Which), responses((status = 200, body = Vec<channels::Try>)))]
+async fn tries(
+    own: OwnChannel,
+    asked: Asked,
+    Query(Which { before_seq, limit }): Query<Which>,
+    State(views): State<Views>,
+) -> Result<Response, Problem> {
+    let OwnChannel { client, channel } = own;
+    views
+        .answer(asked, client, Channels::NAME, |db| {
+            async move { Ok(Some(channels::tries(db, client, channel, before_seq, limit.items()).await?)) }.boxed()
+        })
+        .await
+}
+
+async fn has_room_for(views: &Views, client: ClientId, channel: ChannelId) -> Result<(), Problem> {
+    let all = views.read(client, |db| channels::of_client(db, client).boxed()).await?;
+    let others = all.iter().filter(|one| one.channel_id != channel && one.state != channels::State::Removed);
+    if others.count() >= CHANNELS_MAX {
+        let detail = format!("a client has at most {CHANNELS_MAX} channels: remove one first");
+        return Err(Problem::new(Code::Conflict, detail));
+    }
+    Ok(())
+}
+
+/// Seals where a channel is to lead, if its client is with us. The row comes before the event.
+async fn seal<T>(
+    vault: &Vault,
+    streams: &Streams,
+    client: ClientId,
+    channel: ChannelId,
+    target: &Target,
+    wish: &Wish<T>,
+) -> Result<KeptTarget, Problem> {
+    let (of_the_desk, _) = streams.load::<Client>(client, &client.to_string()).await?;
+    of_the_desk.is_with_us()?;
+    Ok(vault.put_target(client, channel, &target.written(), &wish.key, wish.cause.correlation).await?)
+}
+
+async fn carry_out<T>(
+    status: StatusCode,
+    streams: &Streams,
+    own: &May<Subscribe, impl OfClient>,
+    (channel_id, target): (ChannelId, Target),
+    mut wish: Wish<T>,
+    kept: KeptTarget,
+    command: ChannelCommand,
+) -> Result<Response, Problem> {
+    wish.cause.correlation = kept.wish;
+    let done = wish.carry_out::<Channel>(streams, own, &channel_id.to_string(), command).await?;
+    let signs = matches!(target, Target::Webhook(_));
+    let signing_secret = signs.then(|| kept.signing.expose_secret().to_owned());
+    let body = ChannelKept { channel_id, done, shown: target.shown(), signing_secret };
+    Ok((status, [(header::LOCATION, "/api/alerts/channels")], axum::Json(body)).into_response())
+}
