@@ -169,6 +169,30 @@ pub enum ReportedState {
     NotFound,
 }
 
+/// What shall be otherwise in a bot's config; what is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigChange {
+    /// The Hummingbot controller, e.g. `pmm_simple`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controller: Option<String>,
+    /// The Hummingbot script that runs in place of a controller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
+    /// Where it trades.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub venue: Option<Venue>,
+    /// The controller's own settings; null takes one away.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, Option<String>>,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<BotKind>,
+    /// What it may not pass: all of its limits anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+}
+
 /// Facts of aggregate `bot`, keyed by the bot's id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

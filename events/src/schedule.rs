@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BotId, ChannelId, Slug, Time, Zone, bot::BotConfig};
+use crate::{BotId, ChannelId, Slug, Time, Zone, bot::ConfigChange};
 
 /// What is done when the time has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -13,8 +13,8 @@ pub enum Action {
     Start { bot: BotId },
     /// A bot is stopped.
     Stop { bot: BotId },
-    /// A bot works by another config.
-    Configure { bot: BotId, config: Box<BotConfig> },
+    /// A bot's config is changed.
+    Configure { bot: BotId, change: Box<ConfigChange> },
     /// People are told by a channel how the period that ended went.
     Report { channel: ChannelId, period: Period },
 }

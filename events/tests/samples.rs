@@ -18,7 +18,7 @@ use events::{
         self, AlertEvent, Delivery, Evidence, Feature, Labels, Notice, RuleEvent, Severity, SilenceEvent, WhyEscalated,
         WhyResolved,
     },
-    bot::{BotConfig, BotEvent, BotKind, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
+    bot::{BotConfig, BotEvent, BotKind, ConfigChange, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
     chain::{BEFORE_FIRST, Content, Hash, canonical, link},
     channel::{self, ChannelEvent, QuietHours, WhyDisabled},
     client::ClientEvent,
@@ -452,8 +452,11 @@ fn more_schedules() -> Vec<(&'static str, ScheduleEvent)> {
     };
     let once = When::Once { at: at() };
     let channel = ChannelId(Uuid::from_u128(9));
+    let parameters = [("spread".to_owned(), Some("0.01".to_owned())), ("note".to_owned(), None)].into();
+    let change = Box::new(ConfigChange { parameters, ..ConfigChange::default() });
     vec![
         ("stop", set(Action::Stop { bot: bot() }, once.clone())),
+        ("configure", set(Action::Configure { bot: bot(), change }, once.clone())),
         ("report", set(Action::Report { channel, period: Period::Day }, once)),
     ]
 }

@@ -27,6 +27,7 @@ mod recent;
 pub mod reconciliation;
 pub mod risk;
 pub mod rows;
+pub mod schedules;
 pub mod subscriptions;
 #[cfg(test)]
 mod told;
@@ -70,6 +71,7 @@ pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
         Worker::<alerts::Alerts>::boxed(db, &counting, &recent),
         Worker::<alert_settings::AlertSettings>::boxed(db, &counting, &recent),
         Worker::<channels::Channels>::boxed(db, &counting, &recent),
+        Worker::<schedules::Schedules>::boxed(db, &counting, &recent),
     ]
 }
 

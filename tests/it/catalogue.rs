@@ -180,7 +180,7 @@ const RULES: &[Rule] = &[
                                when 'pipelabs_projector' then t.schema ~ '^rm(_|$)' or t.name = 'es.signed_heads'
                                when 'pipelabs_relay'     then t.schema = 'relay'
                                when 'pipelabs_operator'  then t.name = 'operator.quarantine'
-                               when 'pipelabs_alerts'    then t.name = 'alerts.engines'
+                               when 'pipelabs_alerts'    then t.schema = 'alerts'
                                when 'pipelabs_auth'      then t.schema = 'auth'
                                when 'pipelabs_vault'     then t.schema = 'vault'
                                else false

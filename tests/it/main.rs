@@ -49,6 +49,7 @@ mod programs;
 mod readme;
 mod relay;
 mod risk;
+mod schedules;
 mod second_factor;
 mod sessions;
 mod stack;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use domain::alert_rule::AlertRule;
 use events::{
     AggregateRef, AlertId, ChannelId, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price, RuleName,
-    SealedId, SilenceId, SubscriptionId, Time, TokenId, UserId, Uuid,
+    ScheduleId, SealedId, SilenceId, SubscriptionId, Time, TokenId, UserId, Uuid,
     account::AccountEvent,
     alert::{AlertEvent, Delivery, Evidence, Feature, Labels, RuleEvent, Scope, Severity, SilenceEvent},
     bot::{BotConfig, BotEvent, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
@@ -17,6 +17,7 @@ use events::{
     manual::ManualOrderEvent,
     market::{DepthSum, MarketEvent},
     order::OrderEvent,
+    schedule::{Action, Missed, Outcome, ScheduleEvent, When},
 };
 use projections::worker::catch_up;
 use sqlx::{PgPool, Row};
@@ -194,13 +195,27 @@ pub fn of_alerts(of: &Party) -> Vec<Append> {
     let tested = ChannelEvent::ChannelTested { of: 1, attempt: 1, result, at: at(3) };
     let of_channel =
         |event: ChannelEvent| append(of.client, AggregateRef::new("channel", channel_of(of)), event.into(), None);
+    let action = Action::Stop { bot: of.bot };
+    let when = When::Once { at: at(2) };
+    let (name, missed) = (word(of, "schedule").parse().unwrap(), Missed::Skip);
+    let refused = Outcome::Refused { reason: word(of, "outcome") };
+    let of_schedule =
+        |event: ScheduleEvent| append(of.client, AggregateRef::new("schedule", schedule_of(of)), event.into(), None);
     vec![
+        of_schedule(ScheduleEvent::ScheduleSet { name, action, when, missed, at: at(1) }),
+        of_schedule(ScheduleEvent::ScheduleTriggered { due: at(2), at: at(2) }),
+        of_schedule(ScheduleEvent::ScheduleRan { due: at(2), outcome: refused, at: at(2) }),
         of_channel(added),
         of_channel(tested),
         append(of.client, AggregateRef::new("alert", alert_of(of)), fired.into(), None),
         append(of.client, AggregateRef::new("rule", id), configured.into(), None),
         append(of.client, AggregateRef::new("silence", silence_of(of)), silence.into(), None),
     ]
+}
+
+/// A party's schedule.
+pub fn schedule_of(of: &Party) -> ScheduleId {
+    ScheduleId(Uuid::new_v5(&of.client.0, b"schedule"))
 }
 
 /// A party's channel.
@@ -251,6 +266,8 @@ pub fn id_in(path: &str, of: &Party) -> String {
         credential_of(of).to_string()
     } else if path.contains("/channels/") {
         channel_of(of).to_string()
+    } else if path.contains("/schedules/") {
+        schedule_of(of).to_string()
     } else if path.contains("/silences/") {
         silence_of(of).to_string()
     } else if path.contains("/alerts/{id}") {

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use cqrs_es::{CqrsFramework, EventStore, persist::PersistedEventStore};
-use domain::bot::{Bot, BotCommand, ConfigChange, Deed, Sight};
+use domain::bot::{Bot, BotCommand, Deed, Sight};
 use events::{
     ClientId,
-    bot::{BotConfig, ReportedState},
+    bot::{BotConfig, ConfigChange, ReportedState},
 };
 use postgres_es::{PostgresEventRepository, postgres_cqrs};
 use rand::{Rng, SeedableRng, rngs::StdRng};

@@ -7,10 +7,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    bot::{Bot, BotCommand, ConfigChange},
+    bot::{Bot, BotCommand},
     self_match::beside,
 };
-use events::{BotId, Slug, Time, bot::BotConfig};
+use events::{
+    BotId, Slug, Time,
+    bot::{BotConfig, ConfigChange},
+};
 use futures::FutureExt;
 use operator::risk::wanted;
 use projections::{

@@ -42,6 +42,7 @@ mod problem;
 mod programs;
 mod reconciliation;
 mod risk;
+mod schedules;
 mod second_factor;
 mod server;
 mod sessions;

@@ -17,7 +17,7 @@ use crate::{
     page::Limit,
     past, people, pnl, portfolio,
     problem::ProblemBody,
-    programs, reconciliation, risk, second_factor, sessions, silences, subscriptions, uptime,
+    programs, reconciliation, risk, schedules, second_factor, sessions, silences, subscriptions, uptime,
 };
 
 #[derive(OpenApi)]
@@ -73,6 +73,7 @@ fn described() -> OpenApiRouter<Parts> {
         subscriptions::routes(),
         alerts::routes(),
         alert_rules::routes(),
+        schedules::routes(),
         silences::routes(),
         channels::routes(),
         admin::routes(),

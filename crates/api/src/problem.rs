@@ -13,7 +13,8 @@ use axum::{
 };
 use domain::{
     alert::AlertRefusal, alert_rule::RuleRefusal, bot::BotRefusal, channel::ChannelRefusal, client::ClientRefusal,
-    credential::CredentialRefusal, manual::ManualRefusal, silence::SilenceRefusal, subscription::SubscriptionRefusal,
+    credential::CredentialRefusal, manual::ManualRefusal, schedule::ScheduleRefusal, silence::SilenceRefusal,
+    subscription::SubscriptionRefusal,
 };
 use events::fields::FieldsRefusal;
 use projections::projection::ProjectError;
@@ -314,6 +315,20 @@ impl From<ChannelRefusal> for Problem {
             | ChannelRefusal::Off
             | ChannelRefusal::TestedJustNow => Self::new(Code::Conflict, refusal.to_string()),
             ChannelRefusal::Wait | ChannelRefusal::Quiet | ChannelRefusal::Reason => Self::invalid(refusal.to_string()),
+        }
+    }
+}
+
+impl From<ScheduleRefusal> for Problem {
+    fn from(refusal: ScheduleRefusal) -> Self {
+        match refusal {
+            ScheduleRefusal::NotThere => Self::not_found(),
+            ScheduleRefusal::AlreadyThere | ScheduleRefusal::AlreadySo | ScheduleRefusal::NotTriggered => {
+                Self::new(Code::Conflict, refusal.to_string())
+            }
+            ScheduleRefusal::Expression(_) | ScheduleRefusal::Never | ScheduleRefusal::Reason => {
+                Self::invalid(refusal.to_string())
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use axum::{
 use cqrs_es::Aggregate;
 use domain::{
     alert::Alert, alert_rule::AlertRule, bot::Bot, channel::Channel, client::Client, credential::Credential,
-    manual::ManualOrder, silence::Silence, subscription::Subscription,
+    manual::ManualOrder, schedule::Schedule, silence::Silence, subscription::Subscription,
 };
 use events::{ClientId, CommandId, Event, Uuid};
 use serde::{Serialize, de::DeserializeOwned};
@@ -57,6 +57,10 @@ impl Commanded for Bot {
 }
 
 impl Commanded for ManualOrder {
+    type Permission = Trade;
+}
+
+impl Commanded for Schedule {
     type Permission = Trade;
 }
 

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
     Decimal, Slug, Time,
-    bot::{BotConfig, BotEvent, Figures, Limit, LogLevel, ReportedState, Venue},
+    bot::{BotConfig, BotEvent, ConfigChange, Figures, Limit, LogLevel, ReportedState, Venue},
 };
 use serde::{Deserialize, Serialize};
 
-pub use config::{ConfigChange, run_alike};
-use config::{PARAMETERS_MAX, VALUE_MAX, possible};
+pub use config::run_alike;
+use config::{PARAMETERS_MAX, VALUE_MAX, changed, possible};
 
 /// The longest reason, in characters.
 const REASON_MAX: usize = 500;
@@ -489,7 +489,7 @@ impl Bot {
     }
 
     fn change_config(&self, config: &BotConfig, change: ConfigChange, at: Time) -> Result<BotEvent, BotRefusal> {
-        let changed = possible(change.of(config))?;
+        let changed = possible(changed(config, change))?;
         let runs = |config: &BotConfig| (config.controller.clone(), config.script.clone(), config.venue.clone());
         let moved = runs(&changed) != runs(config);
         if changed == *config {

@@ -3,11 +3,13 @@
 
 use std::num::NonZeroU32;
 
-use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Timelike, Utc,
+};
 use croner::{Cron, errors::CronError, parser::CronParser};
 use events::{
     Slug, Time, Zone,
-    schedule::{Action, Missed, Outcome, ScheduleEvent, When},
+    schedule::{Action, Missed, Outcome, Period, ScheduleEvent, When},
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +27,13 @@ const NEAR: TimeDelta = TimeDelta::hours(4);
 pub enum ScheduleCommand {
     Set {
         name: Slug,
+        action: Action,
+        when: When,
+        missed: Missed,
+        at: Time,
+    },
+    /// All of it anew, but its name.
+    Change {
         action: Action,
         when: When,
         missed: Missed,
@@ -54,6 +63,8 @@ pub enum ScheduleCommand {
 pub enum ScheduleRefusal {
     #[error("there is no such schedule")]
     NotThere,
+    #[error("there is a schedule of this name already: change it, or end it first")]
+    AlreadyThere,
     #[error("it is so already")]
     AlreadySo,
     #[error("expression: {0}; say five fields: minute, hour, day of the month, month, day of the week")]
@@ -74,6 +85,7 @@ pub struct Schedule {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Set {
+    name: Slug,
     action: Action,
     when: When,
     missed: Missed,
@@ -88,7 +100,13 @@ impl Schedule {
     /// Decides a command.
     pub fn decide(&self, command: ScheduleCommand) -> Result<Vec<ScheduleEvent>, ScheduleRefusal> {
         match command {
+            ScheduleCommand::Set { .. } if self.set.is_some() => Err(ScheduleRefusal::AlreadyThere),
             ScheduleCommand::Set { name, action, when, missed, at } => {
+                next(&when, at)?.ok_or(ScheduleRefusal::Never)?;
+                Ok(vec![ScheduleEvent::ScheduleSet { name, action, when, missed, at }])
+            }
+            ScheduleCommand::Change { action, when, missed, at } => {
+                let name = self.set()?.name.clone();
                 next(&when, at)?.ok_or(ScheduleRefusal::Never)?;
                 Ok(vec![ScheduleEvent::ScheduleSet { name, action, when, missed, at }])
             }
@@ -139,6 +157,14 @@ impl Schedule {
         self.set.as_ref()?.under_way.as_ref().map(|(due, action)| (action, *due))
     }
 
+    /// By whose midnight its days begin.
+    pub fn zone(&self) -> Zone {
+        match self.set.as_ref().map(|set| &set.when) {
+            Some(When::Cron { zone, .. }) => *zone,
+            Some(When::Once { .. }) | None => Zone(chrono_tz::UTC),
+        }
+    }
+
     /// When it has to be looked at next; absent: never again.
     pub fn due(&self) -> Option<Time> {
         let set = self.set.as_ref().filter(|set| set.on)?;
@@ -147,9 +173,9 @@ impl Schedule {
 
     /// Takes in what happened.
     pub fn remember(&mut self, event: ScheduleEvent) {
-        if let ScheduleEvent::ScheduleSet { action, when, missed, at, .. } = event {
+        if let ScheduleEvent::ScheduleSet { name, action, when, missed, at } = event {
             let (on, under_way) = self.set.take().map_or((true, None), |set| (set.on, set.under_way));
-            self.set = Some(Set { action, when, missed, on, looked: at, under_way });
+            self.set = Some(Set { name, action, when, missed, on, looked: at, under_way });
         } else if let ScheduleEvent::ScheduleEnded { .. } = event {
             self.set = None;
         } else if let Some(set) = &mut self.set {
@@ -208,6 +234,30 @@ pub fn next(when: &When, after: Time) -> Result<Option<Time>, ScheduleRefusal> {
             Ok(next_of(&cron, *zone, each_hour, after).filter(|due| due.micros() - after.micros() <= AHEAD_MAX_US))
         }
     }
+}
+
+/// The last whole period before a moment, by the midnights of a zone: from its first moment to the first after it.
+pub fn period_before(period: Period, zone: Zone, moment: Time) -> Option<(Time, Time)> {
+    let today = utc(moment)?.with_timezone(&zone.0).date_naive();
+    let (first, end) = match period {
+        Period::Day => (today.pred_opt()?, today),
+        Period::Week => {
+            let monday = today - TimeDelta::days(i64::from(today.weekday().num_days_from_monday()));
+            (monday - TimeDelta::days(7), monday)
+        }
+        Period::Month => {
+            let month = today.with_day(1)?;
+            (month.pred_opt()?.with_day(1)?, month)
+        }
+    };
+    Some((midnight(zone, first)?, midnight(zone, end)?))
+}
+
+/// A day's first moment: not midnight where clocks are put forward then.
+fn midnight(zone: Zone, day: NaiveDate) -> Option<Time> {
+    let shown = day.and_time(NaiveTime::MIN);
+    let first = zone.0.from_local_datetime(&shown).earliest().or_else(|| put_forward(zone, shown))?;
+    Time::from_micros(first.timestamp_micros()).ok()
 }
 
 /// The moments to come, so many of them.
@@ -406,6 +456,19 @@ mod tests {
         once.remember(ScheduleEvent::ScheduleTriggered { due, at: due });
         once.remember(ScheduleEvent::ScheduleRan { due, outcome: Outcome::Wanted { seq: None }, at: due });
         assert_eq!((look(&once, "2026-11-26T05:30:00"), once.due()), (vec![], None));
+    }
+
+    #[test]
+    fn a_report_is_about_the_last_whole_day_week_or_month_of_its_zone() {
+        let of = |period, zone: &str, moment| {
+            let (from, to) = period_before(period, zone.parse().unwrap(), at(moment)).unwrap();
+            [from, to].map(|time| time.to_string().replace(":00.000000Z", ""))
+        };
+        assert_eq!(of(Period::Day, "UTC", "2026-11-26T00:00:05"), ["2026-11-25T00:00", "2026-11-26T00:00"]);
+        // The day on which Berlin's clocks are put back has 25 hours.
+        assert_eq!(of(Period::Day, "Europe/Berlin", "2026-10-26T06:00:00"), ["2026-10-24T22:00", "2026-10-25T23:00"]);
+        assert_eq!(of(Period::Week, "UTC", "2026-11-26T08:00:00"), ["2026-11-16T00:00", "2026-11-23T00:00"]);
+        assert_eq!(of(Period::Month, "Asia/Kolkata", "2026-02-28T20:00:00"), ["2026-01-31T18:30", "2026-02-28T18:30"]);
     }
 
     proptest! {

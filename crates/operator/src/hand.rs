@@ -11,7 +11,7 @@ use domain::{
     manual::{ManualOrder, ManualTask},
 };
 use events::{
-    BotId, CredentialId, Event, ManualId, Recorded, Time,
+    BotId, CredentialId, Event, ManualId, Recorded, ScheduleId, Time,
     bot::{BotEvent, Venue},
 };
 use hummingbot::mqtt::Heard;
@@ -34,6 +34,7 @@ use crate::{
     observe::{Looks, Seen},
     quotes::Beginning,
     risk::WatchError,
+    schedules::{self, Clocked},
     sights::Sights,
 };
 
@@ -42,7 +43,7 @@ mod memories;
 mod rounds;
 
 /// What a hand has to know of its client's stream; fills and quotes it has written itself.
-const FOLLOWED: [&str; 3] = ["bot", "credential", "manual"];
+const FOLLOWED: [&str; 4] = ["bot", "credential", "manual", "schedule"];
 const TICK: Duration = Duration::from_millis(250);
 /// How long is waited after something went wrong.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -65,6 +66,7 @@ enum Of {
     Credential(CredentialId),
     Bot(BotId),
     Manual(ManualId),
+    Schedule(ScheduleId),
 }
 
 struct Hand {
@@ -73,6 +75,7 @@ struct Hand {
     credentials: BTreeMap<CredentialId, Credential>,
     sights: Sights,
     manual: BTreeMap<ManualId, ManualOrder>,
+    schedules: BTreeMap<ScheduleId, Clocked>,
     /// Absent while manual orders are looked at.
     watch: Option<manual::Memory>,
     watch_at: Instant,
@@ -145,6 +148,7 @@ impl Hand {
             credentials: BTreeMap::new(),
             sights: Sights::default(),
             manual: BTreeMap::new(),
+            schedules: BTreeMap::new(),
             watch: Some(manual::Memory::default()),
             watch_at: now,
             work: JoinSet::new(),
@@ -185,6 +189,11 @@ impl Hand {
                 self.manual.entry(id).or_default().remember(told);
                 self.due.remove(&Of::Manual(id));
             }
+            Event::Schedule(told) => {
+                let Ok(id) = id.parse() else { return };
+                self.schedules.entry(id).or_default().remember(told);
+                self.due.remove(&Of::Schedule(id));
+            }
             Event::Client(_)
             | Event::Account(_)
             | Event::Ledger(_)
@@ -194,7 +203,6 @@ impl Hand {
             | Event::Alert(_)
             | Event::Rule(_)
             | Event::Channel(_)
-            | Event::Schedule(_)
             | Event::Silence(_)
             | Event::Agent(_)
             | Event::Desk(_) => {}
@@ -207,7 +215,11 @@ impl Hand {
         let keys: Vec<Of> = keys.map(|(id, _)| Of::Credential(*id)).collect();
         let bots = self.bots.iter().filter(|(_, bot)| bot.task().is_some() && keys.is_empty());
         let by_hand = self.manual.keys().filter(|id| self.is_next(**id) && keys.is_empty()).map(|id| Of::Manual(*id));
-        let all: Vec<Of> = keys.iter().copied().chain(bots.map(|(id, _)| Of::Bot(*id))).chain(by_hand).collect();
+        let clock = Time::now();
+        let by_clock = self.schedules.iter().filter(|(_, schedule)| schedule.is_due(clock));
+        let by_clock = by_clock.map(|(id, _)| Of::Schedule(*id));
+        let bots = bots.map(|(id, _)| Of::Bot(*id));
+        let all: Vec<Of> = keys.iter().copied().chain(bots).chain(by_hand).chain(by_clock).collect();
         let now = Instant::now();
         for of in all {
             if self.busy.contains(&of) || self.due.get(&of).is_some_and(|due| *due > now) {
@@ -220,6 +232,7 @@ impl Hand {
                     Of::Credential(id) => connect::carry_out(&mandate, id).await,
                     Of::Bot(id) => carry_out(&mandate, id).await,
                     Of::Manual(id) => manual::carry_out(&mandate, id).await,
+                    Of::Schedule(id) => schedules::carry_out(&mandate, id).await,
                 };
                 Ended::Deed(of, outcome)
             });

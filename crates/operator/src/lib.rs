@@ -27,6 +27,7 @@ pub mod quarantine;
 mod quotes;
 mod reconcile;
 pub mod risk;
+mod schedules;
 mod sights;
 mod stop;
 mod strays;

@@ -62,6 +62,17 @@ pub(crate) enum HandError {
     NotYet(String),
 }
 
+impl<R: std::error::Error> From<ExecuteError<R>> for HandError {
+    fn from(error: ExecuteError<R>) -> Self {
+        match error {
+            ExecuteError::Refused(refusal) => Self::NotYet(refusal.to_string()),
+            ExecuteError::Append(store::AppendError::Stale { .. }) => Self::Overtaken,
+            ExecuteError::Append(cause) => cause.into(),
+            ExecuteError::Read(cause) => cause.into(),
+        }
+    }
+}
+
 impl Mandate {
     /// In whose name and under which lease its events are written.
     pub fn cause(&self) -> Cause {
@@ -102,10 +113,7 @@ impl Mandate {
             Err(ExecuteError::Refused(
                 BotRefusal::NotAskedToDeploy | BotRefusal::NotAskedToStop | BotRefusal::NotCreated,
             )) => Ok(()),
-            Err(ExecuteError::Refused(refusal)) => Err(HandError::NotYet(refusal.to_string())),
-            Err(ExecuteError::Append(store::AppendError::Stale { .. })) => Err(HandError::Overtaken),
-            Err(ExecuteError::Append(cause)) => Err(cause.into()),
-            Err(ExecuteError::Read(cause)) => Err(cause.into()),
+            Err(fault) => Err(fault.into()),
         }
     }
 }

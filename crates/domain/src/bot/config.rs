@@ -1,13 +1,9 @@
 //! What a bot is told to do: how it is changed, and what it can be at all.
 
-use std::collections::BTreeMap;
-
 use events::{
     Decimal,
-    bot::{BotConfig, BotKind, Limits, Venue},
+    bot::{BotConfig, BotKind, ConfigChange},
 };
-use serde::Deserialize;
-use utoipa::ToSchema;
 
 use super::BotRefusal;
 
@@ -17,43 +13,24 @@ const NAME_MAX: usize = 64;
 pub(super) const VALUE_MAX: usize = 1_024;
 pub(super) const PARAMETERS_MAX: usize = 200;
 
-/// What shall be otherwise in a bot's config; what is absent stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ConfigChange {
-    /// The Hummingbot controller, e.g. `pmm_simple`.
-    pub controller: Option<String>,
-    /// The Hummingbot script that runs in place of a controller.
-    pub script: Option<String>,
-    /// Where it trades.
-    pub venue: Option<Venue>,
-    /// The controller's own settings; null takes one away.
-    pub parameters: BTreeMap<String, Option<String>>,
-    /// What it is for.
-    pub kind: Option<BotKind>,
-    /// What it may not pass: all of its limits anew.
-    pub limits: Option<Limits>,
-}
-
-impl ConfigChange {
-    pub(super) fn of(self, config: &BotConfig) -> BotConfig {
-        let mut changed = config.clone();
-        // One takes the other's place: a bot runs a controller or a script.
-        match (self.controller, self.script) {
-            (None, None) => {}
-            (controller, script) => (changed.controller, changed.script) = (controller, script),
-        }
-        changed.venue = self.venue.or(changed.venue);
-        changed.kind = self.kind.unwrap_or(changed.kind);
-        changed.limits = self.limits.unwrap_or(changed.limits);
-        for (name, value) in self.parameters {
-            match value {
-                Some(value) => drop(changed.parameters.insert(name, value)),
-                None => drop(changed.parameters.remove(&name)),
-            }
-        }
-        changed
+/// A config with what shall be otherwise in it.
+pub(super) fn changed(config: &BotConfig, change: ConfigChange) -> BotConfig {
+    let mut changed = config.clone();
+    // One takes the other's place: a bot runs a controller or a script.
+    match (change.controller, change.script) {
+        (None, None) => {}
+        (controller, script) => (changed.controller, changed.script) = (controller, script),
     }
+    changed.venue = change.venue.or(changed.venue);
+    changed.kind = change.kind.unwrap_or(changed.kind);
+    changed.limits = change.limits.unwrap_or(changed.limits);
+    for (name, value) in change.parameters {
+        match value {
+            Some(value) => drop(changed.parameters.insert(name, value)),
+            None => drop(changed.parameters.remove(&name)),
+        }
+    }
+    changed
 }
 
 /// Whether two configs are the same to Hummingbot: what a bot is for and what it may not pass are held by us.

@@ -1,0 +1,94 @@
+//! Schedules: when a clock names a moment its run is taken up, which is an event; then what it is for is wanted, as if
+//! somebody had asked for it; then it is told what came of that.
+//!
+//! However many look at the clock and whoever dies in between, a run is taken up once, because its schedule decides so, and
+//! wanted once, because the wish has a key of the run's own.
+
+use cqrs_es::Aggregate;
+use domain::{
+    bot::{Bot, BotCommand},
+    channel::{Channel, ChannelCommand},
+    schedule::{Schedule, ScheduleCommand, period_before},
+};
+use events::{
+    Event, ScheduleId, Time, Zone,
+    schedule::{Action, Outcome as Came, ScheduleEvent},
+};
+use store::ExecuteError;
+
+use crate::mandate::{HandError, Mandate, Outcome};
+
+/// A schedule, and when there is something to do for it: read off its clock when it changes, and not at each look.
+#[derive(Debug, Default)]
+pub(crate) struct Clocked {
+    schedule: Schedule,
+    due: Option<Time>,
+}
+
+impl Clocked {
+    pub fn remember(&mut self, told: ScheduleEvent) {
+        self.schedule.remember(told);
+        let under_way = self.schedule.under_way().map(|(_, due)| due);
+        self.due = under_way.or_else(|| self.schedule.due());
+    }
+
+    pub fn is_due(&self, now: Time) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+}
+
+/// Takes up what is due, and carries out what was taken up.
+pub(crate) async fn carry_out(mandate: &Mandate, id: ScheduleId) -> Result<Outcome, HandError> {
+    tell(mandate, id, ScheduleCommand::Look { at: Time::now() }).await?;
+    let (schedule, _) = mandate.means.streams.load::<Schedule>(mandate.client, &id.to_string()).await?;
+    let Some((action, due)) = schedule.under_way() else { return Ok(Outcome::Done) };
+    let key = format!("schedule:{id}:{}", due.micros());
+    let outcome = match action.clone() {
+        Action::Start { bot } => {
+            want::<Bot>(mandate, bot.to_string(), BotCommand::Deploy { at: Time::now() }, key).await?
+        }
+        Action::Stop { bot } => {
+            let command = BotCommand::Stop { reason: "a schedule wants it".to_owned(), at: Time::now() };
+            want::<Bot>(mandate, bot.to_string(), command, key).await?
+        }
+        Action::Configure { bot, change } => {
+            let command = BotCommand::ChangeConfig { change: *change, at: Time::now() };
+            want::<Bot>(mandate, bot.to_string(), command, key).await?
+        }
+        Action::Report { channel, period } => match report(period, schedule.zone(), due) {
+            Some(command) => want::<Channel>(mandate, channel.to_string(), command, key).await?,
+            None => Came::Refused { reason: "there is no such period".to_owned() },
+        },
+    };
+    tell(mandate, id, ScheduleCommand::Ran { due, outcome, at: Time::now() }).await?;
+    Ok(Outcome::Done)
+}
+
+fn report(period: events::schedule::Period, zone: Zone, due: Time) -> Option<ChannelCommand> {
+    let (from, to) = period_before(period, zone, due)?;
+    Some(ChannelCommand::Report { from, to, at: Time::now() })
+}
+
+/// Wants something once, under the run's own key. What may not be so is an outcome; what went wrong is tried again.
+async fn want<A>(mandate: &Mandate, id: String, command: A::Command, key: String) -> Result<Came, HandError>
+where
+    A: Aggregate<Services = ()>,
+    A::Command: Clone + Send,
+    A::Event: Into<Event>,
+    ExecuteError<A::Error>: Into<HandError>,
+{
+    match mandate.means.streams.execute::<A>(mandate.client, &id, command, Some(key), &mandate.cause()).await {
+        Ok(receipt) => Ok(Came::Wanted { seq: receipt.map(|receipt| receipt.last) }),
+        Err(ExecuteError::Refused(refusal)) => Ok(Came::Refused { reason: refusal.to_string() }),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// Another may have told it meanwhile.
+async fn tell(mandate: &Mandate, id: ScheduleId, command: ScheduleCommand) -> Result<(), HandError> {
+    let streams = &mandate.means.streams;
+    match streams.execute::<Schedule>(mandate.client, &id.to_string(), command, None, &mandate.cause()).await {
+        Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
+        Err(fault) => Err(fault.into()),
+    }
+}
