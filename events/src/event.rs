@@ -7,6 +7,7 @@ use crate::{
     Time,
     account::AccountEvent,
     agent::AgentEvent,
+    agreement::AgreementEvent,
     alert::{AlertEvent, RuleEvent, SilenceEvent},
     bot::BotEvent,
     channel::ChannelEvent,
@@ -43,6 +44,7 @@ pub enum Event {
     Silence(SilenceEvent),
     Channel(ChannelEvent),
     Schedule(ScheduleEvent),
+    Agreement(AgreementEvent),
     Agent(AgentEvent),
 }
 
@@ -85,6 +87,7 @@ impl Event {
             "silence" => typed(event_type, payload).map(Self::Silence),
             "channel" => typed(event_type, payload).map(Self::Channel),
             "schedule" => typed(event_type, payload).map(Self::Schedule),
+            "agreement" => typed(event_type, payload).map(Self::Agreement),
             "agent" => typed(event_type, payload).map(Self::Agent),
             _ => Err(Unreadable::Aggregate(aggregate_type.to_owned())),
         }?;
@@ -112,6 +115,7 @@ impl Event {
             Self::Silence(_) => "silence",
             Self::Channel(_) => "channel",
             Self::Schedule(_) => "schedule",
+            Self::Agreement(_) => "agreement",
             Self::Agent(_) => "agent",
         }
     }
@@ -134,6 +138,7 @@ impl Event {
             Self::Silence(event) => event.name(),
             Self::Channel(event) => event.name(),
             Self::Schedule(event) => event.name(),
+            Self::Agreement(event) => event.name(),
             Self::Agent(event) => event.name(),
         }
     }
@@ -161,6 +166,7 @@ impl Event {
             Self::Silence(event) => event.at(),
             Self::Channel(event) => event.at(),
             Self::Schedule(event) => event.at(),
+            Self::Agreement(event) => event.at(),
             Self::Agent(event) => event.at(),
         }
     }
@@ -188,6 +194,7 @@ impl Serialize for Event {
             Self::Silence(event) => event.serialize(serializer),
             Self::Channel(event) => event.serialize(serializer),
             Self::Schedule(event) => event.serialize(serializer),
+            Self::Agreement(event) => event.serialize(serializer),
             Self::Agent(event) => event.serialize(serializer),
         }
     }
@@ -253,6 +260,7 @@ words!(RuleEvent in Rule: RuleConfigured, RuleReset, RulesSpeak);
 words!(SilenceEvent in Silence: SilenceSet, SilenceEnded);
 words!(ChannelEvent in Channel: ChannelAdded, ChannelChanged, ChannelRenewed, ChannelDisabled, ChannelTestRequested,
     ChannelTested, ChannelReportRequested, ChannelReported, ChannelRemoved);
+words!(AgreementEvent in Agreement: AgreementSet, ExclusionDeclared, AgreementJudged, AgreementEnded);
 words!(ScheduleEvent in Schedule: ScheduleSet, ScheduleSwitched, ScheduleTriggered, ScheduleRan, ScheduleMissed,
     ScheduleEnded);
 words!(AgentEvent in Agent: PlanRejected, BudgetCharged);

@@ -106,6 +106,10 @@ id!(
     ChannelId
 );
 id!(
+    /// What a market maker has promised a client of one bot.
+    AgreementId
+);
+id!(
     /// One message to people, however often it is tried.
     MessageId
 );

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod agent;
+pub mod agreement;
 pub mod alert;
 pub mod bot;
 mod canonical;
@@ -37,8 +38,8 @@ pub use envelope::{Actor, AggregateRef, Metadata, Recorded};
 pub use event::{Event, Unreadable};
 pub use exchange::{Exchange, Market};
 pub use ids::{
-    AlertId, BotId, ChannelId, ClientId, CommandId, CredentialId, EventId, ManualId, MessageId, ScheduleId, SealedId,
-    SessionId, SilenceId, SubscriptionId, TokenId, UserId,
+    AgreementId, AlertId, BotId, ChannelId, ClientId, CommandId, CredentialId, EventId, ManualId, MessageId,
+    ScheduleId, SealedId, SessionId, SilenceId, SubscriptionId, TokenId, UserId,
 };
 pub use money::{Amount, Money, Price};
 pub use names::{AccountName, Asset, BadName, OrderId, Pair, RuleName, Slug, TradeId};

@@ -79,6 +79,9 @@ pub enum MarketEvent {
         /// How many changes of band in this minute no `DepthObserved` tells of; absent: none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         changes_left_out: Option<u64>,
+        /// What it cost to trade so much of the quote asset at once, by that amount; absent: nobody measured it.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        slippage: BTreeMap<u32, SlippageSum>,
         /// Begin of the minute.
         at: Time,
     },
@@ -118,6 +121,29 @@ pub struct DepthSum {
     /// book. Absent: none.
     #[serde(default, skip_serializing_if = "is_none")]
     pub beyond_us: u64,
+}
+
+/// How far the mean price of an amount taken out of the book at once lay from the middle, over a stretch of time: integrals, in
+/// bps of the middle x microseconds, and for how long the book was seen deep enough, in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlippageSum {
+    pub buy_bps_us: Decimal,
+    pub buy_us: u64,
+    pub sell_bps_us: Decimal,
+    pub sell_us: u64,
+}
+
+impl SlippageSum {
+    /// Both together; absent: there are no such numbers.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        Some(Self {
+            buy_bps_us: self.buy_bps_us.plus(other.buy_bps_us).ok()?.normalised(),
+            buy_us: self.buy_us.checked_add(other.buy_us)?,
+            sell_bps_us: self.sell_bps_us.plus(other.sell_bps_us).ok()?.normalised(),
+            sell_us: self.sell_us.checked_add(other.sell_us)?,
+        })
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]

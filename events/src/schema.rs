@@ -8,9 +8,9 @@ use utoipa::{
 };
 
 use crate::{
-    AccountName, AlertId, Asset, BotId, ChannelId, ClientId, CommandId, CredentialId, Decimal, EventId, ManualId,
-    MessageId, OrderId, Pair, RuleName, ScheduleId, SealedId, SessionId, SilenceId, Slug, SubscriptionId, Time,
-    TokenId, TradeId, UserId,
+    AccountName, AgreementId, AlertId, Asset, BotId, ChannelId, ClientId, CommandId, CredentialId, Decimal, EventId,
+    ManualId, MessageId, OrderId, Pair, RuleName, ScheduleId, SealedId, SessionId, SilenceId, Slug, SubscriptionId,
+    Time, TokenId, TradeId, UserId,
     credential::Fingerprint,
     money::{Amount, Price},
     subscription::{Filter, UserNkey},
@@ -64,6 +64,7 @@ texts! {
     ChannelId: "Which way of telling people", "0192f0c1-0000-7000-8000-000000000014", Some(KnownFormat::Uuid);
     ScheduleId: "Which schedule", "0192f0c1-0000-7000-8000-000000000015", Some(KnownFormat::Uuid);
     MessageId: "Which message to people", "0192f0c1-0000-7000-8000-000000000016", Some(KnownFormat::Uuid);
+    AgreementId: "Which agreement", "0192f0c1-0000-5000-8000-000000000017", Some(KnownFormat::Uuid);
     RuleName: "Which rule of alerts", "spread_wide", None, "^[a-z0-9_]{1,40}$";
     SubscriptionId: "Which subscription", "0192f0c1-0000-5000-8000-000000000010", Some(KnownFormat::Uuid);
     UserNkey: "The public half of a user's nkey", "UBDN3OMC55KS2MSPXQVSJ5YLJDM7TAFW2DBBYVAVVVZEOLQSTVOPPCWP", None;

@@ -125,6 +125,7 @@ impl Filter {
     pub const AGGREGATES: &[&str] = &[
         "account",
         "agent",
+        "agreement",
         "bot",
         "channel",
         "client",

@@ -14,6 +14,7 @@ use events::{
     RuleName, SealedId, SessionId, Time, TokenId, UserId, Uuid,
     account::AccountEvent,
     agent::{AgentEvent, PlanRefusal},
+    agreement::{self, AgreementEvent, Clause},
     alert::{
         self, AlertEvent, Delivery, Evidence, Feature, Labels, Notice, RuleEvent, Severity, SilenceEvent, WhyEscalated,
         WhyResolved,
@@ -26,7 +27,7 @@ use events::{
     desk::{DeskEvent, Factor, Role, Scope, WhyEnded},
     ledger::{BookKey, Fee, FeeKind, Fill, LedgerEvent, Liquidity, Precision, Side},
     manual::{HowEnded, ManualOrderEvent, RestingType, Verdict},
-    market::{Depth, DepthSum, MarketEvent},
+    market::{Depth, DepthSum, MarketEvent, SlippageSum},
     order::OrderEvent,
     schedule::{Action, Missed, Outcome, Period, ScheduleEvent, When},
     subscription::{Filter, SubscriptionEvent, UserNkey, WhyBarred},
@@ -461,6 +462,37 @@ fn more_schedules() -> Vec<(&'static str, ScheduleEvent)> {
     ]
 }
 
+fn agreement_events() -> Vec<AgreementEvent> {
+    let clauses = vec![
+        Clause::TwoSided { least: d("0.9"), within_bps: Some(100) },
+        Clause::Sides { least: d("0.95") },
+        Clause::Spread { most_bps: d("45") },
+        Clause::Depth { within_bps: 200, least_quote: d("5000") },
+        Clause::Volume { least_quote: Some(d("100000")), most_quote: None },
+        Clause::VolumeShare { least: None, most: Some(d("0.3")) },
+    ];
+    let verdict = |outcome, measured| agreement::Verdict {
+        clause: clauses[0].clone(),
+        outcome,
+        measured,
+        numerator: d("64800000000"),
+        denominator: d("86400000000"),
+    };
+    let verdicts = vec![
+        verdict(agreement::Outcome::Missed, Some(d("0.75"))),
+        verdict(agreement::Outcome::Met, Some(d("0.75"))),
+        verdict(agreement::Outcome::Excused, None),
+        verdict(agreement::Outcome::Unknown, None),
+    ];
+    let (day, to) = (at().midnight(), at().plus_micros(3_600_000_000));
+    vec![
+        AgreementEvent::AgreementSet { name: "maker".parse().unwrap(), bot: bot(), clauses: clauses.clone(), at: at() },
+        AgreementEvent::ExclusionDeclared { from: at(), to, reason: "the exchange was down".into(), at: at() },
+        AgreementEvent::AgreementJudged { day, verdicts, excluded_us: 3_600_000_000, as_of_seq: 41, at: at() },
+        AgreementEvent::AgreementEnded { reason: "the contract ended".into(), at: at() },
+    ]
+}
+
 fn agent_events() -> Vec<AgentEvent> {
     let refusal = PlanRefusal { rule: "max_order_notional".into(), limit: "500 USDT".into(), value: "900 USDT".into() };
     vec![
@@ -629,6 +661,7 @@ fn market_events() -> Vec<MarketEvent> {
             ]
             .into(),
             changes_left_out: Some(1),
+            slippage: BTreeMap::new(),
             at: at(),
         },
         MarketEvent::VolumeObserved { venue: venue(), day: at().midnight(), amount: Amount(d("18250.75")), at: at() },
@@ -702,6 +735,20 @@ fn with_more() -> Vec<(&'static str, Event)> {
         within: BTreeMap::new(),
         at: at(),
     };
+    let slipped = MarketEvent::DepthMinute {
+        bot: bot(),
+        venue: venue(),
+        known_us: 60_000_000,
+        own_known_us: 0,
+        within: BTreeMap::new(),
+        changes_left_out: None,
+        slippage: [(
+            1_000,
+            SlippageSum { buy_bps_us: d("300000000"), buy_us: 60_000_000, sell_bps_us: d("0"), sell_us: 0 },
+        )]
+        .into(),
+        at: at(),
+    };
     let session = Some(SessionId(Uuid::from_u128(6)));
     let asked_in = SubscriptionEvent::SubscriptionRequested {
         name: "pager".parse().unwrap(),
@@ -724,6 +771,7 @@ fn with_more() -> Vec<(&'static str, Event)> {
     let others = [
         ("after", alerts.into()),
         ("best", wide.into()),
+        ("slippage", slipped.into()),
         ("session", asked_in.into()),
         ("session", rotated_in.into()),
         ("restored", restored.into()),
@@ -756,6 +804,7 @@ fn one_of_each() -> Vec<Event> {
     events.extend(silence_events().into_iter().map(Event::from));
     events.extend(channel_events().into_iter().map(Event::from));
     events.extend(schedule_events().into_iter().map(Event::from));
+    events.extend(agreement_events().into_iter().map(Event::from));
     events.extend(agent_events().into_iter().map(Event::from));
     events.extend(desk_events().into_iter().map(Event::from));
     events.extend(watch_events().into_iter().map(Event::from));
@@ -825,6 +874,7 @@ fn no_event_is_forgotten() {
         ("silence", SilenceEvent::NAMES),
         ("channel", ChannelEvent::NAMES),
         ("schedule", ScheduleEvent::NAMES),
+        ("agreement", AgreementEvent::NAMES),
         ("agent", AgentEvent::NAMES),
     ] {
         known.extend(names.iter().map(|name| format!("{kind}.{name}")));

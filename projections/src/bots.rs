@@ -140,6 +140,7 @@ impl Projection for Bots {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Agreement(_)
             | Event::Channel(_)
             | Event::Schedule(_)
             | Event::Silence(_)

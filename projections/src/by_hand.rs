@@ -169,6 +169,7 @@ impl Projection for OrdersByHand {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Agreement(_)
             | Event::Channel(_)
             | Event::Schedule(_)
             | Event::Silence(_)

@@ -3,6 +3,7 @@
 //! Each file owns one model: its tables, its fold, its queries. [`all`] lists them; [`worker`] keeps them up to date, and
 //! [`versions`] rebuilds one beside the live one. Throw any of them away, replay, and every row comes back the same.
 
+pub mod agreements;
 pub mod alert_settings;
 pub mod alerts;
 pub mod bots;
@@ -31,6 +32,7 @@ pub mod schedules;
 pub mod subscriptions;
 #[cfg(test)]
 mod told;
+pub mod trading;
 pub mod uptime;
 pub mod versions;
 pub mod worker;
@@ -72,6 +74,8 @@ pub fn all(db: &PgPool) -> Vec<Box<dyn ReadModel>> {
         Worker::<alert_settings::AlertSettings>::boxed(db, &counting, &recent),
         Worker::<channels::Channels>::boxed(db, &counting, &recent),
         Worker::<schedules::Schedules>::boxed(db, &counting, &recent),
+        Worker::<trading::Trading>::boxed(db, &counting, &recent),
+        Worker::<agreements::Agreements>::boxed(db, &counting, &recent),
     ]
 }
 

@@ -190,6 +190,7 @@ impl Projection for Reconciliations {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Agreement(_)
             | Event::Channel(_)
             | Event::Schedule(_)
             | Event::Silence(_)

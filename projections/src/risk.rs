@@ -200,6 +200,7 @@ impl Projection for Risk {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Agreement(_)
             | Event::Channel(_)
             | Event::Schedule(_)
             | Event::Silence(_)

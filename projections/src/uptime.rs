@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use self::depth::Depths;
-pub use self::depth::{Deep, Mean};
+pub use self::depth::{Deep, Mean, MeanBps, Slippage};
 use crate::{
     projection::{ProjectError, Projection},
     rows,
@@ -109,6 +109,8 @@ pub struct Quoting {
     /// How much stood in the book, and how much of it was the bot's, within each step of the grid that the book was seen out
     /// to.
     pub depth: Vec<Deep>,
+    /// What it cost to trade an amount at once.
+    pub slippage: Vec<Slippage>,
     /// Changes of band or sides that no event tells of, because there were too many.
     pub changes_left_out: i64,
 }
@@ -143,7 +145,7 @@ pub struct Spread {
 
 impl Projection for Uptime {
     const NAME: &'static str = "uptime";
-    const FOLD: u32 = 2;
+    const FOLD: u32 = 3;
     const TABLES: &'static str = r#"
         create table quote_minutes (
           client_id     uuid        not null,
@@ -180,6 +182,7 @@ impl Projection for Uptime {
           known_us     bigint      not null,
           own_known_us bigint      not null,
           within       jsonb       not null,              -- by step of the grid
+          slippage     jsonb       not null,              -- by amount of the quote asset
           primary key (client_id, bot_id, at, exchange, market, pair)
         );
     "#;
@@ -385,10 +388,10 @@ impl Sums {
     fn quoting(
         &self,
         bot_id: BotId,
-        window: Option<(Time, Time)>,
-        depth: Vec<Deep>,
+        window: Option<&Except>,
+        (depth, slippage): (Vec<Deep>, Vec<Slippage>),
     ) -> Result<Quoting, ArithmeticError> {
-        let window_us = window.map_or(0, |(from, to)| to.micros() - from.micros());
+        let window_us = window.map_or(0, Except::us);
         let denominator = Decimal::from_int(self.two_sided_us);
         let spread = match self.two_sided_us {
             0 => None,
@@ -397,8 +400,8 @@ impl Sums {
         Ok(Quoting {
             bot_id,
             method: METHOD,
-            from: window.map(|(from, _)| from),
-            to: window.map(|(_, to)| to),
+            from: window.map(|window| window.begin),
+            to: window.map(|window| window.end),
             window_us,
             known_us: self.known_us,
             unknown_us: window_us - self.known_us,
@@ -413,6 +416,7 @@ impl Sums {
                 denominator_us: self.two_sided_us,
             },
             depth,
+            slippage,
             changes_left_out: self.left_out,
         })
     }
@@ -439,6 +443,42 @@ impl Share {
     }
 }
 
+/// A window, but for some times of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Except {
+    pub begin: Time,
+    pub end: Time,
+    /// From and to, in order, apart from each other.
+    pub except: Vec<(Time, Time)>,
+}
+
+impl Except {
+    pub fn nothing(begin: Time, end: Time) -> Self {
+        Self { begin, end, except: Vec::new() }
+    }
+
+    /// How long it is, in whole minutes that none of those times touches.
+    pub fn us(&self) -> i64 {
+        let mut us = self.end.micros() - self.begin.micros();
+        let mut counted = self.begin;
+        for (since, until) in &self.except {
+            let from = minute(*since).max(counted);
+            let to = minute(until.plus_micros(MINUTE_US - 1)).min(self.end);
+            us -= (to.micros() - from.micros()).max(0);
+            counted = counted.max(to);
+        }
+        us
+    }
+
+    fn since(&self) -> Vec<DateTime<Utc>> {
+        self.except.iter().map(|(since, _)| DateTime::<Utc>::from(*since)).collect()
+    }
+
+    fn until(&self) -> Vec<DateTime<Utc>> {
+        self.except.iter().map(|(_, until)| DateTime::<Utc>::from(*until)).collect()
+    }
+}
+
 /// The minute that a moment lies in.
 fn minute(at: Time) -> Time {
     at.plus_micros(-at.micros().rem_euclid(MINUTE_US))
@@ -458,12 +498,27 @@ pub async fn of_bot(
         Some(to) => Some(minute(to)),
         None => last_known(db, client, bot).await?,
     };
-    let Some(end) = end else { return Sums::default().quoting(bot, None, Vec::new()).map_err(unkept) };
+    let Some(end) = end else { return Sums::default().quoting(bot, None, Default::default()).map_err(unkept) };
     let begin = from.map_or(end.plus_micros(-DAY_US), minute).min(end);
+    of_window(db, client, bot, &Except::nothing(begin, end)).await
+}
+
+/// How a bot quoted in a window, but for some times of it. Whole minutes are left out that those times touch.
+pub async fn of_window(
+    db: &mut PgConnection,
+    client: ClientId,
+    bot: BotId,
+    window: &Except,
+) -> Result<Quoting, ProjectError> {
+    let unkept = |cause: ArithmeticError| ProjectError::Unfoldable { seq: 0, reason: cause.to_string() };
     let row = sqlx::query_scalar!(
         r#"
         with minutes as (
-               select * from quote_minutes m where m.client_id = $1 and m.bot_id = $2 and m.at >= $3 and m.at < $4),
+               select *
+                 from quote_minutes m
+                where m.client_id = $1 and m.bot_id = $2 and m.at >= $3 and m.at < $4
+                  and not exists (select from unnest($5::timestamptz[], $6::timestamptz[]) x(since, until)
+                                   where m.at + interval '1 minute' > x.since and m.at < x.until)),
              bands as (
                select key, sum(value::bigint)::bigint as us from minutes m, jsonb_each_text(m.bands) group by key)
         select jsonb_build_object(
@@ -476,13 +531,15 @@ pub async fn of_bot(
         "#,
         client.0,
         bot.0,
-        DateTime::<Utc>::from(begin),
-        DateTime::<Utc>::from(end)
+        DateTime::<Utc>::from(window.begin),
+        DateTime::<Utc>::from(window.end),
+        &window.since(),
+        &window.until()
     )
     .fetch_one(&mut *db)
     .await?;
-    let deep = depth::within(db, client, bot, begin, end).await?;
-    rows::read::<Sums>(&row).quoting(bot, Some((begin, end)), deep).map_err(unkept)
+    let depth = depth::within(db, client, bot, window).await?;
+    rows::read::<Sums>(&row).quoting(bot, Some(window), depth).map_err(unkept)
 }
 
 /// The end of the last minute that is known of a bot.

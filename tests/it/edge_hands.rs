@@ -207,6 +207,7 @@ async fn uptime_is_told_with_what_it_is_made_of_and_without_what_nobody_could_te
             own_known_us: known_s * 1_000_000,
             within: [(50, sum)].into(),
             changes_left_out: None,
+            slippage: std::collections::BTreeMap::new(),
             at: at(n * 60_000),
         };
         append(of.client, AggregateRef::new("market", "SOL-USDT"), event.into(), None)

@@ -1,5 +1,6 @@
 //! Everything end to end: real Postgres, real NATS, the real binary.
 
+mod agreements;
 mod alerts;
 mod append;
 mod asyncapi;

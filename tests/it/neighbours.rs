@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use domain::alert_rule::AlertRule;
 use events::{
-    AggregateRef, AlertId, ChannelId, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price, RuleName,
-    ScheduleId, SealedId, SilenceId, SubscriptionId, Time, TokenId, UserId, Uuid,
+    AggregateRef, AgreementId, AlertId, ChannelId, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price,
+    RuleName, ScheduleId, SealedId, SilenceId, SubscriptionId, Time, TokenId, UserId, Uuid,
     account::AccountEvent,
+    agreement::{self, AgreementEvent, Clause, Verdict},
     alert::{AlertEvent, Delivery, Evidence, Feature, Labels, RuleEvent, Scope, Severity, SilenceEvent},
     bot::{BotConfig, BotEvent, Figures, Limit, Limits, LogLevel, ReportedState, Venue},
     channel::{self, ChannelEvent},
@@ -77,6 +78,9 @@ impl Neighbours {
             token_of(other).to_string(),
             alert_of(other).to_string(),
             silence_of(other).to_string(),
+            channel_of(other).to_string(),
+            schedule_of(other).to_string(),
+            agreement_of(other).to_string(),
         ]
     }
 
@@ -201,7 +205,27 @@ pub fn of_alerts(of: &Party) -> Vec<Append> {
     let refused = Outcome::Refused { reason: word(of, "outcome") };
     let of_schedule =
         |event: ScheduleEvent| append(of.client, AggregateRef::new("schedule", schedule_of(of)), event.into(), None);
+    let promised = Clause::Spread { most_bps: price };
+    let (numerator, denominator) = (price, d("1"));
+    let verdict = Verdict {
+        clause: promised.clone(),
+        outcome: agreement::Outcome::Missed,
+        measured: None,
+        numerator,
+        denominator,
+    };
+    let (of_name, clauses) = (word(of, "agreement").parse().unwrap(), vec![promised]);
+    let of_agreement =
+        |event: AgreementEvent| append(of.client, AggregateRef::new("agreement", agreement_of(of)), event.into(), None);
     vec![
+        of_agreement(AgreementEvent::AgreementSet { name: of_name, bot: of.bot, clauses, at: at(1) }),
+        of_agreement(AgreementEvent::AgreementJudged {
+            day: at(2),
+            verdicts: vec![verdict],
+            excluded_us: 0,
+            as_of_seq: 1,
+            at: at(2),
+        }),
         of_schedule(ScheduleEvent::ScheduleSet { name, action, when, missed, at: at(1) }),
         of_schedule(ScheduleEvent::ScheduleTriggered { due: at(2), at: at(2) }),
         of_schedule(ScheduleEvent::ScheduleRan { due: at(2), outcome: refused, at: at(2) }),
@@ -211,6 +235,11 @@ pub fn of_alerts(of: &Party) -> Vec<Append> {
         append(of.client, AggregateRef::new("rule", id), configured.into(), None),
         append(of.client, AggregateRef::new("silence", silence_of(of)), silence.into(), None),
     ]
+}
+
+/// What was promised of a party's bot.
+pub fn agreement_of(of: &Party) -> AgreementId {
+    AgreementId(Uuid::new_v5(&of.client.0, b"agreement"))
 }
 
 /// A party's schedule.
@@ -266,6 +295,8 @@ pub fn id_in(path: &str, of: &Party) -> String {
         credential_of(of).to_string()
     } else if path.contains("/channels/") {
         channel_of(of).to_string()
+    } else if path.contains("/agreements/") {
+        agreement_of(of).to_string()
     } else if path.contains("/schedules/") {
         schedule_of(of).to_string()
     } else if path.contains("/silences/") {
@@ -403,6 +434,16 @@ fn of_market(of: &Party) -> Vec<Append> {
         own_known_us: 0,
         within: [(50, sum)].into(),
         changes_left_out: None,
+        slippage: BTreeMap::new(),
+        at: at(60_000),
+    };
+    let deep = MarketEvent::DepthObserved {
+        bot: of.bot,
+        venue: venue.clone(),
+        middle: Some(price),
+        best_bid: Some(price),
+        best_ask: Some(price),
+        within: BTreeMap::new(),
         at: at(60_000),
     };
     let volume = MarketEvent::VolumeObserved {
@@ -423,7 +464,7 @@ fn of_market(of: &Party) -> Vec<Append> {
         append(of.client, AggregateRef::new("market", pair), event.into(), None)
     };
     let kcs = "KCS-USDT".parse().unwrap();
-    [mark, minute, quote, depth, volume]
+    [mark, minute, quote, depth, deep, volume]
         .map(|event| of_pair(event, &venue.pair))
         .into_iter()
         .chain([of_pair(fees, &kcs)])

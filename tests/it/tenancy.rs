@@ -97,6 +97,7 @@ async fn told_of(edge: &Edge, of: &Party) -> Vec<SubscriptionEvent> {
         | Event::Desk(_)
         | Event::Alert(_)
         | Event::Rule(_)
+        | Event::Agreement(_)
         | Event::Channel(_)
         | Event::Schedule(_)
         | Event::Silence(_)

@@ -266,6 +266,7 @@ impl Engine {
                 }
             }
             Event::Silence(_)
+            | Event::Agreement(_)
             | Event::Channel(_)
             | Event::Schedule(_)
             | Event::Agent(_)

@@ -6,6 +6,7 @@
 
 pub mod engine;
 mod exact;
+mod judge;
 mod kept;
 mod lag;
 pub mod notify;

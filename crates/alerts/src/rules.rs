@@ -75,6 +75,7 @@ rules! {
     auth::AuthAnomaly,
     keys::KeyAnomaly,
     channel::ChannelFailing,
+    agreement::AgreementMissed,
     lag::ProjectionLag,
     relay_lag::RelayLag,
     dead_man::DeadMan,

@@ -19,6 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     engine::{Engine, Transition},
+    judge::{Judge, JudgeError},
     kept, lag,
     notify::{Circuits, Means, Sender, TellError, Teller},
     replay::Ticks,
@@ -69,6 +70,8 @@ pub(crate) enum WatchError {
     Keep(#[from] sqlx::Error),
     #[error("could not say what is to be told")]
     Tell(#[from] TellError),
+    #[error("could not judge what was promised")]
+    Judge(#[from] JudgeError),
 }
 
 /// A client whose alerts this process evaluates.
@@ -215,14 +218,20 @@ impl One {
         let Foundation { streams, db, desk, .. } = self.on.clone();
         let mut teller =
             Teller::open(self.client, &streams, (&db, &desk), Arc::clone(&self.rung), engine.reached()).await?;
+        let mut judge = Judge::open(self.client, self.fence.clone(), streams, desk, engine.reached()).await?;
         let (mut saved, mut saved_at) = (engine.reached(), Instant::now());
         loop {
             let (head, asked) = *self.head.borrow_and_update();
-            self.read_to(head, &mut engine, &ticks, |event| teller.hear(event)).await?;
+            self.read_to(head, &mut engine, &ticks, |event| {
+                teller.hear(event);
+                judge.hear(event);
+            })
+            .await?;
             // Not before what is late can have come.
             let transitions = engine.tick(asked.plus_micros(-engine.late_us() - COMMIT_US));
             self.record(transitions).await?;
             teller.tell().await?;
+            judge.look().await?;
             if engine.reached() > saved && (saved_at.elapsed() >= SAVE_EVERY || stop.is_cancelled()) {
                 kept::save(&self.on.db, self.client, &self.fence, &engine).await?;
                 (saved, saved_at) = (engine.reached(), Instant::now());

@@ -4,11 +4,13 @@ mod story;
 
 use alerts::Engine;
 use events::{
-    AggregateRef, BotId, Exchange, Uuid,
+    AggregateRef, AgreementId, AlertId, BotId, ChannelId, Exchange, MessageId, Uuid,
     account::AccountEvent,
     agent::{AgentEvent, PlanRefusal},
-    alert::{AlertEvent, Severity},
+    agreement::{AgreementEvent, Clause, Outcome, Verdict},
+    alert::{AlertEvent, Delivery, Notice, Severity},
     bot::{BotEvent, Limits, ReportedState},
+    channel::{self, ChannelEvent, WhyDisabled},
     credential::{CredentialEvent, Misfit, Purpose},
     desk::DeskEvent,
     ledger::Side,
@@ -291,6 +293,10 @@ fn silence_is_a_warning_and_critical_after_two_minutes_and_is_explained_by_a_hum
     );
     story.bot(BotEvent::BotSeenAlive { at: at(110) }).bot(silent(120, 125));
     check(story, "heartbeat_lost", 130, &["100 heartbeat_lost fired warning"]);
+    // One that shall not run may be silent.
+    let mut story = Story::with_maker();
+    story.bot(BotEvent::BotStopRequested { reason: "done".into(), at: at(50) }).bot(silent(60, 100));
+    check(story, "heartbeat_lost", 500, &[]);
 }
 
 #[test]
@@ -454,6 +460,20 @@ fn what_an_agent_was_refused_is_a_warning_and_critical_the_third_time_or_for_ano
     }
     story.until(2_100);
     assert!(of("agent_action_denied", story.told()).iter().all(|line| !line.contains("critical")));
+    // What it spends is no refusal.
+    let mut story = Story::with_maker();
+    let charged = AgentEvent::BudgetCharged {
+        model: "a-model".into(),
+        input_tokens: 10,
+        output_tokens: 10,
+        cost: d("1"),
+        spent_today: d("90"),
+        allowed_a_day: Some(d("100")),
+        request: "r1".into(),
+        at: at(10),
+    };
+    story.at(10, agent(), charged);
+    check(story, "agent_action_denied", 100, &[]);
 }
 
 #[test]
@@ -565,6 +585,78 @@ fn that_nobody_evaluated_alerts_is_told_when_somebody_does_again() {
     let mut story = Story::desk();
     story.at(100, desk(), DeskEvent::AlertsBack { at: at(100) });
     check(story, "dead_man", 200, &[]);
+}
+
+#[test]
+fn a_channel_that_fails_three_times_or_is_gone_is_told_until_it_takes_something() {
+    let channel = ChannelId(Uuid::from_u128(7));
+    let of = || AggregateRef::new("channel", channel);
+    let failed = || Delivery::Failed { reason: "it answered 503".into() };
+    let tested =
+        |seq, attempt, result, second| ChannelEvent::ChannelTested { of: seq, attempt, result, at: at(second) };
+    let mut story = Story::with_maker();
+    for (attempt, second) in [(1, 10), (2, 15), (3, 315)] {
+        story.at(second, of(), tested(4, attempt, failed(), second));
+    }
+    story.at(2_115, of(), tested(4, 4, Delivery::Delivered, 2_115));
+    let told = ["315 channel_failing fired warning", "2115 channel_failing resolved cleared"];
+    check(story, "channel_failing", 2_200, &told);
+    let mut story = Story::with_maker();
+    story.at(10, of(), ChannelEvent::ChannelDisabled { why: WhyDisabled::Gone, at: at(10) });
+    let settings = channel::Settings { severity: Severity::Info, wait_s: 30, quiet: None, on: true };
+    story.at(100, of(), ChannelEvent::ChannelChanged { settings, at: at(100) });
+    check(
+        story,
+        "channel_failing",
+        200,
+        &["10 channel_failing fired critical", "100 channel_failing resolved cleared"],
+    );
+    // One message that tells of many alerts is one try, and two tries are none too many.
+    let mut story = Story::with_maker();
+    for (attempt, second) in [(1, 10), (1, 10), (1, 10), (2, 15), (2, 15)] {
+        let notified = AlertEvent::AlertNotified {
+            rule: "spread_wide".parse().unwrap(),
+            severity: Severity::Warning,
+            episode: 1,
+            channel,
+            notice: Notice::Fired,
+            attempt,
+            result: failed(),
+            message: Some(MessageId(Uuid::from_u128(3))),
+            at: at(second),
+        };
+        story.at(second, AggregateRef::new("alert", AlertId(Uuid::from_u128(5))), notified);
+    }
+    check(story, "channel_failing", 200, &[]);
+}
+
+#[test]
+fn a_promise_that_a_day_did_not_keep_is_told_until_a_day_keeps_it() {
+    let of = || AggregateRef::new("agreement", AgreementId(Uuid::from_u128(6)));
+    let day = |n: i64| at(n * 86_400);
+    let judged = |n: i64, outcome| {
+        let clause = Clause::Sides { least: d("0.9") };
+        let (measured, numerator, denominator) = (Some(d("0.85")), d("85"), d("100"));
+        let verdicts = vec![Verdict { clause, outcome, measured, numerator, denominator }];
+        let judged_at = day(n + 1).plus_micros(900_000_000);
+        AgreementEvent::AgreementJudged { day: day(n), verdicts, excluded_us: 0, as_of_seq: 1, at: judged_at }
+    };
+    let when = |n: i64| (n + 1) * 86_400 + 900;
+    let mut story = Story::with_maker();
+    story.at(when(1), of(), judged(1, Outcome::Missed)).at(when(2), of(), judged(2, Outcome::Missed));
+    story.at(when(3), of(), judged(3, Outcome::Met));
+    // A day before, judged anew, is history.
+    story.at(when(3) + 50, of(), judged(2, Outcome::Missed));
+    let told = [
+        format!("{} agreement_missed fired warning", when(1)),
+        format!("{} agreement_missed resolved cleared", when(3)),
+    ];
+    check(story, "agreement_missed", when(3) + 500, &told.each_ref().map(String::as_str));
+    let mut story = Story::with_maker();
+    for (n, outcome) in [(1, Outcome::Met), (2, Outcome::Excused), (3, Outcome::Unknown)] {
+        story.at(when(n), of(), judged(n, outcome));
+    }
+    check(story, "agreement_missed", when(3) + 500, &[]);
 }
 
 #[test]

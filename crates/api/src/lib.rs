@@ -6,6 +6,7 @@
 #![allow(unused_qualifications, reason = "what utoipa's macros write is told of our own lines")]
 
 mod admin;
+mod agreements;
 mod alert_rules;
 mod alerts;
 mod auth;
@@ -51,6 +52,7 @@ mod silences;
 mod standing;
 mod strict;
 mod subscriptions;
+mod trading;
 mod uptime;
 mod views;
 mod whence;

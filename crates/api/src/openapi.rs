@@ -11,13 +11,13 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Parts, admin, alert_rules, alerts, auth, bots, channels, credentials, described,
+    Parts, admin, agreements, alert_rules, alerts, auth, bots, channels, credentials, described,
     events::{self, Order},
     exchanges, fills, grants, health, live, looks, manual, orders,
     page::Limit,
     past, people, pnl, portfolio,
     problem::ProblemBody,
-    programs, reconciliation, risk, schedules, second_factor, sessions, silences, subscriptions, uptime,
+    programs, reconciliation, risk, schedules, second_factor, sessions, silences, subscriptions, trading, uptime,
 };
 
 #[derive(OpenApi)]
@@ -60,6 +60,7 @@ fn described() -> OpenApiRouter<Parts> {
         portfolio::routes(),
         bots::routes(),
         past::routes(),
+        trading::routes(),
         uptime::routes(),
         credentials::routes(),
         exchanges::routes(),
@@ -74,6 +75,7 @@ fn described() -> OpenApiRouter<Parts> {
         alerts::routes(),
         alert_rules::routes(),
         schedules::routes(),
+        agreements::routes(),
         silences::routes(),
         channels::routes(),
         admin::routes(),

@@ -198,12 +198,18 @@ async fn first_in_path(head: &mut Head) -> Result<UserId, Problem> {
     id.and_then(Result::ok).ok_or_else(Problem::not_found)
 }
 
+/// What a path says in one of its places.
+pub(crate) async fn in_path(head: &mut Head, place: &str) -> Option<String> {
+    let named = head.extract::<RawPathParams>().await.ok()?;
+    named.iter().find(|(name, _)| *name == place).map(|(_, said)| said.to_owned())
+}
+
 impl FromRequestParts<Parts> for ClientOfTheDesk {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         OfTheDesk::from_request_parts(head, state).await?;
-        let Path(named) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
+        let named = in_path(head, "client").await.ok_or_else(Problem::not_found)?;
         Known::from_ref(state).client(&named).await?.map(Self).ok_or_else(Problem::not_found)
     }
 }

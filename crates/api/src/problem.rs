@@ -12,9 +12,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    alert::AlertRefusal, alert_rule::RuleRefusal, bot::BotRefusal, channel::ChannelRefusal, client::ClientRefusal,
-    credential::CredentialRefusal, manual::ManualRefusal, schedule::ScheduleRefusal, silence::SilenceRefusal,
-    subscription::SubscriptionRefusal,
+    agreement::AgreementRefusal, alert::AlertRefusal, alert_rule::RuleRefusal, bot::BotRefusal,
+    channel::ChannelRefusal, client::ClientRefusal, credential::CredentialRefusal, manual::ManualRefusal,
+    schedule::ScheduleRefusal, silence::SilenceRefusal, subscription::SubscriptionRefusal,
 };
 use events::fields::FieldsRefusal;
 use projections::projection::ProjectError;
@@ -329,6 +329,19 @@ impl From<ScheduleRefusal> for Problem {
             ScheduleRefusal::Expression(_) | ScheduleRefusal::Never | ScheduleRefusal::Reason => {
                 Self::invalid(refusal.to_string())
             }
+        }
+    }
+}
+
+impl From<AgreementRefusal> for Problem {
+    fn from(refusal: AgreementRefusal) -> Self {
+        match refusal {
+            AgreementRefusal::NotThere => Self::not_found(),
+            AgreementRefusal::AlreadyThere | AgreementRefusal::NotDue => Self::new(Code::Conflict, refusal.to_string()),
+            AgreementRefusal::Count
+            | AgreementRefusal::Clause
+            | AgreementRefusal::Exclusion
+            | AgreementRefusal::Reason => Self::invalid(refusal.to_string()),
         }
     }
 }

@@ -9,8 +9,8 @@ use axum::{
 };
 use cqrs_es::Aggregate;
 use domain::{
-    alert::Alert, alert_rule::AlertRule, bot::Bot, channel::Channel, client::Client, credential::Credential,
-    manual::ManualOrder, schedule::Schedule, silence::Silence, subscription::Subscription,
+    agreement::Agreement, alert::Alert, alert_rule::AlertRule, bot::Bot, channel::Channel, client::Client,
+    credential::Credential, manual::ManualOrder, schedule::Schedule, silence::Silence, subscription::Subscription,
 };
 use events::{ClientId, CommandId, Event, Uuid};
 use serde::{Serialize, de::DeserializeOwned};
@@ -58,6 +58,10 @@ impl Commanded for Bot {
 
 impl Commanded for ManualOrder {
     type Permission = Trade;
+}
+
+impl Commanded for Agreement {
+    type Permission = Onboard;
 }
 
 impl Commanded for Schedule {

@@ -1,5 +1,6 @@
 //! The decisions: state and a command in, events or a refusal out. No clock, no network, no database.
 
+pub mod agreement;
 pub mod alert;
 pub mod alert_rule;
 pub mod bot;

@@ -202,6 +202,7 @@ impl Hand {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Agreement(_)
             | Event::Channel(_)
             | Event::Silence(_)
             | Event::Agent(_)

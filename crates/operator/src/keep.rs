@@ -180,6 +180,7 @@ async fn recorded(
         | Event::Subscription(_)
         | Event::Alert(_)
         | Event::Rule(_)
+        | Event::Agreement(_)
         | Event::Channel(_)
         | Event::Schedule(_)
         | Event::Silence(_)

@@ -328,6 +328,7 @@ impl Quotes {
             own_known_us: us(depth.own_known_us),
             within: depth.within,
             changes_left_out: (left_out > 0).then_some(left_out),
+            slippage: depth.slippage,
             at,
         });
     }
@@ -359,7 +360,7 @@ impl Quotes {
 
     fn tell_depth(&mut self, events: &mut Vec<MarketEvent>) {
         let (bot, venue, at) = (self.bot, self.venue.clone(), self.frontier);
-        if let Some(Look { best, middle, within }) = self.depth.tell(at).cloned() {
+        if let Some(Look { best, middle, within, .. }) = self.depth.tell(at).cloned() {
             let (best_bid, best_ask) = best.unzip();
             events.push(MarketEvent::DepthObserved { bot, venue, middle, best_bid, best_ask, within, at });
         }

@@ -86,6 +86,7 @@ fn check(given: Vec<Event>) -> Reconciled {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
+            | Event::Agreement(_)
             | Event::Channel(_)
             | Event::Schedule(_)
             | Event::Silence(_)

@@ -91,6 +91,7 @@ fn recorded(seq: u64, event: Event) -> Recorded {
         | Event::Subscription(_)
         | Event::Alert(_)
         | Event::Rule(_)
+        | Event::Agreement(_)
         | Event::Channel(_)
         | Event::Schedule(_)
         | Event::Silence(_)

@@ -7,14 +7,14 @@ use events::{
     BotId, ClientId, Decimal, Exchange, Market, Pair, Time,
     bot::Venue,
     decimal::ArithmeticError,
-    market::{DepthSum, MarketEvent},
+    market::{DepthSum, MarketEvent, SlippageSum},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Key, MINUTE_US, SHARE_PLACES};
+use super::{Except, Key, MINUTE_US, SHARE_PLACES};
 use crate::{projection::ProjectError, rows};
 
 /// Depth within one distance of the middle, over a window.
@@ -44,6 +44,29 @@ pub struct Mean {
     pub denominator_us: i64,
 }
 
+/// What it cost to trade an amount at once, over a window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Slippage {
+    /// How much of the quote asset.
+    pub quote_amount: u32,
+    /// How far the mean price lay from the middle, to buy and to sell.
+    pub buy_bps: MeanBps,
+    pub sell_bps: MeanBps,
+    /// How long the book was known, in microseconds. What a mean leaves out of it was too thin, or was not seen so deep.
+    pub known_us: i64,
+}
+
+/// A mean over the time that the book was seen deep enough.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct MeanBps {
+    /// In bps of the middle; null: it never was.
+    pub value: Option<Decimal>,
+    /// In bps x microseconds.
+    pub numerator_bps_us: Decimal,
+    /// In microseconds.
+    pub denominator_us: u64,
+}
+
 /// Minutes of depth that a batch brought.
 #[derive(Debug, Default)]
 pub(super) struct Depths {
@@ -56,6 +79,8 @@ struct Sums {
     known_us: i64,
     own_known_us: i64,
     within: BTreeMap<u32, DepthSum>,
+    #[serde(default)]
+    slippage: BTreeMap<u32, SlippageSum>,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,7 +98,7 @@ struct Row<'a> {
 impl Depths {
     /// Takes a minute in.
     pub fn hear(&mut self, told: &MarketEvent) -> Result<(), String> {
-        let MarketEvent::DepthMinute { bot, venue, known_us, own_known_us, within, at, .. } = told else {
+        let MarketEvent::DepthMinute { bot, venue, known_us, own_known_us, within, slippage, at, .. } = told else {
             return Ok(());
         };
         let us = |us: &u64| i64::try_from(*us).ok().filter(|us| *us <= MINUTE_US);
@@ -83,7 +108,10 @@ impl Depths {
         if own_known_us > known_us || within.values().any(|sum| us(&sum.beyond_us).is_none_or(|us| us > known_us)) {
             return Err("a minute of depth knows more than was known".to_owned());
         }
-        let sums = Sums { known_us, own_known_us, within: within.clone() };
+        if slippage.values().any(|sum| sum.buy_us.max(sum.sell_us) > known_us.unsigned_abs()) {
+            return Err("a minute of slippage is longer than what was known of it".to_owned());
+        }
+        let sums = Sums { known_us, own_known_us, within: within.clone(), slippage: slippage.clone() };
         let minute = self.minutes.entry((*bot, venue.clone(), *at)).or_default();
         minute.add(&sums).map_err(|cause| cause.to_string())
     }
@@ -149,7 +177,7 @@ async fn known(
         r#"
         select jsonb_build_object('bot_id', m.bot_id, 'exchange', m.exchange, 'market', m.market, 'pair', m.pair, 'at', m.at,
                  'sums', jsonb_build_object('known_us', m.known_us, 'own_known_us', m.own_known_us,
-                   'within', m.within))::text as "row!"
+                   'within', m.within, 'slippage', m.slippage))::text as "row!"
           from depth_minutes m
           join (select distinct bot_id, at from unnest($2::uuid[], $3::timestamptz[]) k(bot_id, at)) k using (bot_id, at)
          where m.client_id = $1
@@ -172,13 +200,16 @@ pub(super) async fn within(
     db: &mut PgConnection,
     client: ClientId,
     bot: BotId,
-    begin: Time,
-    end: Time,
-) -> Result<Vec<Deep>, ProjectError> {
+    window: &Except,
+) -> Result<(Vec<Deep>, Vec<Slippage>), ProjectError> {
     let row = sqlx::query_scalar!(
         r#"
         with minutes as (
-               select * from depth_minutes m where m.client_id = $1 and m.bot_id = $2 and m.at >= $3 and m.at < $4),
+               select *
+                 from depth_minutes m
+                where m.client_id = $1 and m.bot_id = $2 and m.at >= $3 and m.at < $4
+                  and not exists (select from unnest($5::timestamptz[], $6::timestamptz[]) x(since, until)
+                                   where m.at + interval '1 minute' > x.since and m.at < x.until)),
              -- A step that a minute does not name was beyond all of it.
              steps as (
                select key as step,
@@ -197,16 +228,30 @@ pub(super) async fn within(
                             'bid_quote_us', s.bid_quote_us::text, 'ask_quote_us', s.ask_quote_us::text,
                             'own_bid_quote_us', s.own_bid_quote_us::text, 'own_ask_quote_us', s.own_ask_quote_us::text,
                             'beyond_us', (select sum(known_us) from minutes)::bigint - s.seen_us)), '{}')
-                     from steps s))::text as "row!"
+                     from steps s),
+                 'slippage', (
+                   select coalesce(jsonb_object_agg(q.key, jsonb_build_object(
+                            'buy_bps_us', q.buy_bps_us::text, 'buy_us', q.buy_us,
+                            'sell_bps_us', q.sell_bps_us::text, 'sell_us', q.sell_us)), '{}')
+                     from (select key,
+                                  sum((value ->> 'buy_bps_us')::numeric)          as buy_bps_us,
+                                  sum((value ->> 'buy_us')::bigint)::bigint       as buy_us,
+                                  sum((value ->> 'sell_bps_us')::numeric)         as sell_bps_us,
+                                  sum((value ->> 'sell_us')::bigint)::bigint      as sell_us
+                             from minutes m, jsonb_each(m.slippage)
+                            group by key) q))::text as "row!"
         "#,
         client.0,
         bot.0,
-        DateTime::<Utc>::from(begin),
-        DateTime::<Utc>::from(end)
+        DateTime::<Utc>::from(window.begin),
+        DateTime::<Utc>::from(window.end),
+        &window.since(),
+        &window.until()
     )
     .fetch_one(db)
     .await?;
-    rows::read::<Sums>(&row).deep().map_err(unkept)
+    let sums: Sums = rows::read(&row);
+    Ok((sums.deep().map_err(unkept)?, sums.slipped().map_err(unkept)?))
 }
 
 impl Sums {
@@ -218,9 +263,22 @@ impl Sums {
             let both = added(of(self), of(other))?;
             self.within.insert(step, both);
         }
+        for (amount, more) in &other.slippage {
+            let sum = self.slippage.entry(*amount).or_default();
+            *sum = sum.plus(*more).ok_or(ArithmeticError::Overflow)?;
+        }
         self.known_us += other.known_us;
         self.own_known_us += other.own_known_us;
         Ok(())
+    }
+
+    fn slipped(&self) -> Result<Vec<Slippage>, ArithmeticError> {
+        let each = self.slippage.iter().map(|(quote_amount, sum)| {
+            let (buy_bps, sell_bps) =
+                (MeanBps::of(sum.buy_bps_us, sum.buy_us)?, MeanBps::of(sum.sell_bps_us, sum.sell_us)?);
+            Ok(Slippage { quote_amount: *quote_amount, buy_bps, sell_bps, known_us: self.known_us })
+        });
+        each.collect()
     }
 
     fn deep(&self) -> Result<Vec<Deep>, ArithmeticError> {
@@ -248,6 +306,17 @@ fn added(one: DepthSum, other: DepthSum) -> Result<DepthSum, ArithmeticError> {
         own_ask_quote_us: one.own_ask_quote_us.plus(other.own_ask_quote_us)?.normalised(),
         beyond_us: one.beyond_us + other.beyond_us,
     })
+}
+
+impl MeanBps {
+    fn of(numerator_bps_us: Decimal, denominator_us: u64) -> Result<Self, ArithmeticError> {
+        let time = Decimal::from_int(denominator_us.cast_signed());
+        let value = match denominator_us {
+            0 => None,
+            _ => Some(numerator_bps_us.divided_by(time)?.rounded(SHARE_PLACES).normalised()),
+        };
+        Ok(Self { value, numerator_bps_us, denominator_us })
+    }
 }
 
 impl Mean {
@@ -298,6 +367,7 @@ mod tests {
             own_known_us: own_known_s * 1_000_000,
             within: within.iter().copied().collect(),
             changes_left_out: None,
+            slippage: BTreeMap::new(),
             at: at(0),
         }
     }

@@ -27,7 +27,8 @@ fn check(given: &[MarketEvent], window_s: i64) -> Quoting {
     for event in given {
         sums.add(&Sums::of(&event.clone().into()).unwrap()).unwrap();
     }
-    sums.quoting(Told::default().bot, Some((at(0), at(window_s))), Vec::new()).unwrap()
+    let window = Except::nothing(at(0), at(window_s));
+    sums.quoting(Told::default().bot, Some(&window), Default::default()).unwrap()
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn what_nobody_could_tell_is_left_out_of_every_share_and_shown() {
 
 #[test]
 fn nothing_known_has_no_shares() {
-    let quoting = Sums::default().quoting(Told::default().bot, None, Vec::new()).unwrap();
+    let quoting = Sums::default().quoting(Told::default().bot, None, Default::default()).unwrap();
     assert_eq!((quoting.two_sided.value, quoting.spread_bps.value, quoting.from), (None, None, None));
 }
 
@@ -65,4 +66,13 @@ fn a_minute_that_cannot_be_is_refused() {
     let mut told_twice = Told::default();
     let event = told_twice.bot(told(61, 10, 1, 0));
     assert!(Uptime::default().fold(&event).is_err());
+}
+
+#[test]
+fn whole_minutes_are_left_out_that_a_time_touches_each_once() {
+    let window =
+        Except { begin: at(0), end: at(600), except: vec![(at(90), at(91)), (at(100), at(150)), (at(590), at(700))] };
+    // The second and the third minute, and the last.
+    assert_eq!(window.us(), (600 - 180) * 1_000_000);
+    assert_eq!(Except::nothing(at(0), at(600)).us(), 600_000_000);
 }

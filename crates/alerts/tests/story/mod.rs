@@ -217,6 +217,7 @@ impl Story {
             own_known_us: 60_000_000,
             within: [(200, sum)].into(),
             changes_left_out: None,
+            slippage: BTreeMap::new(),
             at: at(second),
         };
         self.at(second + 60, AggregateRef::new("market", "SOL-USDT"), event)

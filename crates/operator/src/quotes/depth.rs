@@ -4,15 +4,19 @@
 //! A look at the book is believed until the next one, and not for longer than three of them; a step that the book was not
 //! seen out to is not known, which is not empty.
 
+mod slippage;
+
 use std::collections::BTreeMap;
 
 use events::{
     Decimal, Price, Time,
     decimal::ArithmeticError,
     ledger::Side,
-    market::{Depth as Standing, DepthSum},
+    market::{Depth as Standing, DepthSum, SlippageSum},
 };
 use hummingbot::{Level, OrderBook};
+
+use slippage::Slippages;
 
 use super::{
     GRID_BPS,
@@ -35,6 +39,7 @@ pub struct Look {
     pub(super) middle: Option<Price>,
     /// By step; absent: it was not seen so far out.
     pub(super) within: BTreeMap<u32, Standing>,
+    pub(super) slippage: Slippages,
 }
 
 /// A bot's own order in the book, as far as nothing of it was executed.
@@ -60,6 +65,7 @@ pub(super) struct Minute {
     pub known_us: i64,
     pub own_known_us: i64,
     pub within: BTreeMap<u32, DepthSum>,
+    pub slippage: BTreeMap<u32, SlippageSum>,
 }
 
 /// What makes one state of a book differ from another: the step that its spread fits into, and of each watched step how far
@@ -82,7 +88,7 @@ impl Look {
     /// none that can be summed up.
     pub fn at(book: &OrderBook, asked: usize) -> Option<Self> {
         let (Some(bid), Some(ask)) = (book.bids.first(), book.asks.first()) else {
-            return Some(Self { best: None, middle: None, within: BTreeMap::new() });
+            return Some(Self { best: None, middle: None, within: BTreeMap::new(), slippage: Slippages::new() });
         };
         let middle = bid.price.0.plus(ask.price.0).and_then(|sum| sum.divided_by(Decimal::from_int(2))).ok()?;
         let middle = Price(middle);
@@ -92,7 +98,8 @@ impl Look {
             let ask_quote = *asks.get(&bps)?;
             Some((bps, Standing { bid_quote, ask_quote }))
         });
-        Some(Self { best: Some((bid.price, ask.price)), middle: Some(middle), within: within.collect() })
+        let (best, slippage) = (Some((bid.price, ask.price)), slippage::of(book, middle));
+        Some(Self { best, middle: Some(middle), within: within.collect(), slippage })
     }
 
     fn bands(&self) -> Bands {
@@ -193,9 +200,10 @@ impl Depth {
 
     /// Adds a stretch in which nothing changed. `own`: the bot's own orders; absent: nobody knows them.
     pub fn sum(&mut self, us: i64, own: Option<&[Own]>) {
-        let Some((Look { middle: Some(middle), within, .. }, _)) = &self.look else { return };
+        let Some((Look { middle: Some(middle), within, slippage, .. }, _)) = &self.look else { return };
+        let slipped = slippage::with(&self.minute.slippage, slippage, us);
         if let Ok(more) = stretch(*middle, within, us, own).and_then(|more| self.minute.with(&more)) {
-            self.minute = more;
+            self.minute = Minute { slippage: slipped, ..more };
         }
     }
 
@@ -236,7 +244,7 @@ fn stretch(
         }
         sums.insert(bps, sum);
     }
-    Ok(Minute { known_us: us, own_known_us: if own.is_some() { us } else { 0 }, within: sums })
+    Ok(Minute { known_us: us, own_known_us: if own.is_some() { us } else { 0 }, within: sums, ..Minute::default() })
 }
 
 impl Minute {
@@ -255,7 +263,7 @@ impl Minute {
             within.insert(*bps, added);
         }
         let (known_us, own_known_us) = (self.known_us + more.known_us, self.own_known_us + more.own_known_us);
-        Ok(Self { known_us, own_known_us, within })
+        Ok(Self { known_us, own_known_us, within, ..Self::default() })
     }
 }
 

@@ -99,7 +99,7 @@ proptest! {
         let told = OrderBook { bids: levels(&bids), asks: levels(&asks), ..book(&[], &[]) };
         let look = Look::at(&told, asked).unwrap();
         if bids.is_empty() || asks.is_empty() {
-            prop_assert_eq!(look, Look { best: None, middle: None, within: BTreeMap::new() });
+            prop_assert_eq!(look, Look { best: None, middle: None, within: BTreeMap::new(), slippage: BTreeMap::new() });
             return Ok(());
         }
         // In doubled prices: the middle is a whole number.

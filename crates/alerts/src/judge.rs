@@ -1,0 +1,160 @@
+//! Judging agreements: when a day is over and what is late of it has come, what it came to by what was promised is recorded,
+//! with the figures that it was judged by. That a promise was not kept is an alert of its own, which reads that event.
+
+use std::collections::BTreeMap;
+
+use domain::agreement::{Agreement, AgreementCommand, Figures};
+use events::{AgreementId, BotId, ClientId, Decimal, Event, Recorded, Time};
+use projections::{
+    checkpoints,
+    projection::{ProjectError, Projection},
+    trading::{self, Trading},
+    uptime::{self, Except, Uptime},
+    versions,
+};
+use sqlx::{PgConnection, PgPool};
+use store::{AppendError, Cause, ExecuteError, Fence, ReadError, Streams, read};
+use tokio::time::{Duration, Instant};
+use tracing::warn;
+
+const SNAPSHOT: &str = "begin isolation level repeatable read, read only";
+const DAY_US: i64 = 86_400_000_000;
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Whoever judges one client's agreements.
+pub(crate) struct Judge {
+    client: ClientId,
+    fence: Fence,
+    streams: Streams,
+    desk: PgPool,
+    reached: u64,
+    agreements: BTreeMap<AgreementId, Agreement>,
+    looked: Option<Instant>,
+    /// The day that is to be judged, and how far the stream went when that was seen: read models have to know all of it.
+    due: Option<(AgreementId, Time, u64)>,
+}
+
+/// Why nothing is judged at the moment.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JudgeError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+impl Judge {
+    /// Knows what the stream tells up to there.
+    pub async fn open(
+        client: ClientId,
+        fence: Fence,
+        streams: Streams,
+        desk: PgPool,
+        reached: u64,
+    ) -> Result<Self, JudgeError> {
+        let known = streams.all_of_kind(client, "agreement", reached).await?;
+        let mut judge =
+            Self { client, fence, streams, desk, reached, agreements: BTreeMap::new(), looked: None, due: None };
+        known.into_iter().for_each(|event| judge.hear(&event));
+        Ok(judge)
+    }
+
+    /// Takes an event in that follows.
+    pub fn hear(&mut self, event: &Recorded) {
+        self.reached = self.reached.max(event.seq);
+        if let Event::Agreement(told) = &event.event
+            && let Ok(id) = event.aggregate.id.parse()
+        {
+            self.agreements.entry(id).or_default().remember(told.clone());
+            self.looked = None;
+        }
+    }
+
+    /// Judges one day that is due, if there is one.
+    pub async fn look(&mut self) -> Result<(), JudgeError> {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+            return Ok(());
+        }
+        self.looked = Some(Instant::now());
+        let now = Time::now();
+        let due = self.agreements.iter().find_map(|(id, agreement)| Some((*id, agreement.due(now)?, agreement.bot()?)));
+        let Some((id, day, bot)) = due else { return Ok(()) };
+        let least = match self.due.filter(|(of, when, _)| (*of, *when) == (id, day)) {
+            Some((.., least)) => least,
+            None => self.reached,
+        };
+        self.due = Some((id, day, least));
+        let except = self.agreements[&id].excluded(day);
+        match figures(&self.desk, self.client, bot, (day, except), least).await {
+            Ok(Some((figures, as_of_seq))) => self.judge(id, day, figures, as_of_seq).await,
+            Ok(None) => {
+                self.looked = None;
+                Ok(())
+            }
+            Err(fault) => {
+                warn!(client.id = %self.client, error = %fault, "an agreement is judged later");
+                Ok(())
+            }
+        }
+    }
+
+    async fn judge(&self, id: AgreementId, day: Time, figures: Figures, as_of_seq: u64) -> Result<(), JudgeError> {
+        let command = AgreementCommand::Judge { day, figures: Box::new(figures), as_of_seq, at: Time::now() };
+        let cause = Cause::system("alerts").under(self.fence.clone());
+        match self.streams.execute::<Agreement>(self.client, &id.to_string(), command, None, &cause).await {
+            // Another has judged it, or it is nobody's any more.
+            Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
+            Err(ExecuteError::Append(fault)) => Err(fault.into()),
+            Err(ExecuteError::Read(fault)) => Err(fault.into()),
+        }
+    }
+}
+
+/// A day's figures, and up to which event they know; absent: the read models do not know enough yet.
+async fn figures(
+    desk: &PgPool,
+    client: ClientId,
+    bot: BotId,
+    (day, except): (Time, Vec<(Time, Time)>),
+    least: u64,
+) -> Result<Option<(Figures, u64)>, ProjectError> {
+    let mut tx = desk.begin_with(SNAPSHOT).await?;
+    read::for_client(&mut tx, client).await?;
+    versions::use_live(&mut tx).await?;
+    let mut known = u64::MAX;
+    for model in [Uptime::NAME, Trading::NAME] {
+        known = known.min(checkpoints::reach(&mut *tx, model, client).await?.reached);
+    }
+    if known < least {
+        return Ok(None);
+    }
+    let window = Except { begin: day, end: day.plus_micros(DAY_US), except };
+    let figures = of_day(&mut tx, client, bot, &window).await?;
+    Ok(Some((figures, known)))
+}
+
+async fn of_day(db: &mut PgConnection, client: ClientId, bot: BotId, window: &Except) -> Result<Figures, ProjectError> {
+    let quoting = uptime::of_window(db, client, bot, window).await?;
+    let traded = trading::of_bot(db, client, bot, window.begin, window.end).await?;
+    let sum = |of: fn(&trading::Line) -> Decimal| {
+        let all = traded.markets.iter().map(of);
+        all.fold(Decimal::ZERO, |sum, one| sum.plus(one).unwrap_or(sum))
+    };
+    let everybodys = sum(|line| line.volume_share.denominator);
+    let counted_us = window.us();
+    Ok(Figures {
+        counted_us,
+        excluded_us: DAY_US - counted_us,
+        two_sided_us: quoting.two_sided.numerator_us,
+        sides_us: quoting.sides.numerator_us,
+        within_us: quoting.within.iter().map(|within| (within.bps, within.share.numerator_us)).collect(),
+        spread_bps_us: quoting.spread_bps.numerator_bps_us,
+        depth_quote_us: quoting
+            .depth
+            .iter()
+            .map(|deep| (deep.bps, [deep.own_bid_quote.numerator_quote_us, deep.own_ask_quote.numerator_quote_us]))
+            .collect(),
+        net_volume: sum(|line| line.net_volume),
+        share: everybodys.is_positive().then(|| [sum(|line| line.volume_share.numerator), everybodys]),
+    })
+}

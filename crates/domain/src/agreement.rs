@@ -1,0 +1,472 @@
+//! An agreement's life, and its judgement: which days are to be judged, and what a day's figures come to by what was promised.
+//!
+//! Time that nobody could tell counts as time without orders: what is not seen is not proved. Only what was declared to be
+//! left out is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use events::{
+    BotId, Decimal, Slug, Time,
+    agreement::{AgreementEvent, Clause, Outcome, Verdict},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::line::{LINE_MAX, is_line};
+
+const DAY_US: i64 = 86_400_000_000;
+/// What is told late of a day has come by then.
+pub const GRACE_US: i64 = 15 * 60_000_000;
+/// Time is declared to be left out no longer than so after it.
+const LATE_MAX_US: i64 = 45 * DAY_US;
+const CLAUSES_MAX: usize = 20;
+/// Figures are told to so many places, half to even.
+const PLACES: u32 = 12;
+
+/// What can be wanted of an agreement, and what a day came to.
+#[derive(Debug, Clone)]
+pub enum AgreementCommand {
+    Set {
+        name: Slug,
+        bot: BotId,
+        clauses: Vec<Clause>,
+        at: Time,
+    },
+    /// Other promises, from the next day on.
+    Change {
+        clauses: Vec<Clause>,
+        at: Time,
+    },
+    Exclude {
+        from: Time,
+        to: Time,
+        reason: String,
+        at: Time,
+    },
+    Judge {
+        day: Time,
+        figures: Box<Figures>,
+        as_of_seq: u64,
+        at: Time,
+    },
+    End {
+        reason: String,
+        at: Time,
+    },
+}
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AgreementRefusal {
+    #[error("there is no such agreement")]
+    NotThere,
+    #[error("there is an agreement of this name already: change it, or end it first")]
+    AlreadyThere,
+    #[error("clauses: between 1 and {CLAUSES_MAX} of them")]
+    Count,
+    #[error(
+        "clauses: a share is above 0 and at most 1, bps and amounts are above 0, and a floor is not above its ceiling"
+    )]
+    Clause,
+    #[error(
+        "from, to: an hour that has been, or will be within 31 days, is declared within 45 days, the earlier one first"
+    )]
+    Exclusion,
+    #[error("this day is not to be judged")]
+    NotDue,
+    #[error("a reason is one line of 1 to {LINE_MAX} characters")]
+    Reason,
+}
+
+/// What a day's figures are, in the time that counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// How much of the day counts, in microseconds, and how much was left out.
+    pub counted_us: i64,
+    pub excluded_us: i64,
+    pub two_sided_us: i64,
+    /// Both sides' times together.
+    pub sides_us: i64,
+    /// Two-sided time within so many bps, for each band that was met.
+    pub within_us: BTreeMap<u32, i64>,
+    /// In bps x microseconds, over the two-sided time.
+    pub spread_bps_us: Decimal,
+    /// The bot's own, to buy and to sell, by distance in bps: in the quote asset x microseconds.
+    pub depth_quote_us: BTreeMap<u32, [Decimal; 2]>,
+    /// Of the whole day, in the quote asset.
+    pub net_volume: Decimal,
+    /// Amount filled, and everybody's; absent: nobody told.
+    pub share: Option<[Decimal; 2]>,
+}
+
+/// What a decision about an agreement must know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreement {
+    set: Option<Set>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Set {
+    name: Slug,
+    bot: BotId,
+    /// From which day on what is promised; the last one that began counts.
+    promised: BTreeMap<Time, Vec<Clause>>,
+    excluded: BTreeSet<(Time, Time)>,
+    /// The first day that was never judged, and those that are judged anew.
+    next: Time,
+    again: BTreeSet<Time>,
+}
+
+impl Agreement {
+    /// Decides a command.
+    pub fn decide(&self, command: AgreementCommand) -> Result<Vec<AgreementEvent>, AgreementRefusal> {
+        let event = match command {
+            AgreementCommand::Set { .. } if self.set.is_some() => return Err(AgreementRefusal::AlreadyThere),
+            AgreementCommand::Set { name, bot, clauses, at } => {
+                AgreementEvent::AgreementSet { name, bot, clauses: possible(clauses)?, at }
+            }
+            AgreementCommand::Change { clauses, at } => {
+                let Set { name, bot, .. } = self.set()?.clone();
+                AgreementEvent::AgreementSet { name, bot, clauses: possible(clauses)?, at }
+            }
+            AgreementCommand::Exclude { from, to, reason, at } => {
+                self.set()?;
+                let reason = readable(reason)?;
+                let near = from.micros() > at.micros() - LATE_MAX_US && to.micros() < at.micros() + 31 * DAY_US;
+                match near && from < to {
+                    true => AgreementEvent::ExclusionDeclared { from, to, reason, at },
+                    false => return Err(AgreementRefusal::Exclusion),
+                }
+            }
+            AgreementCommand::Judge { day, figures, as_of_seq, at } => self.judge(day, &figures, as_of_seq, at)?,
+            AgreementCommand::End { reason, at } => {
+                self.set()?;
+                AgreementEvent::AgreementEnded { reason: readable(reason)?, at }
+            }
+        };
+        Ok(vec![event])
+    }
+
+    fn judge(
+        &self,
+        day: Time,
+        figures: &Figures,
+        as_of_seq: u64,
+        at: Time,
+    ) -> Result<AgreementEvent, AgreementRefusal> {
+        let set = self.set()?;
+        if self.due(at) != Some(day) {
+            return Err(AgreementRefusal::NotDue);
+        }
+        let clauses = set.promised.range(..=day).next_back().map(|(_, clauses)| clauses.as_slice()).unwrap_or_default();
+        let verdicts = clauses.iter().map(|clause| verdict(clause, figures)).collect();
+        let excluded_us = figures.excluded_us.unsigned_abs();
+        Ok(AgreementEvent::AgreementJudged { day, verdicts, excluded_us, as_of_seq, at })
+    }
+
+    /// The next day that is to be judged now.
+    pub fn due(&self, now: Time) -> Option<Time> {
+        let set = self.set.as_ref()?;
+        let first = set.again.first().copied().map_or(set.next, |again| again.min(set.next));
+        (now.micros() >= first.micros() + DAY_US + GRACE_US).then_some(first)
+    }
+
+    /// Whose promise it is.
+    pub fn bot(&self) -> Option<BotId> {
+        self.set.as_ref().map(|set| set.bot)
+    }
+
+    /// What of a day counts for nothing: in order, apart from each other.
+    pub fn excluded(&self, day: Time) -> Vec<(Time, Time)> {
+        let end = day.plus_micros(DAY_US);
+        let mut apart: Vec<(Time, Time)> = Vec::new();
+        for (from, to) in self.set.iter().flat_map(|set| &set.excluded) {
+            let (from, to) = (day.max(*from), end.min(*to));
+            match apart.last_mut() {
+                _ if from >= to => {}
+                Some(last) if last.1 >= from => last.1 = to.max(last.1),
+                Some(_) | None => apart.push((from, to)),
+            }
+        }
+        apart
+    }
+
+    fn set(&self) -> Result<&Set, AgreementRefusal> {
+        self.set.as_ref().ok_or(AgreementRefusal::NotThere)
+    }
+
+    /// Takes in what happened.
+    pub fn remember(&mut self, event: AgreementEvent) {
+        match event {
+            AgreementEvent::AgreementSet { name, bot, clauses, at } => {
+                let first = at.next_midnight();
+                let set = self.set.get_or_insert_with(|| Set {
+                    name,
+                    bot,
+                    promised: BTreeMap::new(),
+                    excluded: BTreeSet::new(),
+                    next: first,
+                    again: BTreeSet::new(),
+                });
+                set.promised.insert(first, clauses);
+            }
+            AgreementEvent::ExclusionDeclared { from, to, .. } => {
+                self.set.iter_mut().for_each(|set| set.exclude(from, to));
+            }
+            AgreementEvent::AgreementJudged { day, .. } => self.set.iter_mut().for_each(|set| {
+                set.again.remove(&day);
+                set.next = set.next.max(day.plus_micros(DAY_US));
+            }),
+            AgreementEvent::AgreementEnded { .. } => self.set = None,
+        }
+    }
+}
+
+impl Set {
+    /// Days that were judged with it are judged anew.
+    fn exclude(&mut self, from: Time, to: Time) {
+        self.excluded.insert((from, to));
+        let first = self.promised.keys().next().copied().unwrap_or(self.next);
+        let days = std::iter::successors(Some(from.midnight()), |day| Some(day.plus_micros(DAY_US)));
+        let touched = days.take_while(|day| *day < to && *day < self.next).filter(|day| *day >= first);
+        self.again.extend(touched);
+    }
+}
+
+/// What a day's figures come to by one promise.
+pub fn verdict(clause: &Clause, figures: &Figures) -> Verdict {
+    let time = Decimal::from_int(figures.counted_us);
+    let us = |us: i64| Decimal::from_int(us);
+    let (numerator, denominator, kept): (_, _, Kept) = match clause {
+        Clause::TwoSided { least, within_bps } => {
+            let met = within_bps.map_or(figures.two_sided_us, |bps| within(&figures.within_us, bps));
+            (us(met), time, Kept::AtLeast(*least))
+        }
+        Clause::Sides { least } => (us(figures.sides_us), us(figures.counted_us * 2), Kept::AtLeast(*least)),
+        // Without orders on both sides there is no spread, and none was promised that is.
+        Clause::Spread { most_bps } => {
+            (figures.spread_bps_us, us(figures.two_sided_us), Kept::AtMostAndThere(*most_bps))
+        }
+        Clause::Depth { within_bps, least_quote } => {
+            let [bid, ask] = figures.depth_quote_us.get(within_bps).copied().unwrap_or_default();
+            (bid.min(ask), time, Kept::AtLeast(*least_quote))
+        }
+        Clause::Volume { least_quote, most_quote } => {
+            (figures.net_volume, Decimal::ONE, Kept::Between(*least_quote, *most_quote))
+        }
+        Clause::VolumeShare { least, most } => {
+            let [own, all] = figures.share.unwrap_or_default();
+            (own, all, Kept::Between(*least, *most))
+        }
+    };
+    let measured = (!denominator.is_zero()).then(|| numerator.divided_by(denominator).ok()).flatten();
+    let measured = measured.map(|measured| measured.rounded(PLACES).normalised());
+    let outcome = if figures.counted_us <= 0 { Outcome::Excused } else { kept.by(measured) };
+    let (numerator, denominator) = (numerator.normalised(), denominator.normalised());
+    Verdict { clause: clause.clone(), outcome, measured, numerator, denominator }
+}
+
+/// What has to be so.
+enum Kept {
+    AtLeast(Decimal),
+    AtMostAndThere(Decimal),
+    Between(Option<Decimal>, Option<Decimal>),
+}
+
+impl Kept {
+    fn by(&self, measured: Option<Decimal>) -> Outcome {
+        let of = |kept: bool| if kept { Outcome::Met } else { Outcome::Missed };
+        match (self, measured) {
+            (Self::AtLeast(least), Some(measured)) => of(measured >= *least),
+            (Self::AtMostAndThere(most), Some(measured)) => of(measured <= *most),
+            (Self::AtMostAndThere(_), None) => Outcome::Missed,
+            (Self::Between(least, most), Some(measured)) => {
+                of(least.is_none_or(|least| measured >= least) && most.is_none_or(|most| measured <= most))
+            }
+            (Self::AtLeast(_) | Self::Between(..), None) => Outcome::Unknown,
+        }
+    }
+}
+
+/// Time within the widest band that fits.
+fn within(bands: &BTreeMap<u32, i64>, bps: u32) -> i64 {
+    bands.range(..=bps).next_back().map_or(0, |(_, us)| *us)
+}
+
+fn possible(clauses: Vec<Clause>) -> Result<Vec<Clause>, AgreementRefusal> {
+    if !(1..=CLAUSES_MAX).contains(&clauses.len()) {
+        return Err(AgreementRefusal::Count);
+    }
+    let share = |share: &Decimal| share.is_positive() && *share <= Decimal::ONE;
+    let order = |least: &Option<Decimal>, most: &Option<Decimal>, fine: &dyn Fn(&Decimal) -> bool| {
+        let both = least.iter().chain(most);
+        (least.is_some() || most.is_some())
+            && both.into_iter().all(fine)
+            && least.zip(*most).is_none_or(|(least, most)| least <= most)
+    };
+    let fine = |clause: &Clause| match clause {
+        Clause::TwoSided { least, within_bps } => share(least) && *within_bps != Some(0),
+        Clause::Sides { least } => share(least),
+        Clause::Spread { most_bps } => most_bps.is_positive(),
+        Clause::Depth { within_bps, least_quote } => *within_bps > 0 && least_quote.is_positive(),
+        Clause::Volume { least_quote, most_quote } => order(least_quote, most_quote, &Decimal::is_positive),
+        Clause::VolumeShare { least, most } => order(least, most, &share),
+    };
+    if clauses.iter().all(fine) { Ok(clauses) } else { Err(AgreementRefusal::Clause) }
+}
+
+fn readable(reason: String) -> Result<String, AgreementRefusal> {
+    if is_line(&reason, 1..=LINE_MAX) { Ok(reason) } else { Err(AgreementRefusal::Reason) }
+}
+
+crate::aggregate!(Agreement, "agreement", AgreementCommand, AgreementEvent, AgreementRefusal);
+
+#[cfg(test)]
+mod tests {
+    use events::Uuid;
+
+    use super::*;
+
+    const HOUR_US: i64 = 3_600_000_000;
+
+    fn d(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    fn hour(day: i64, hour: i64) -> Time {
+        Time::EPOCH.plus_micros(day * DAY_US + hour * HOUR_US)
+    }
+
+    /// 18 h of bids, 23 h of asks, 18 h of both, of which 12 h within 50 bps and 6 h within 100.
+    fn figures() -> Figures {
+        Figures {
+            counted_us: 24 * HOUR_US,
+            two_sided_us: 18 * HOUR_US,
+            sides_us: 41 * HOUR_US,
+            within_us: [(50, 12 * HOUR_US), (100, 18 * HOUR_US)].into(),
+            spread_bps_us: Decimal::from_int(18 * HOUR_US).times(d("45")).unwrap(),
+            depth_quote_us: [(
+                100,
+                [d("5000"), d("4000")].map(|quote| quote.times(Decimal::from_int(24 * HOUR_US)).unwrap()),
+            )]
+            .into(),
+            net_volume: d("120000"),
+            share: Some([d("30"), d("1000")]),
+            ..Figures::default()
+        }
+    }
+
+    fn check(clause: Clause, figures: &Figures, then: (Outcome, Option<&str>)) {
+        let verdict = verdict(&clause, figures);
+        assert_eq!((verdict.outcome, verdict.measured), (then.0, then.1.map(d)), "{clause:?}");
+    }
+
+    #[test]
+    fn a_day_is_held_against_what_was_promised() {
+        let of = figures();
+        let two_sided = |least: &str, within_bps| Clause::TwoSided { least: d(least), within_bps };
+        check(two_sided("0.75", None), &of, (Outcome::Met, Some("0.75")));
+        check(two_sided("0.7500001", None), &of, (Outcome::Missed, Some("0.75")));
+        check(two_sided("0.5", Some(50)), &of, (Outcome::Met, Some("0.5")));
+        check(two_sided("0.6", Some(99)), &of, (Outcome::Missed, Some("0.5")));
+        check(Clause::Sides { least: d("0.85") }, &of, (Outcome::Met, Some("0.854166666667")));
+        check(Clause::Spread { most_bps: d("45") }, &of, (Outcome::Met, Some("45")));
+        check(Clause::Depth { within_bps: 100, least_quote: d("4000.01") }, &of, (Outcome::Missed, Some("4000")));
+        check(Clause::Depth { within_bps: 50, least_quote: d("1") }, &of, (Outcome::Missed, Some("0")));
+        let volume = |least: Option<&str>, most: Option<&str>| Clause::Volume {
+            least_quote: least.map(d),
+            most_quote: most.map(d),
+        };
+        check(volume(Some("100000"), Some("150000")), &of, (Outcome::Met, Some("120000")));
+        check(volume(None, Some("119999")), &of, (Outcome::Missed, Some("120000")));
+        check(Clause::VolumeShare { least: Some(d("0.03")), most: None }, &of, (Outcome::Met, Some("0.03")));
+        let untold = Figures { share: None, ..figures() };
+        check(Clause::VolumeShare { least: Some(d("0.03")), most: None }, &untold, (Outcome::Unknown, None));
+        let excused = Figures { counted_us: 0, excluded_us: DAY_US, ..Figures::default() };
+        check(two_sided("0.9", None), &excused, (Outcome::Excused, None));
+        check(
+            Clause::Spread { most_bps: d("45") },
+            &Figures { counted_us: 1, ..Figures::default() },
+            (Outcome::Missed, None),
+        );
+    }
+
+    fn of(given: impl IntoIterator<Item = AgreementEvent>) -> Agreement {
+        let mut agreement = Agreement::default();
+        given.into_iter().for_each(|event| agreement.remember(event));
+        agreement
+    }
+
+    fn set() -> AgreementEvent {
+        let (name, bot) = ("maker".parse().unwrap(), BotId(Uuid::from_u128(2)));
+        let clauses = vec![Clause::Sides { least: d("0.9") }];
+        AgreementEvent::AgreementSet { name, bot, clauses, at: hour(0, 5) }
+    }
+
+    fn judged(day: i64) -> AgreementEvent {
+        let verdicts = vec![verdict(&Clause::Sides { least: d("0.9") }, &figures())];
+        AgreementEvent::AgreementJudged {
+            day: hour(day, 0),
+            verdicts,
+            excluded_us: 0,
+            as_of_seq: 9,
+            at: hour(day + 1, 1),
+        }
+    }
+
+    #[test]
+    fn each_day_is_judged_once_when_what_is_late_has_come_and_anew_when_time_is_left_out_of_it() {
+        let agreement = of([set()]);
+        assert_eq!(agreement.due(hour(2, 0)), None);
+        assert_eq!(agreement.due(hour(2, 1)), Some(hour(1, 0)));
+        let judge = |day: i64, at: Time| AgreementCommand::Judge {
+            day: hour(day, 0),
+            figures: Box::new(figures()),
+            as_of_seq: 9,
+            at,
+        };
+        assert_eq!(agreement.decide(judge(1, hour(2, 0))), Err(AgreementRefusal::NotDue));
+        assert_eq!(agreement.decide(judge(1, hour(2, 1))), Ok(vec![judged(1)]));
+        let mut agreement = of([set(), judged(1), judged(2)]);
+        assert_eq!((agreement.due(hour(3, 9)), agreement.due(hour(4, 1))), (None, Some(hour(3, 0))));
+        let (from, to, reason) = (hour(1, 22), hour(2, 2), "the exchange was down".to_owned());
+        agreement.remember(AgreementEvent::ExclusionDeclared { from, to, reason, at: hour(3, 1) });
+        assert_eq!(agreement.due(hour(3, 9)), Some(hour(1, 0)));
+        assert_eq!(agreement.excluded(hour(1, 0)), [(hour(1, 22), hour(2, 0))]);
+        agreement.remember(judged(1));
+        assert_eq!(agreement.due(hour(3, 9)), Some(hour(2, 0)));
+        assert_eq!(agreement.excluded(hour(2, 0)), [(hour(2, 0), hour(2, 2))]);
+        agreement.remember(judged(2));
+        assert_eq!(agreement.due(hour(3, 9)), None);
+    }
+
+    #[test]
+    fn times_that_are_left_out_twice_count_once_and_terms_are_possible_ones() {
+        let excluded = |from: i64, to: i64| AgreementEvent::ExclusionDeclared {
+            from: hour(1, from),
+            to: hour(1, to),
+            reason: "x".into(),
+            at: hour(1, 1),
+        };
+        let agreement = of([set(), excluded(3, 6), excluded(5, 8), excluded(10, 11)]);
+        assert_eq!(agreement.excluded(hour(1, 0)), [(hour(1, 3), hour(1, 8)), (hour(1, 10), hour(1, 11))]);
+        let change = |clauses| agreement.decide(AgreementCommand::Change { clauses, at: hour(1, 1) });
+        assert_eq!(change(Vec::new()), Err(AgreementRefusal::Count));
+        for bad in [
+            Clause::Sides { least: d("1.01") },
+            Clause::Sides { least: d("0") },
+            Clause::Spread { most_bps: d("-1") },
+            Clause::Volume { least_quote: None, most_quote: None },
+            Clause::Volume { least_quote: Some(d("2")), most_quote: Some(d("1")) },
+            Clause::VolumeShare { least: Some(d("2")), most: None },
+        ] {
+            assert_eq!(change(vec![bad]), Err(AgreementRefusal::Clause));
+        }
+        let exclude = |from, to| {
+            let reason = "down".to_owned();
+            agreement.decide(AgreementCommand::Exclude { from, to, reason, at: hour(100, 0) })
+        };
+        assert_eq!(exclude(hour(1, 0), hour(1, 1)), Err(AgreementRefusal::Exclusion), "too late");
+        assert_eq!(exclude(hour(99, 1), hour(99, 1)), Err(AgreementRefusal::Exclusion));
+        assert!(exclude(hour(99, 1), hour(99, 2)).is_ok());
+    }
+}
