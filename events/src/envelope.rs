@@ -10,7 +10,7 @@ use crate::{ClientId, CommandId, Event, EventId, Time, UserId};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AggregateRef {
     /// `client`, `account`, `bot`, `credential`, `ledger`, `market`, `orders`, `manual`, `subscription`, `alert`, `rule`,
-    /// `silence`, `agent` or `desk`.
+    /// `silence`, `channel`, `schedule`, `agreement`, `agent` or `desk`.
     pub kind: String,
     /// Which one of its kind.
     pub id: String,

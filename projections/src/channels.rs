@@ -8,7 +8,8 @@ use events::{
     channel::{ChannelEvent, Kind, Settings},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
+use store::{ReadError, read};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// A client's channels.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Channels {
     channels: BTreeMap<ChannelId, Channel>,
     changed: BTreeSet<ChannelId>,
@@ -153,7 +154,7 @@ impl Projection for Channels {
 
     async fn open(db: &mut PgConnection, client: ClientId, _: u64) -> Result<Self, ProjectError> {
         let channels = of_client(db, client).await?.into_iter().map(|one| (one.channel_id, one)).collect();
-        Ok(Self { channels, changed: BTreeSet::new(), tries: Vec::new() })
+        Ok(Self { channels, ..Self::default() })
     }
 
     fn fold(&mut self, event: &Recorded) -> Result<(), ProjectError> {
@@ -345,6 +346,22 @@ pub async fn of_client(db: &mut PgConnection, client: ClientId) -> sqlx::Result<
     Ok(rows.iter().map(|row| rows::read(row)).collect())
 }
 
+/// The desk's channels, and all tries in order, folded each time: no read model is made of its stream.
+pub async fn of_desk(db: &PgPool) -> sqlx::Result<(Vec<Channel>, Vec<Try>)> {
+    let unreadable = |cause: ReadError| match cause {
+        ReadError::Database { cause, .. } => cause,
+        corrupt @ ReadError::Corrupt(_) => sqlx::Error::Decode(Box::new(corrupt)),
+    };
+    let mut events = read::told_of(db, ClientId::DESK, "channel", None).await.map_err(unreadable)?;
+    events.extend(read::of_alerts(db, ClientId::DESK, 0).await.map_err(unreadable)?);
+    events.sort_by_key(|event| event.seq);
+    let mut model = Channels::default();
+    for event in &events {
+        model.fold(event).map_err(|cause| sqlx::Error::Decode(Box::new(cause)))?;
+    }
+    Ok((model.channels.into_values().collect(), model.tries))
+}
+
 /// The last tries of one channel, the newest first.
 pub async fn tries(
     db: &mut PgConnection,
@@ -385,8 +402,7 @@ mod tests {
     #[test]
     fn a_channel_shows_how_it_does_and_what_was_tried() {
         let id = ChannelId(Uuid::from_u128(4));
-        let (mut stream, mut model) =
-            (Told::default(), Channels { channels: BTreeMap::new(), changed: BTreeSet::new(), tries: Vec::new() });
+        let (mut stream, mut model) = (Told::default(), Channels::default());
         let of = || AggregateRef::new("channel", id);
         let failed = || Delivery::Failed { reason: "it answered 503".into() };
         assert!(model.fold(&stream.of(of(), ChannelEvent::ChannelTestRequested { at: at(1) })).is_err());

@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     edge::Edge,
     facts::{credential, order_by_hand, subscription, write},
-    neighbours::{id_in, of_alerts, order_of, people, token_of},
+    neighbours::{id_in, of_alerts, of_the_desk, order_of, people, token_of},
 };
 
 /// A route as its description tells it.
@@ -229,6 +229,7 @@ async fn a_body_that_cannot_be_meant_is_refused_in_words_and_changes_nothing() {
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     subscription(&edge.streams, edge.acme.client).await;
     write(&edge.streams, of_alerts(&edge.acme)).await;
+    write(&edge.streams, of_the_desk(&edge.acme)).await;
     people(&edge.database, &edge.acme).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     for route in routes(&edge.served).await.iter().filter(|route| route.takes_a_body()) {
@@ -264,6 +265,7 @@ async fn a_question_that_cannot_be_meant_is_refused_in_words() {
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     subscription(&edge.streams, edge.acme.client).await;
     write(&edge.streams, of_alerts(&edge.acme)).await;
+    write(&edge.streams, of_the_desk(&edge.acme)).await;
     people(&edge.database, &edge.acme).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     let routes = routes(&edge.served).await;
@@ -346,6 +348,7 @@ async fn other_methods_paths_ids_and_headers_are_refused_in_words() {
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     subscription(&edge.streams, edge.acme.client).await;
     write(&edge.streams, of_alerts(&edge.acme)).await;
+    write(&edge.streams, of_the_desk(&edge.acme)).await;
     people(&edge.database, &edge.acme).await;
     let (before, wrong) = (edge.heads().await, Wrong::default());
     let routes = routes(&edge.served).await;

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use domain::alert_rule::AlertRule;
 use events::{
-    AggregateRef, AgreementId, AlertId, ChannelId, CredentialId, Decimal, Event, Exchange, ManualId, Market, Price,
-    RuleName, ScheduleId, SealedId, SilenceId, SubscriptionId, Time, TokenId, UserId, Uuid,
+    AggregateRef, AgreementId, AlertId, ChannelId, ClientId, CredentialId, Decimal, Event, Exchange, ManualId, Market,
+    Price, RuleName, ScheduleId, SealedId, SilenceId, SubscriptionId, Time, TokenId, UserId, Uuid,
     account::AccountEvent,
     agreement::{self, AgreementEvent, Clause, Verdict},
     alert::{AlertEvent, Delivery, Evidence, Feature, Labels, RuleEvent, Scope, Severity, SilenceEvent},
@@ -237,6 +237,12 @@ pub fn of_alerts(of: &Party) -> Vec<Append> {
     ]
 }
 
+/// An alert and a channel of the desk's own, under the ids that a party's have.
+pub fn of_the_desk(of: &Party) -> Vec<Append> {
+    let own = of_alerts(of).into_iter().filter(|append| ["alert", "channel"].contains(&append.aggregate.kind.as_str()));
+    own.map(|append| Append { client: ClientId::DESK, ..append }).collect()
+}
+
 /// What was promised of a party's bot.
 pub fn agreement_of(of: &Party) -> AgreementId {
     AgreementId(Uuid::new_v5(&of.client.0, b"agreement"))
@@ -301,7 +307,7 @@ pub fn id_in(path: &str, of: &Party) -> String {
         schedule_of(of).to_string()
     } else if path.contains("/silences/") {
         silence_of(of).to_string()
-    } else if path.contains("/alerts/{id}") {
+    } else if path.contains("/alerts/{id}") || path.contains("/platform/") {
         alert_of(of).to_string()
     } else if path.contains("/subscriptions/") {
         SubscriptionId::named(of.client, &"pager".parse().unwrap()).to_string()

@@ -309,3 +309,51 @@ async fn whoever_is_killed_each_episode_is_told_by_one_message() {
     };
     tokio::time::timeout(Duration::from_secs(120), told).await.expect("all of it is told");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_desk_is_told_by_its_own_channels_that_its_subscribers_hear_late_and_looks_after_it() {
+    const PLATFORM: &str = "/api/admin/alerts/platform";
+    const OWN: &str = "/api/admin/alerts/channels";
+    let desk = Desk::new().await;
+    let edge = &desk.edge;
+    let mut relay = Served::start(&edge.database, "relay");
+    tests::arrived(&edge.database, edge.acme.client, None).await;
+    let path = format!("/{SECRET}/desk");
+    let target = json!({"kind": "webhook", "url": format!("{}{path}", desk.receiver.url)});
+    let body = json!({"name": "desk", "target": target, "settings": at_once("info")});
+    let added = edge.served.post(&edge.admin, OWN, "d1", &body).await;
+    assert_eq!(added.status, 201, "{}", added.text());
+    let id = text(&added.json()["channel_id"]);
+    assert_eq!(edge.served.post(&edge.acme.token, OWN, "d2", &body).await.status, 403);
+    let test = edge.served.post(&edge.admin, &format!("{OWN}/{id}/test"), "t", &json!({})).await;
+    assert_eq!(test.status, 202, "{}", test.text());
+    assert_eq!(within(desk.receiver.until(&path, 1)).await[0].json()["type"], "test");
+
+    relay.kill();
+    quotes(edge, &edge.acme, 20).await;
+    let told = within(desk.receiver.until(&path, 2)).await;
+    assert_eq!(told[1].json()["data"]["rule"], "relay_lag");
+    let fired = edge.served.ask(&edge.admin, &format!("{PLATFORM}?rule=relay_lag")).await.json()[0].clone();
+    let look = format!("{PLATFORM}/{}/acknowledge", text(&fired["alert_id"]));
+    let note = json!({"note": "it is being started again"});
+    assert_eq!(edge.served.post(&edge.admin, &look, "a", &note).await.status, 202);
+    assert_eq!(edge.served.post(&edge.acme.token, &look, "a", &note).await.status, 403);
+    relay = Served::start(&edge.database, "relay");
+    let ends = async {
+        while !edge
+            .served
+            .ask(&edge.admin, &format!("{PLATFORM}?rule=relay_lag&state=resolved"))
+            .await
+            .text()
+            .contains("relay_lag")
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(ends).await;
+    let told = within(desk.receiver.until(&path, 3)).await;
+    assert_eq!(told[2].json()["data"]["items"][0]["notice"], "resolved");
+    let tries = edge.served.ask(&edge.admin, &format!("{OWN}/{id}/tries")).await.json();
+    assert!(tries.as_array().unwrap().len() >= 3, "{tries}");
+    drop(relay);
+}

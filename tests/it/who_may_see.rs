@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{
     edge::Edge,
     facts::{credential, order_by_hand, subscription, write},
-    neighbours::{id_in, of_alerts, order_of, people, token_of},
+    neighbours::{id_in, of_alerts, of_the_desk, order_of, people, token_of},
 };
 
 /// Who asks, in the order of the letters below.
@@ -136,6 +136,8 @@ const TABLE: &[(&str, &str)] = &[
     // The desk.
     ("GET /api/admin/alerts", "uffffyyffy"),
     ("GET /api/admin/alerts/platform", "uffffyyffy"),
+    ("GET /api/admin/alerts/channels", "uffffyyffy"),
+    ("GET /api/admin/alerts/channels/{id}/tries", "uffffyyffy"),
     ("GET /api/admin/balances", "uffffyyffy"),
     ("GET /api/admin/bots", "uffffyyffy"),
     ("GET /api/admin/clients", "uffffyyffy"),
@@ -143,6 +145,13 @@ const TABLE: &[(&str, &str)] = &[
     ("GET /api/admin/quarantine", "uffffyyffy"),
     ("GET /api/admin/reconciliation", "uffffyyffy"),
     ("GET /api/admin/reconciliation/{id}", "uffffyyffy"),
+    ("POST /api/admin/alerts/platform/{id}/acknowledge", "uffffyyffy"),
+    ("POST /api/admin/alerts/platform/{id}/silence", "uffffyyffy"),
+    ("POST /api/admin/alerts/channels", "uffffyyffy"),
+    ("PUT /api/admin/alerts/channels/{id}", "uffffyyffy"),
+    ("POST /api/admin/alerts/channels/{id}/renew", "uffffyyffy"),
+    ("POST /api/admin/alerts/channels/{id}/test", "uffffyyffy"),
+    ("DELETE /api/admin/alerts/channels/{id}", "uffffyyffy"),
     ("POST /api/admin/clients", "uffffyyfff"),
     ("POST /api/admin/clients/{client}/offboard", "uffffyyfff"),
     ("POST /api/admin/clients/{client}/agreements", "uffffyyfff"),
@@ -218,6 +227,7 @@ async fn every_route_is_open_to_those_whom_the_table_names_and_to_nobody_else() 
     order_by_hand(&edge.streams, edge.acme.client, edge.acme.bot).await;
     subscription(&edge.streams, edge.acme.client).await;
     write(&edge.streams, of_alerts(&edge.acme)).await;
+    write(&edge.streams, of_the_desk(&edge.acme)).await;
     people(&edge.database, &edge.acme).await;
     let signed_in = async |role, client: Option<ClientId>| edge.database.signed_in(role, client).await.token;
     let (acme, borealis) = (Some(edge.acme.client), Some(edge.borealis.client));

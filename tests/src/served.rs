@@ -187,7 +187,7 @@ impl Answer {
             || path.contains("/services")
                 && [&b"{\"service_id\""[..], b"{\"token_id\""].iter().any(|of| body.starts_with(of))
             || path.contains("/users") && body.starts_with(br#"{"user_id""#);
-        let signs = path.starts_with("/api/alerts/channels") && body.starts_with(br#"{"channel_id""#);
+        let signs = path.contains("/alerts/channels") && body.starts_with(br#"{"channel_id""#);
         let may_show: &[&str] = match (path.as_str(), is_given) {
             (_, _) if signs => &["what webhooks are signed by"],
             ("/api/auth/second-factor", _) => &["the seed of a second factor"],

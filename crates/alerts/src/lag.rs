@@ -1,4 +1,4 @@
-//! How far read models are behind the streams: told to the desk's stream when it passes a step, by whoever evaluates the
+//! How far read models, and what is published on NATS, are behind the streams: told to the desk's stream when it passes a step, by whoever evaluates the
 //! desk's own alerts.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -83,7 +83,20 @@ async fn behind(desk: &PgPool) -> sqlx::Result<BTreeMap<String, (u64, u64)>> {
         *events += reach.head.saturating_sub(reach.reached);
         *oldest = age.max(*oldest);
     }
+    parts.insert("relay".to_owned(), relay_behind(desk, now).await?);
     Ok(parts)
+}
+
+/// The same of what is published on NATS.
+async fn relay_behind(desk: &PgPool, now: Time) -> sqlx::Result<(u64, u64)> {
+    let row = sqlx::query!(
+        r#"select coalesce(sum(events), 0)::bigint as "events!", min(since) as since from relay.behind()"#
+    )
+    .fetch_one(desk)
+    .await?;
+    let age =
+        row.since.map_or(0, |since| now.micros().saturating_sub(Time::from(since).micros()).max(0).unsigned_abs());
+    Ok((row.events.unsigned_abs(), age))
 }
 
 fn step(events: u64, age_us: u64) -> usize {

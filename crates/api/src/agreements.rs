@@ -30,6 +30,7 @@ use crate::{
     problem::Problem,
     views::{Asked, Views},
     who::{May, Onboard},
+    why::WhyOver,
     wish::{Done, Wish},
 };
 
@@ -182,28 +183,13 @@ async fn exclude(
     own.want(&streams, &wish, AgreementCommand::Exclude { from, to, reason, at: Time::now() }).await
 }
 
-/// Why it ends.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schema(as = WhyAgreementEnds)]
-struct WhyEnded {
-    /// For the record; 1 to 500 characters.
-    reason: String,
-}
-
-impl Default for WhyEnded {
-    fn default() -> Self {
-        Self { reason: "asked for".to_owned() }
-    }
-}
-
 /// Promise nothing any more
-#[utoipa::path(delete, path = "/api/admin/clients/{client}/agreements/{id}", tag = "admin", request_body = WhyEnded,
+#[utoipa::path(delete, path = "/api/admin/clients/{client}/agreements/{id}", tag = "admin", request_body = WhyOver,
     params(("client" = String, Path), ("id" = AgreementId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
 async fn end(
     own: May<Onboard, AgreementOfTheDesk>,
     State(streams): State<Streams>,
-    wish: Wish<WhyEnded>,
+    wish: Wish<WhyOver>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     own.want(&streams, &wish, AgreementCommand::End { reason: wish.what.reason.clone(), at: Time::now() }).await
 }

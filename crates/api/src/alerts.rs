@@ -138,7 +138,7 @@ async fn one(
 /// That somebody looks after it.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Acknowledge {
+pub struct Acknowledge {
     /// Until when, within 30 days; to the end of the episode, if left out.
     until: Option<Time>,
     /// For the record; 500 characters at most.
@@ -151,6 +151,13 @@ impl Default for Acknowledge {
     }
 }
 
+impl Acknowledge {
+    /// What is wanted, from now on.
+    pub fn command(&self) -> AlertCommand {
+        AlertCommand::Acknowledge { until: self.until, note: self.note.clone(), at: Time::now() }
+    }
+}
+
 /// Look after an alert: nobody is called for it again, unless it becomes worse
 #[utoipa::path(post, path = "/api/alerts/{id}/acknowledge", tag = "alerts", request_body = Acknowledge,
     params(("id" = AlertId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
@@ -159,9 +166,7 @@ async fn acknowledge(
     State(streams): State<Streams>,
     wish: Wish<Acknowledge>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
-    let Acknowledge { until, note } = wish.what.clone();
-    let command = AlertCommand::Acknowledge { until, note, at: Time::now() };
-    let done = wish.carry_out::<Alert>(&streams, &own, &own.alert.to_string(), command).await?;
+    let done = wish.carry_out::<Alert>(&streams, &own, &own.alert.to_string(), wish.what.command()).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
 }
 
@@ -169,12 +174,19 @@ async fn acknowledge(
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SilenceAlert)]
-struct Snooze {
+pub struct Snooze {
     /// Within 30 days.
     until: Time,
     /// For the record; 500 characters at most.
     #[serde(default)]
     note: String,
+}
+
+impl Snooze {
+    /// What is wanted, from now on.
+    pub fn command(&self) -> AlertCommand {
+        AlertCommand::Silence { until: self.until, note: self.note.clone(), at: Time::now() }
+    }
 }
 
 /// Call nobody for an alert until then, whatever becomes of it; it is evaluated and recorded as ever
@@ -185,9 +197,7 @@ async fn silence(
     State(streams): State<Streams>,
     wish: Wish<Snooze>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
-    let Snooze { until, note } = wish.what.clone();
-    let command = AlertCommand::Silence { until, note, at: Time::now() };
-    let done = wish.carry_out::<Alert>(&streams, &own, &own.alert.to_string(), command).await?;
+    let done = wish.carry_out::<Alert>(&streams, &own, &own.alert.to_string(), wish.what.command()).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
 }
 

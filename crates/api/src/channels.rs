@@ -1,6 +1,8 @@
 //! Channels: by what means people hear of alerts beside NATS. Where one leads goes in and never comes out; what can be asked
 //! is by what it is known again, how it does, and what became of each message.
 
+use std::collections::BTreeSet;
+
 use ::alerts::notify::{
     guard::Guard,
     target::{Given, Target},
@@ -16,7 +18,10 @@ use domain::{
     channel::{Channel, ChannelCommand},
     client::Client,
 };
-use events::{AggregateRef, ChannelId, ClientId, Slug, Time, Uuid, channel::Settings};
+use events::{
+    AggregateRef, ChannelId, ClientId, Event, Slug, Time, Uuid,
+    channel::{ChannelEvent, Settings},
+};
 use futures::FutureExt;
 use projections::{
     channels::{self, Channels},
@@ -37,6 +42,7 @@ use crate::{
     problem::{Code, Problem},
     views::{Asked, Views},
     who::{May, Subscribe},
+    why::WhyOver,
     wish::{Done, Wish},
 };
 
@@ -96,7 +102,7 @@ async fn all(
 /// A channel to be.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewChannel {
+pub struct NewChannel {
     /// What people call it. It can be given again once the channel was removed.
     name: Slug,
     /// Where it leads. It is never shown again.
@@ -106,7 +112,7 @@ struct NewChannel {
 
 /// A channel that is, or leads elsewhere.
 #[derive(Serialize, ToSchema)]
-struct ChannelKept {
+pub struct ChannelKept {
     channel_id: ChannelId,
     #[serde(flatten)]
     done: Done,
@@ -125,18 +131,29 @@ async fn add(
     State(guard): State<Guard>,
     State(vault): State<Vault>,
     State(streams): State<Streams>,
-    State(views): State<Views>,
     wish: Wish<NewChannel>,
 ) -> Result<Response, Problem> {
+    add_to(&own, Of { guard, vault, streams }, wish).await
+}
+
+/// What a channel is added and renewed with.
+#[derive(Debug)]
+pub struct Of {
+    pub guard: Guard,
+    pub vault: Vault,
+    pub streams: Streams,
+}
+
+/// Adds a channel to whoever `own` is.
+pub async fn add_to(own: &May<Subscribe, impl OfClient>, of: Of, wish: Wish<NewChannel>) -> Result<Response, Problem> {
     let NewChannel { name, target: given, settings } = wish.what.clone();
     let (client, kind) = (own.client(), given.kind());
     let channel = ChannelId(Uuid::new_v5(&client.0, format!("channel/{name}").as_bytes()));
-    has_room_for(&views, client, channel).await?;
-    let target = given.read(&guard)?;
-    let (kept, shown, at) =
-        (seal(&vault, &streams, client, channel, &target, &wish).await?, target.shown(), Time::now());
-    let command = ChannelCommand::Add { name, kind, shown, sealed: kept.sealed, settings, at };
-    carry_out(StatusCode::CREATED, &streams, &own, (channel, target), wish, kept, command).await
+    let target = given.read(&of.guard)?;
+    has_room_for(&of.streams, client, channel).await?;
+    let (kept, shown) = (seal(&of, client, channel, &target, &wish).await?, target.shown());
+    let command = ChannelCommand::Add { name, kind, shown, sealed: kept.sealed, settings, at: Time::now() };
+    carry_out(StatusCode::CREATED, &of.streams, own, (channel, target), wish, kept, command).await
 }
 
 /// Change what is told by a channel, and when; all of its settings
@@ -147,15 +164,24 @@ async fn change(
     State(streams): State<Streams>,
     wish: Wish<Settings>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
+    change_one(&own, own.channel, &streams, &wish).await
+}
+
+pub async fn change_one(
+    own: &May<Subscribe, impl OfClient>,
+    channel: ChannelId,
+    streams: &Streams,
+    wish: &Wish<Settings>,
+) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     let command = ChannelCommand::Change { settings: wish.what.clone(), at: Time::now() };
-    let done = wish.carry_out::<Channel>(&streams, &own, &own.channel.to_string(), command).await?;
+    let done = wish.carry_out::<Channel>(streams, own, &channel.to_string(), command).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
 }
 
 /// Where a channel leads from now on.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewTarget {
+pub struct NewTarget {
     /// All of it, also what stays. Of the same kind.
     target: Given,
 }
@@ -170,15 +196,24 @@ async fn renew(
     State(streams): State<Streams>,
     wish: Wish<NewTarget>,
 ) -> Result<Response, Problem> {
-    let (client, channel, given) = (own.client(), own.channel, wish.what.target.clone());
-    let (state, _) = streams.load::<Channel>(client, &channel.to_string()).await?;
+    renew_one(&own, own.channel, Of { guard, vault, streams }, wish).await
+}
+
+pub async fn renew_one(
+    own: &May<Subscribe, impl OfClient>,
+    channel: ChannelId,
+    of: Of,
+    wish: Wish<NewTarget>,
+) -> Result<Response, Problem> {
+    let (client, given) = (own.client(), wish.what.target.clone());
+    let (state, _) = of.streams.load::<Channel>(client, &channel.to_string()).await?;
     if state.kind().is_some_and(|kind| kind != given.kind()) {
         return Err(Problem::invalid("target: a channel stays of its kind: add another one"));
     }
-    let target = given.read(&guard)?;
-    let kept = seal(&vault, &streams, client, channel, &target, &wish).await?;
+    let target = given.read(&of.guard)?;
+    let kept = seal(&of, client, channel, &target, &wish).await?;
     let command = ChannelCommand::Renew { shown: target.shown(), sealed: kept.sealed, at: Time::now() };
-    carry_out(StatusCode::OK, &streams, &own, (channel, target), wish, kept, command).await
+    carry_out(StatusCode::OK, &of.streams, own, (channel, target), wish, kept, command).await
 }
 
 /// Send a message that says that it is a test; what came of it stands among the tries
@@ -189,37 +224,42 @@ async fn test(
     State(streams): State<Streams>,
     wish: Wish<Nothing>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
+    test_one(&own, own.channel, &streams, &wish).await
+}
+
+pub async fn test_one(
+    own: &May<Subscribe, impl OfClient>,
+    channel: ChannelId,
+    streams: &Streams,
+    wish: &Wish<Nothing>,
+) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     let command = ChannelCommand::Test { at: Time::now() };
-    let done = wish.carry_out::<Channel>(&streams, &own, &own.channel.to_string(), command).await?;
+    let done = wish.carry_out::<Channel>(streams, own, &channel.to_string(), command).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
 }
 
-/// Why it is removed.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-struct WhyRemoved {
-    /// For the record; 1 to 500 characters.
-    reason: String,
-}
-
-impl Default for WhyRemoved {
-    fn default() -> Self {
-        Self { reason: "asked for".to_owned() }
-    }
-}
-
 /// Tell nothing by a channel any more, and forget where it led
-#[utoipa::path(delete, path = "/api/alerts/channels/{id}", tag = "alerts", request_body = WhyRemoved,
+#[utoipa::path(delete, path = "/api/alerts/channels/{id}", tag = "alerts", request_body = WhyOver,
     params(("id" = ChannelId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
 async fn remove(
     own: May<Subscribe, OwnChannel>,
     State(vault): State<Vault>,
     State(streams): State<Streams>,
-    wish: Wish<WhyRemoved>,
+    wish: Wish<WhyOver>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
-    let (client, channel) = (own.client(), own.channel);
+    remove_one(&own, own.channel, &vault, &streams, &wish).await
+}
+
+pub async fn remove_one(
+    own: &May<Subscribe, impl OfClient>,
+    channel: ChannelId,
+    vault: &Vault,
+    streams: &Streams,
+    wish: &Wish<WhyOver>,
+) -> Result<(StatusCode, axum::Json<Done>), Problem> {
+    let client = own.client();
     let command = ChannelCommand::Remove { reason: wish.what.reason.clone(), at: Time::now() };
-    let done = wish.carry_out::<Channel>(&streams, &own, &channel.to_string(), command).await?;
+    let done = wish.carry_out::<Channel>(streams, own, &channel.to_string(), command).await?;
     // One of this name that was added since is another's wish; its values came after.
     if !done.repeated
         && let Err(fault) = vault.forget_target(client, channel).await
@@ -257,11 +297,20 @@ async fn tries(
         .await
 }
 
-async fn has_room_for(views: &Views, client: ClientId, channel: ChannelId) -> Result<(), Problem> {
-    let all = views.read(client, |db| channels::of_client(db, client).boxed()).await?;
-    let others = all.iter().filter(|one| one.channel_id != channel && one.state != channels::State::Removed);
-    if others.count() >= CHANNELS_MAX {
-        let detail = format!("a client has at most {CHANNELS_MAX} channels: remove one first");
+/// By the events themselves: the desk has no read model.
+async fn has_room_for(streams: &Streams, client: ClientId, channel: ChannelId) -> Result<(), Problem> {
+    let told = streams.all_of_kind(client, Channel::TYPE, u64::MAX).await?;
+    let mut there = BTreeSet::new();
+    for event in told {
+        if let Event::Channel(ChannelEvent::ChannelAdded { .. }) = event.event {
+            there.insert(event.aggregate.id);
+        } else if let Event::Channel(ChannelEvent::ChannelRemoved { .. }) = event.event {
+            there.remove(&event.aggregate.id);
+        }
+    }
+    there.remove(&channel.to_string());
+    if there.len() >= CHANNELS_MAX {
+        let detail = format!("there are {CHANNELS_MAX} channels, and no more at once: remove one first");
         return Err(Problem::new(Code::Conflict, detail));
     }
     Ok(())
@@ -269,15 +318,16 @@ async fn has_room_for(views: &Views, client: ClientId, channel: ChannelId) -> Re
 
 /// Seals where a channel is to lead, if its client is with us. The row comes before the event.
 async fn seal<T>(
-    vault: &Vault,
-    streams: &Streams,
+    Of { vault, streams, .. }: &Of,
     client: ClientId,
     channel: ChannelId,
     target: &Target,
     wish: &Wish<T>,
 ) -> Result<KeptTarget, Problem> {
-    let (of_the_desk, _) = streams.load::<Client>(client, &client.to_string()).await?;
-    of_the_desk.is_with_us()?;
+    if client != ClientId::DESK {
+        let (of_the_desk, _) = streams.load::<Client>(client, &client.to_string()).await?;
+        of_the_desk.is_with_us()?;
+    }
     Ok(vault.put_target(client, channel, &target.written(), &wish.key, wish.cause.correlation).await?)
 }
 

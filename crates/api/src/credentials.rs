@@ -32,6 +32,7 @@ use crate::{
     problem::Problem,
     views::{Asked, Views},
     who::{Keys, May},
+    why::WhyOver,
     wish::{Done, Wish},
 };
 
@@ -121,27 +122,13 @@ async fn rotate(
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
 }
 
-/// Why a credential shall be used no more.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-struct RevokeReason {
-    /// For the record; 500 characters at most.
-    reason: String,
-}
-
-impl Default for RevokeReason {
-    fn default() -> Self {
-        Self { reason: "asked for".to_owned() }
-    }
-}
-
 /// Ask for a credential to be taken out of use and shredded
-#[utoipa::path(post, path = "/api/clients/credentials/{id}/revoke", tag = "credentials", request_body = RevokeReason,
+#[utoipa::path(post, path = "/api/clients/credentials/{id}/revoke", tag = "credentials", request_body = WhyOver,
     params(("id" = CredentialId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
 async fn revoke(
     own: May<Keys, OwnCredential>,
     State(streams): State<Streams>,
-    wish: Wish<RevokeReason>,
+    wish: Wish<WhyOver>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     let command = CredentialCommand::Revoke { reason: wish.what.reason.clone(), at: Time::now() };
     let done = wish.carry_out::<Credential>(&streams, &own, &own.credential.to_string(), command).await?;

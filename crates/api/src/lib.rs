@@ -37,6 +37,7 @@ mod own;
 mod page;
 mod past;
 mod people;
+mod platform;
 mod pnl;
 mod portfolio;
 mod problem;
@@ -57,6 +58,7 @@ mod uptime;
 mod views;
 mod whence;
 mod who;
+mod why;
 mod wish;
 
 use std::{

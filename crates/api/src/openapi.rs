@@ -15,7 +15,7 @@ use crate::{
     events::{self, Order},
     exchanges, fills, grants, health, live, looks, manual, orders,
     page::Limit,
-    past, people, pnl, portfolio,
+    past, people, platform, pnl, portfolio,
     problem::ProblemBody,
     programs, reconciliation, risk, schedules, second_factor, sessions, silences, subscriptions, trading, uptime,
 };
@@ -78,6 +78,7 @@ fn described() -> OpenApiRouter<Parts> {
         agreements::routes(),
         silences::routes(),
         channels::routes(),
+        platform::routes(),
         admin::routes(),
         reconciliation::routes(),
         health::routes(),

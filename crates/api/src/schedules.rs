@@ -37,6 +37,7 @@ use crate::{
     problem::{Code, Problem},
     views::{Asked, Views},
     who::{May, Trade},
+    why::WhyOver,
     wish::{Done, Wish},
 };
 
@@ -195,27 +196,13 @@ async fn switch(
     own.want(&streams, &wish, ScheduleCommand::Switch { on: wish.what.on, at: Time::now() }).await
 }
 
-/// Why it ends.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-struct WhyEnded {
-    /// For the record; 1 to 500 characters.
-    reason: String,
-}
-
-impl Default for WhyEnded {
-    fn default() -> Self {
-        Self { reason: "asked for".to_owned() }
-    }
-}
-
 /// Have it done no more
-#[utoipa::path(delete, path = "/api/schedules/{id}", tag = "schedules", request_body = WhyEnded,
+#[utoipa::path(delete, path = "/api/schedules/{id}", tag = "schedules", request_body = WhyOver,
     params(("id" = ScheduleId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
 async fn end(
     own: May<Trade, OwnSchedule>,
     State(streams): State<Streams>,
-    wish: Wish<WhyEnded>,
+    wish: Wish<WhyOver>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     own.want(&streams, &wish, ScheduleCommand::End { reason: wish.what.reason.clone(), at: Time::now() }).await
 }

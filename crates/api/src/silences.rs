@@ -26,6 +26,7 @@ use crate::{
     problem::Problem,
     views::{Asked, Views},
     who::{May, Tend},
+    why::WhyOver,
     wish::{Done, Wish},
 };
 
@@ -114,20 +115,6 @@ async fn set(
     let command = SilenceCommand::Set { rule, scope, until, reason, at: Time::now() };
     let done = wish.carry_out::<Silence>(&streams, &own, &silence_id.to_string(), command).await?;
     Ok((StatusCode::CREATED, axum::Json(SilenceSet { silence_id, done })))
-}
-
-/// Why it ends.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-struct WhyOver {
-    /// For the record; 1 to 500 characters.
-    reason: String,
-}
-
-impl Default for WhyOver {
-    fn default() -> Self {
-        Self { reason: "asked for".to_owned() }
-    }
 }
 
 /// End a silence before its time

@@ -35,6 +35,7 @@ use crate::{
     problem::{Code, Problem},
     views::{Asked, Views},
     who::{May, SignedIn, Subscribe},
+    why::WhyOver,
     wish::{Done, Wish},
 };
 
@@ -235,28 +236,13 @@ async fn rotate(
     own.tell(StatusCode::OK, issuer, &streams, Some(key), done).await
 }
 
-/// Why nobody shall follow by it any more.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schema(as = RevokeSubscription)]
-struct RevokeReason {
-    /// For the record; 500 characters at most.
-    reason: String,
-}
-
-impl Default for RevokeReason {
-    fn default() -> Self {
-        Self { reason: "asked for".to_owned() }
-    }
-}
-
 /// Take a subscription back: who follows by it is cut off
-#[utoipa::path(delete, path = "/api/alerts/subscriptions/{id}", tag = "alerts", request_body = RevokeReason,
+#[utoipa::path(delete, path = "/api/alerts/subscriptions/{id}", tag = "alerts", request_body = WhyOver,
     params(("id" = SubscriptionId, Path), ("Idempotency-Key" = String, Header)), responses((status = 202, body = Done)))]
 async fn revoke(
     own: May<Subscribe, OwnSubscription>,
     State(streams): State<Streams>,
-    wish: Wish<RevokeReason>,
+    wish: Wish<WhyOver>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     let command = SubscriptionCommand::Revoke { reason: wish.what.reason.clone(), at: Time::now() };
     let done = wish.carry_out::<Subscription>(&streams, &own, &own.subscription.to_string(), command).await?;
