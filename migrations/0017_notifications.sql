@@ -29,7 +29,7 @@ create table alerts.messages (
 );
 call pipelabs_walls.raise('alerts.messages');
 create policy across_clients_alerts on alerts.messages as permissive to pipelabs_alerts using (true) with check (true);
-create index messages_due on alerts.messages (client_id, due_at) where not over;
+create index messages_due on alerts.messages (client_id, due_at, taken_until) where not over;
 
 -- What was put into a message: nothing is told twice by one channel.
 create table alerts.told (

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Amount, BotId, Decimal, Pair, Price, Time, bot::Venue};
 
+/// Upper ends of the bands of a spread, and distances that depth is summed up to, in bps of the middle.
+pub const GRID_BPS: [u32; 14] = [1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000];
+
 /// Facts of aggregate `market`, keyed by the pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -43,7 +43,7 @@ pub struct Channel {
     pub settings: Settings,
     pub state: State,
     pub since: Time,
-    /// Tries in a row that failed.
+    /// Things in a row that were told and not taken, counted at each try.
     pub failed: u32,
     /// When a message was last taken.
     pub delivered_at: Option<Time>,

@@ -212,12 +212,22 @@ impl Schedules {
                 let before = self.runs.remove(&(id, *due)).unwrap_or_else(|| run(*due));
                 Run { outcome: Some(outcome.clone()), ran_at: Some(*at), seq: event.seq, ..before }
             }
-            ScheduleEvent::ScheduleSet { .. }
-            | ScheduleEvent::ScheduleSwitched { .. }
-            | ScheduleEvent::ScheduleEnded { .. } => return,
+            ScheduleEvent::ScheduleEnded { at, .. } => return self.leave_open(event.seq, id, *at),
+            ScheduleEvent::ScheduleSet { .. } | ScheduleEvent::ScheduleSwitched { .. } => return,
         };
         self.told.insert((id, run.due));
         self.runs.insert((id, run.due), run);
+    }
+}
+
+impl Schedules {
+    /// What was taken up when its schedule ended comes to nothing any more.
+    fn leave_open(&mut self, seq: u64, id: ScheduleId, at: Time) {
+        for ((of, due), run) in self.runs.iter_mut().filter(|(key, run)| key.0 == id && run.is_open()) {
+            run.outcome = Some(Outcome::Refused { reason: "its schedule ended before".to_owned() });
+            (run.ran_at, run.seq) = (Some(at), seq);
+            self.told.insert((*of, *due));
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use self::figures::{AFTER_MAX_US, APART_US, BELIEVED_US, Beside, Middle, Trade};
+use self::figures::{AFTER_MAX_US, BELIEVED_US, Beside, Middle, Trade};
 pub use self::figures::{Line, Markout, Orders, Ratio, SelfMatched};
 use crate::{
     projection::{ProjectError, Projection},
@@ -28,6 +28,8 @@ use crate::{
 };
 
 const DAY_US: i64 = 86_400_000_000;
+/// Trades so far around a window may be the other halves of some in it, or of those.
+const AROUND_US: i64 = 600_000_000;
 /// Trades of one window at most; more are asked for in parts.
 pub const TRADES_MAX: i64 = 200_000;
 /// How each figure is made, in words.
@@ -272,7 +274,7 @@ async fn save_orders(
     let rows = counted.iter().map(|((bot, venue, day), orders)| {
         serde_json::json!({"client_id": client, "bot_id": bot, "exchange": venue.exchange, "market": venue.market,
                            "pair": venue.pair, "day": day, "placed": orders.placed, "cancelled": orders.cancelled,
-                           "rejected": orders.rejected, "placed_amount": orders.placed_amount})
+                           "rejected": orders.rejected, "placed_amount": orders.placed_amount.normalised()})
     });
     let Some(rows) = rows::written(rows) else { return Ok(()) };
     sqlx::query!(
@@ -364,8 +366,8 @@ async fn trades(db: &mut PgConnection, client: ClientId, bot: BotId, from: Time,
         "#,
         client.0,
         bot.0,
-        DateTime::<Utc>::from(from.plus_micros(-APART_US)),
-        DateTime::<Utc>::from(to.plus_micros(APART_US))
+        DateTime::<Utc>::from(from.plus_micros(-AROUND_US)),
+        DateTime::<Utc>::from(to.plus_micros(AROUND_US))
     )
     .fetch_all(db)
     .await?;
@@ -420,7 +422,11 @@ async fn beside(
     }
     let found = sqlx::query_scalar!(
         r#"
-        with traded as (
+        with places as (
+               select exchange, market, pair from trades     where client_id = $1 and bot_id = $2
+               union
+               select exchange, market, pair from order_days where client_id = $1 and bot_id = $2),
+             traded as (
                select exchange, market, pair, date_trunc('day', at, 'UTC') as day, sum(amount) as amount, count(*) as fills
                  from trades
                 where client_id = $1 and bot_id = $2 and at >= $3 and at < $4
@@ -428,7 +434,13 @@ async fn beside(
              ordered as (
                select exchange, market, pair, day, placed, cancelled, rejected, placed_amount
                  from order_days
-                where client_id = $1 and bot_id = $2 and day >= $3 and day < $4)
+                where client_id = $1 and bot_id = $2 and day >= $3 and day < $4),
+             -- One that was last looked at earlier is a part of a day.
+             everybodys as (
+               select exchange, market, pair, day, amount
+                 from market_days
+                 join places using (exchange, market, pair)
+                where client_id = $1 and day >= $3 and day < $4 and known_to >= day + interval '23 hours 50 minutes')
         select jsonb_build_object(
                  'exchange', exchange, 'market', market, 'pair', pair,
                  'placed', coalesce(sum(o.placed), 0)::bigint, 'cancelled', coalesce(sum(o.cancelled), 0)::bigint,
@@ -439,8 +451,7 @@ async fn beside(
                  'everybodys', trim_scale(coalesce(sum(m.amount), 0))::text)::text as "row!"
           from traded t
           full join ordered o using (exchange, market, pair, day)
-          left join market_days m using (exchange, market, pair, day)
-         where m.client_id is null or m.client_id = $1
+          full join everybodys m using (exchange, market, pair, day)
          group by exchange, market, pair
         "#,
         client.0,

@@ -20,6 +20,7 @@ use tracing::warn;
 const SNAPSHOT: &str = "begin isolation level repeatable read, read only";
 const DAY_US: i64 = 86_400_000_000;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LATER: Duration = Duration::from_secs(300);
 
 /// Whoever judges one client's agreements.
 pub(crate) struct Judge {
@@ -32,6 +33,8 @@ pub(crate) struct Judge {
     looked: Option<Instant>,
     /// The day that is to be judged, and how far the stream went when that was seen: read models have to know all of it.
     due: Option<(AgreementId, Time, u64)>,
+    /// Those that could not be judged, until when.
+    put_off: BTreeMap<AgreementId, Instant>,
 }
 
 /// Why nothing is judged at the moment.
@@ -53,8 +56,17 @@ impl Judge {
         reached: u64,
     ) -> Result<Self, JudgeError> {
         let known = streams.all_of_kind(client, "agreement", reached).await?;
-        let mut judge =
-            Self { client, fence, streams, desk, reached, agreements: BTreeMap::new(), looked: None, due: None };
+        let mut judge = Self {
+            client,
+            fence,
+            streams,
+            desk,
+            reached,
+            agreements: BTreeMap::new(),
+            looked: None,
+            due: None,
+            put_off: BTreeMap::new(),
+        };
         known.into_iter().for_each(|event| judge.hear(&event));
         Ok(judge)
     }
@@ -77,7 +89,9 @@ impl Judge {
         }
         self.looked = Some(Instant::now());
         let now = Time::now();
-        let due = self.agreements.iter().find_map(|(id, agreement)| Some((*id, agreement.due(now)?, agreement.bot()?)));
+        self.put_off.retain(|_, until| *until > Instant::now());
+        let mut rest = self.agreements.iter().filter(|(id, _)| !self.put_off.contains_key(id));
+        let due = rest.find_map(|(id, agreement)| Some((*id, agreement.due(now)?, agreement.bot()?)));
         let Some((id, day, bot)) = due else { return Ok(()) };
         let least = match self.due.filter(|(of, when, _)| (*of, *when) == (id, day)) {
             Some((.., least)) => least,
@@ -85,21 +99,32 @@ impl Judge {
         };
         self.due = Some((id, day, least));
         let except = self.agreements[&id].excluded(day);
-        match figures(&self.desk, self.client, bot, (day, except), least).await {
-            Ok(Some((figures, as_of_seq))) => self.judge(id, day, figures, as_of_seq).await,
+        match figures(&self.desk, self.client, bot, (day, except.clone()), least).await {
+            Ok(Some((figures, as_of_seq))) => {
+                self.due = None;
+                self.judge(id, day, (figures, except), as_of_seq).await
+            }
             Ok(None) => {
                 self.looked = None;
                 Ok(())
             }
             Err(fault) => {
                 warn!(client.id = %self.client, error = %fault, "an agreement is judged later");
+                // The others are not held up by it.
+                self.put_off.insert(id, Instant::now() + LATER);
                 Ok(())
             }
         }
     }
 
-    async fn judge(&self, id: AgreementId, day: Time, figures: Figures, as_of_seq: u64) -> Result<(), JudgeError> {
-        let command = AgreementCommand::Judge { day, figures: Box::new(figures), as_of_seq, at: Time::now() };
+    async fn judge(
+        &self,
+        id: AgreementId,
+        day: Time,
+        (figures, excluded): (Figures, Vec<(Time, Time)>),
+        as_of_seq: u64,
+    ) -> Result<(), JudgeError> {
+        let command = AgreementCommand::Judge { day, figures: Box::new(figures), excluded, as_of_seq, at: Time::now() };
         let cause = Cause::system("alerts").under(self.fence.clone());
         match self.streams.execute::<Agreement>(self.client, &id.to_string(), command, None, &cause).await {
             // Another has judged it, or it is nobody's any more.
@@ -137,10 +162,11 @@ async fn of_day(db: &mut PgConnection, client: ClientId, bot: BotId, window: &Ex
     let quoting = uptime::of_window(db, client, bot, window).await?;
     let traded = trading::of_bot(db, client, bot, window.begin, window.end).await?;
     let sum = |of: fn(&trading::Line) -> Decimal| {
-        let all = traded.markets.iter().map(of);
-        all.fold(Decimal::ZERO, |sum, one| sum.plus(one).unwrap_or(sum))
+        let sum = traded.markets.iter().map(of).try_fold(Decimal::ZERO, Decimal::plus);
+        sum.map_err(|cause| ProjectError::Unfoldable { seq: 0, reason: cause.to_string() })
     };
-    let everybodys = sum(|line| line.volume_share.denominator);
+    let everybodys = sum(|line| line.volume_share.denominator)?;
+    let [net_volume, filled] = [sum(|line| line.net_volume)?, sum(|line| line.volume_share.numerator)?];
     let counted_us = window.us();
     Ok(Figures {
         counted_us,
@@ -154,7 +180,7 @@ async fn of_day(db: &mut PgConnection, client: ClientId, bot: BotId, window: &Ex
             .iter()
             .map(|deep| (deep.bps, [deep.own_bid_quote.numerator_quote_us, deep.own_ask_quote.numerator_quote_us]))
             .collect(),
-        net_volume: sum(|line| line.net_volume),
-        share: everybodys.is_positive().then(|| [sum(|line| line.volume_share.numerator), everybodys]),
+        net_volume,
+        share: everybodys.is_positive().then_some([filled, everybodys]),
     })
 }

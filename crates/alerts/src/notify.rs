@@ -1,5 +1,5 @@
 //! Telling people: what is on the [`board`] and was not told yet goes into messages ([`plan`]), by channel and rule; each
-//! stands in the [`outbox`] before it is sent for the first time, and the [`sender`] tries it until it was taken.
+//! stands in the outbox before it is sent for the first time, and the sender tries it until it was taken.
 //!
 //! That a message is the same each time, and that nothing goes into two, is what makes one id of it at the other side.
 
@@ -18,5 +18,5 @@ mod text;
 
 pub(crate) use circuit::Circuits;
 pub(crate) use sender::Sender;
-pub use sender::{Keys, Means, Opened};
+pub use sender::{Keys, Means, NotOpened, Opened};
 pub(crate) use teller::{TellError, Teller};

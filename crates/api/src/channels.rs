@@ -19,7 +19,7 @@ use domain::{
     client::Client,
 };
 use events::{
-    AggregateRef, ChannelId, ClientId, Event, Slug, Time, Uuid,
+    AggregateRef, ChannelId, ClientId, Event, SealedId, Slug, Time, Uuid,
     channel::{ChannelEvent, Settings},
 };
 use futures::FutureExt;
@@ -260,13 +260,27 @@ pub async fn remove_one(
     let client = own.client();
     let command = ChannelCommand::Remove { reason: wish.what.reason.clone(), at: Time::now() };
     let done = wish.carry_out::<Channel>(streams, own, &channel.to_string(), command).await?;
-    // One of this name that was added since is another's wish; its values came after.
-    if !done.repeated
-        && let Err(fault) = vault.forget_target(client, channel).await
-    {
-        tracing::warn!(client.id = %client, error = &fault as &dyn std::error::Error, "where channel {channel} led is still sealed");
-    }
+    // Also when it was removed before: whoever did it may have died in between.
+    let led = led_to(streams, client, channel, done.client_seq.unwrap_or_default()).await?;
+    vault.forget_target(client, channel, &led).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
+}
+
+/// Where a channel has led up to an event, and leads no more: one of its name may have been added since.
+async fn led_to(streams: &Streams, client: ClientId, channel: ChannelId, seq: u64) -> Result<Vec<SealedId>, Problem> {
+    let told = streams.all_of_kind(client, Channel::TYPE, seq).await?;
+    let of_it = told.into_iter().filter(|event| event.aggregate.id == channel.to_string());
+    let sealed = of_it.filter_map(|event| {
+        let Event::Channel(ChannelEvent::ChannelAdded { sealed, .. } | ChannelEvent::ChannelRenewed { sealed, .. }) =
+            event.event
+        else {
+            return None;
+        };
+        Some(sealed)
+    });
+    let (now, _) = streams.load::<Channel>(client, &channel.to_string()).await?;
+    let live = now.leads().map(|leads| leads.sealed);
+    Ok(sealed.filter(|sealed| Some(*sealed) != live).collect())
 }
 
 /// Which tries.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use events::{
     BotId, Decimal, Slug, Time,
     agreement::{AgreementEvent, Clause, Outcome, Verdict},
+    market::GRID_BPS,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,8 @@ pub enum AgreementCommand {
     Judge {
         day: Time,
         figures: Box<Figures>,
+        /// What of the day the figures leave out.
+        excluded: Vec<(Time, Time)>,
         as_of_seq: u64,
         at: Time,
     },
@@ -64,7 +67,8 @@ pub enum AgreementRefusal {
     #[error("clauses: between 1 and {CLAUSES_MAX} of them")]
     Count,
     #[error(
-        "clauses: a share is above 0 and at most 1, bps and amounts are above 0, and a floor is not above its ceiling"
+        "clauses: a share is above 0 and at most 1, amounts and a spread are above 0, a floor is not above its ceiling, and \
+         within_bps is one of {GRID_BPS:?}"
     )]
     Clause,
     #[error(
@@ -137,7 +141,11 @@ impl Agreement {
                     false => return Err(AgreementRefusal::Exclusion),
                 }
             }
-            AgreementCommand::Judge { day, figures, as_of_seq, at } => self.judge(day, &figures, as_of_seq, at)?,
+            // What was declared meanwhile is not in the figures: they are made anew.
+            AgreementCommand::Judge { day, excluded, .. } if excluded != self.excluded(day) => {
+                return Err(AgreementRefusal::NotDue);
+            }
+            AgreementCommand::Judge { day, figures, as_of_seq, at, .. } => self.judge(day, &figures, as_of_seq, at)?,
             AgreementCommand::End { reason, at } => {
                 self.set()?;
                 AgreementEvent::AgreementEnded { reason: readable(reason)?, at }
@@ -304,10 +312,10 @@ fn possible(clauses: Vec<Clause>) -> Result<Vec<Clause>, AgreementRefusal> {
             && least.zip(*most).is_none_or(|(least, most)| least <= most)
     };
     let fine = |clause: &Clause| match clause {
-        Clause::TwoSided { least, within_bps } => share(least) && *within_bps != Some(0),
+        Clause::TwoSided { least, within_bps } => share(least) && within_bps.is_none_or(|bps| GRID_BPS.contains(&bps)),
         Clause::Sides { least } => share(least),
         Clause::Spread { most_bps } => most_bps.is_positive(),
-        Clause::Depth { within_bps, least_quote } => *within_bps > 0 && least_quote.is_positive(),
+        Clause::Depth { within_bps, least_quote } => GRID_BPS.contains(within_bps) && least_quote.is_positive(),
         Clause::Volume { least_quote, most_quote } => order(least_quote, most_quote, &Decimal::is_positive),
         Clause::VolumeShare { least, most } => order(least, most, &share),
     };
@@ -421,6 +429,7 @@ mod tests {
         let judge = |day: i64, at: Time| AgreementCommand::Judge {
             day: hour(day, 0),
             figures: Box::new(figures()),
+            excluded: Vec::new(),
             as_of_seq: 9,
             at,
         };
@@ -431,6 +440,7 @@ mod tests {
         let (from, to, reason) = (hour(1, 22), hour(2, 2), "the exchange was down".to_owned());
         agreement.remember(AgreementEvent::ExclusionDeclared { from, to, reason, at: hour(3, 1) });
         assert_eq!(agreement.due(hour(3, 9)), Some(hour(1, 0)));
+        assert_eq!(agreement.decide(judge(1, hour(3, 9))), Err(AgreementRefusal::NotDue), "they leave nothing out");
         assert_eq!(agreement.excluded(hour(1, 0)), [(hour(1, 22), hour(2, 0))]);
         agreement.remember(judged(1));
         assert_eq!(agreement.due(hour(3, 9)), Some(hour(2, 0)));

@@ -19,6 +19,9 @@ use crate::line::{LINE_MAX, is_line};
 pub const PUNCTUAL_US: i64 = 60_000_000;
 /// Clocks are looked at no further ahead than this.
 const AHEAD_MAX_US: i64 = 10 * 366 * 86_400 * 1_000_000;
+/// Moments that are gone through at one look: after a year of nobody there, there may be half a million.
+const AT_ONCE_MAX: u64 = 10_000;
+const EXPRESSION_MAX: usize = 100;
 /// Clocks are put forward or back by less than this.
 const NEAR: TimeDelta = TimeDelta::hours(4);
 
@@ -133,9 +136,12 @@ impl Schedule {
         if !set.on || set.under_way.is_some() {
             return Ok(Vec::new());
         }
-        let Some(Passed { first, before_last, last, runs }) = passed(&set.when, set.looked, at)? else {
+        let Some(Passed { first, before_last, last, runs, more }) = passed(&set.when, set.looked, at)? else {
             return Ok(Vec::new());
         };
+        if more {
+            return Ok(vec![ScheduleEvent::ScheduleMissed { due: first, last, runs, at }]);
+        }
         let punctual = at.micros() - last.micros() <= PUNCTUAL_US;
         let taken_up = punctual || set.missed == Missed::RunOnce;
         let missed = match (taken_up, before_last) {
@@ -157,6 +163,19 @@ impl Schedule {
         self.set.as_ref()?.under_way.as_ref().map(|(due, action)| (action, *due))
     }
 
+    /// Why what was taken up is not carried out any more, if somebody comes to it so late; absent: it still is.
+    pub fn too_late(&self, now: Time) -> Option<&'static str> {
+        let set = self.set.as_ref()?;
+        let due = set.under_way.as_ref().map(|(due, _)| *due)?;
+        if !set.on {
+            Some("the schedule was switched off before it was carried out")
+        } else if set.missed == Missed::Skip && now.micros() - due.micros() > PUNCTUAL_US {
+            Some("nobody came to it in time, and what is late is skipped")
+        } else {
+            None
+        }
+    }
+
     /// By whose midnight its days begin.
     pub fn zone(&self) -> Zone {
         match self.set.as_ref().map(|set| &set.when) {
@@ -174,8 +193,11 @@ impl Schedule {
     /// Takes in what happened.
     pub fn remember(&mut self, event: ScheduleEvent) {
         if let ScheduleEvent::ScheduleSet { name, action, when, missed, at } = event {
-            let (on, under_way) = self.set.take().map_or((true, None), |set| (set.on, set.under_way));
-            self.set = Some(Set { name, action, when, missed, on, looked: at, under_way });
+            let before = self.set.take();
+            // Clocks of several machines differ a little: what was taken up is not taken up again.
+            let looked = before.as_ref().map_or(at, |set| set.looked.max(at));
+            let (on, under_way) = before.map_or((true, None), |set| (set.on, set.under_way));
+            self.set = Some(Set { name, action, when, missed, on, looked, under_way });
         } else if let ScheduleEvent::ScheduleEnded { .. } = event {
             self.set = None;
         } else if let Some(set) = &mut self.set {
@@ -188,7 +210,7 @@ impl Set {
     fn remember(&mut self, event: &ScheduleEvent) {
         match event {
             // What passed while it rested was not missed: nobody wanted it.
-            ScheduleEvent::ScheduleSwitched { on, at } => (self.on, self.looked) = (*on, *at),
+            ScheduleEvent::ScheduleSwitched { on, at } => (self.on, self.looked) = (*on, self.looked.max(*at)),
             ScheduleEvent::ScheduleTriggered { due, .. } => {
                 (self.looked, self.under_way) = (*due, Some((*due, self.action.clone())));
             }
@@ -205,35 +227,63 @@ struct Passed {
     before_last: Option<Time>,
     last: Time,
     runs: u64,
+    /// There are more: they are left to the next look.
+    more: bool,
 }
 
 fn passed(when: &When, looked: Time, now: Time) -> Result<Option<Passed>, ScheduleRefusal> {
+    let clock = Clock::of(when)?;
     let mut all: Option<Passed> = None;
     let mut from = looked;
-    while let Some(due) = next(when, from)?.filter(|due| *due <= now) {
+    while let Some(due) = clock.next(from).filter(|due| *due <= now) {
+        if let Some(passed) = all.as_mut().filter(|passed| passed.runs >= AT_ONCE_MAX) {
+            passed.more = true;
+            break;
+        }
         all = Some(match all {
-            None => Passed { first: due, before_last: None, last: due, runs: 1 },
-            Some(passed) => {
-                Passed { before_last: Some(passed.last), last: due, runs: passed.runs + 1, first: passed.first }
-            }
+            None => Passed { first: due, before_last: None, last: due, runs: 1, more: false },
+            Some(passed) => Passed { before_last: Some(passed.last), last: due, runs: passed.runs + 1, ..passed },
         });
         from = due;
     }
     Ok(all)
 }
 
-/// The next moment after another one; absent: there is none. Where clocks are put forward, a time of the day that is not
-/// there comes when they are; where they are put back, one that is there twice comes at the first. What runs in each hour
-/// goes by the hours that pass: it leaves none out and has each of them.
-pub fn next(when: &When, after: Time) -> Result<Option<Time>, ScheduleRefusal> {
-    match when {
-        When::Once { at } => Ok(Some(*at).filter(|at| *at > after)),
-        When::Cron { expression, zone } => {
-            let cron = read(expression)?;
-            let each_hour = expression.split_whitespace().nth(1).is_some_and(|hour| hour.starts_with('*'));
-            Ok(next_of(&cron, *zone, each_hour, after).filter(|due| due.micros() - after.micros() <= AHEAD_MAX_US))
+/// What names the moments. Where clocks are put forward, a time of the day that is not there comes when they are; where they are
+/// put back, one that is there twice comes at the first. What runs in each hour goes by the hours that pass: it leaves none out
+/// and has each of them.
+enum Clock {
+    Once(Time),
+    Cron { cron: Box<Cron>, zone: Zone, each_hour: bool },
+}
+
+impl Clock {
+    fn of(when: &When) -> Result<Self, ScheduleRefusal> {
+        match when {
+            When::Once { at } => Ok(Self::Once(*at)),
+            When::Cron { expression, zone } => {
+                let each_hour = expression.split_whitespace().nth(1).is_some_and(|hour| hour.starts_with('*'));
+                Ok(Self::Cron { cron: Box::new(read(expression)?), zone: *zone, each_hour })
+            }
         }
     }
+
+    /// The next moment after another one; absent: there is none.
+    fn next(&self, after: Time) -> Option<Time> {
+        match self {
+            Self::Once(at) => Some(*at).filter(|at| *at > after),
+            Self::Cron { cron, zone, each_hour } => {
+                let due = next_of(cron, *zone, *each_hour, utc(after)?)?;
+                let due = Time::from_micros(due.timestamp_micros()).ok()?;
+                (1..=AHEAD_MAX_US).contains(&(due.micros() - after.micros())).then_some(due)
+            }
+        }
+    }
+}
+
+/// The next moment after another one; absent: there is none.
+pub fn next(when: &When, after: Time) -> Result<Option<Time>, ScheduleRefusal> {
+    Clock::of(when).map(|clock| clock.next(after))
 }
 
 /// The last whole period before a moment, by the midnights of a zone: from its first moment to the first after it.
@@ -262,42 +312,62 @@ fn midnight(zone: Zone, day: NaiveDate) -> Option<Time> {
 
 /// The moments to come, so many of them.
 pub fn upcoming(when: &When, after: Time, count: NonZeroU32) -> Vec<Time> {
-    let ahead = |from: &Time| next(when, *from).ok().flatten();
+    let Ok(clock) = Clock::of(when) else { return Vec::new() };
+    let ahead = |from: &Time| clock.next(*from);
     std::iter::successors(ahead(&after), ahead).take(count.get() as usize).collect()
 }
 
+/// Five fields, none of which is empty in part: of nothing there is never one, and that takes long to find out.
 fn read(expression: &str) -> Result<Cron, ScheduleRefusal> {
+    let bad = |why: &str| ScheduleRefusal::Expression(why.to_owned());
+    if expression.len() > EXPRESSION_MAX {
+        return Err(bad("it is too long"));
+    }
+    if expression.contains('@') || expression.split_whitespace().any(|field| field.split(',').any(str::is_empty)) {
+        return Err(bad("a part of it is empty, or a word"));
+    }
     let parser = CronParser::builder().seconds(croner::parser::Seconds::Disallowed).build();
     parser.parse(expression).map_err(|bad: CronError| ScheduleRefusal::Expression(bad.to_string()))
 }
 
-fn next_of(cron: &Cron, zone: Zone, each_hour: bool, after: Time) -> Option<Time> {
-    let from = utc(after)?.with_timezone(&zone.0);
-    let plain = cron.find_next_occurrence(&from, false).ok().map(|due| due.with_timezone(&Utc));
+fn next_of(cron: &Cron, zone: Zone, each_hour: bool, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let changes = |at: DateTime<Utc>| offset(zone, at - NEAR) != offset(zone, at + NEAR);
-    let due = match plain {
-        Some(due) if !changes(due) && !changes(utc(after)?) => Some(due),
-        Some(_) | None => near_a_change(cron, zone, each_hour, utc(after)?).or(plain),
-    };
-    Time::from_micros(due?.timestamp_micros()).ok()
+    let plain = cron.find_next_occurrence(&after.with_timezone(&zone.0), false).ok();
+    match plain.map(|due| due.with_timezone(&Utc)) {
+        Some(due) if due - after <= NEAR && !changes(due) && !changes(after) => Some(due),
+        Some(_) | None => by_what_is_shown(cron, zone, each_hour, after),
+    }
 }
 
-/// The same where clocks change: what they show is gone through as if they never did, and each time that they show is asked
-/// when that is.
-fn near_a_change(cron: &Cron, zone: Zone, each_hour: bool, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+/// What clocks show is gone through as if they were never put forward or back, and of each time it is asked when they show it.
+fn by_what_is_shown(cron: &Cron, zone: Zone, each_hour: bool, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let shown = after.with_timezone(&zone.0).naive_local();
     let ahead = |from: &DateTime<Utc>| cron.find_next_occurrence(from, false).ok();
-    let all = std::iter::successors(ahead(&(shown.and_utc() - NEAR)), ahead);
-    let moments = all.take_while(|at| at.naive_utc() <= shown + NEAR * 6).flat_map(|at| {
-        match zone.0.from_local_datetime(&at.naive_utc()) {
-            LocalResult::Single(one) => vec![one],
-            LocalResult::Ambiguous(first, second) if each_hour => vec![first, second],
-            LocalResult::Ambiguous(first, _) => vec![first],
-            LocalResult::None if each_hour => Vec::new(),
-            LocalResult::None => put_forward(zone, at.naive_utc()).into_iter().collect(),
+    let mut found: Option<(DateTime<Utc>, NaiveDateTime)> = None;
+    for at in std::iter::successors(ahead(&(shown.and_utc() - NEAR)), ahead).map(|at| at.naive_utc()) {
+        // Others that are shown later may come earlier, but not when they are shown so much later.
+        if found.is_some_and(|(_, first)| at > first + NEAR) {
+            break;
         }
-    });
-    moments.map(|moment| moment.with_timezone(&Utc)).filter(|moment| *moment > after).min()
+        let moments = shown_at(zone, each_hour, at).into_iter().map(|moment| moment.with_timezone(&Utc));
+        if let Some(moment) = moments.filter(|moment| *moment > after).min()
+            && found.is_none_or(|(before, _)| moment < before)
+        {
+            found = Some((moment, found.map_or(at, |(_, first)| first)));
+        }
+    }
+    found.map(|(moment, _)| moment)
+}
+
+/// When clocks of a zone show a time, as far as that counts.
+fn shown_at(zone: Zone, each_hour: bool, at: NaiveDateTime) -> Vec<DateTime<chrono_tz::Tz>> {
+    match zone.0.from_local_datetime(&at) {
+        LocalResult::Single(one) => vec![one],
+        LocalResult::Ambiguous(first, second) if each_hour => vec![first, second],
+        LocalResult::Ambiguous(first, _) => vec![first],
+        LocalResult::None if each_hour => Vec::new(),
+        LocalResult::None => put_forward(zone, at).into_iter().collect(),
+    }
 }
 
 /// When clocks are put forward over a time that they so never show.
@@ -379,6 +449,47 @@ mod tests {
     }
 
     #[test]
+    fn times_that_a_day_has_not_come_once_whatever_else_the_expression_names() {
+        let two = days(&cron("30 2,14 * * *", "Europe/Berlin"), "2026-03-28T13:30:00", 3);
+        assert_eq!(two, ["2026-03-29T01:00", "2026-03-29T12:30", "2026-03-30T00:30"]);
+        let often = days(&cron("0,30 2 * * *", "Europe/Berlin"), "2026-03-28T12:00:00", 2);
+        assert_eq!(often, ["2026-03-29T01:00", "2026-03-30T00:00"]);
+        // Asked for after the first of two, the next one is not before.
+        let weekly = days(&cron("30 2 * * 0", "Europe/Berlin"), "2026-10-25T01:15:00", 1);
+        assert_eq!(weekly, ["2026-11-01T01:30"]);
+        let daily = days(&cron("30 2 * * *", "Europe/Berlin"), "2026-10-25T01:15:00", 1);
+        assert_eq!(daily, ["2026-10-26T01:30"]);
+    }
+
+    #[test]
+    fn a_year_of_minutes_that_nobody_saw_is_told_in_parts() {
+        let mut schedule = of([set(cron("* * * * *", "UTC"), Missed::RunOnce, "2025-11-26T00:00:00")]);
+        let (mut told, mut looks) = (0, 0);
+        while schedule.under_way().is_none() {
+            for event in look(&schedule, "2026-11-26T00:00:00") {
+                told += if let ScheduleEvent::ScheduleMissed { runs, .. } = &event { *runs } else { 1 };
+                schedule.remember(event);
+            }
+            looks += 1;
+        }
+        assert_eq!((told, looks), (365 * 1_440, 53));
+    }
+
+    #[test]
+    fn what_was_taken_up_and_left_is_not_carried_out_much_later_where_late_is_skipped_or_it_is_off() {
+        let since = "2026-11-26T00:00:00";
+        let due = at("2026-11-26T01:00:00");
+        let taken = ScheduleEvent::ScheduleTriggered { due, at: due };
+        let late = at("2026-11-26T09:00:00");
+        for (missed, refused) in [(Missed::Skip, true), (Missed::RunOnce, false)] {
+            let mut schedule = of([set(cron("0 1 * * *", "UTC"), missed, since), taken.clone()]);
+            assert_eq!((schedule.too_late(due), schedule.too_late(late).is_some()), (None, refused));
+            schedule.remember(ScheduleEvent::ScheduleSwitched { on: false, at: late });
+            assert!(schedule.too_late(due).is_some());
+        }
+    }
+
+    #[test]
     fn what_is_no_clock_is_told_so() {
         let refused = |when| {
             let name = "x".parse().unwrap();
@@ -391,7 +502,18 @@ mod tests {
             };
             Schedule::default().decide(command).unwrap_err()
         };
-        for bad in ["", "* * * *", "61 * * * *", "* * * * * *", "every day", "0 0 0 * *"] {
+        for bad in [
+            ", * * * *",
+            "1,,2 * * * *",
+            "@hourly",
+            &"1,".repeat(60),
+            "",
+            "* * * *",
+            "61 * * * *",
+            "* * * * * *",
+            "every day",
+            "0 0 0 * *",
+        ] {
             let refusal = refused(cron(bad, "UTC"));
             assert!(matches!(refusal, ScheduleRefusal::Expression(_)), "{bad}: {refusal:?}");
         }

@@ -10,7 +10,10 @@ mod depth;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use events::{
-    Amount, BotId, Decimal, OrderId, Price, Time, TradeId, bot::Venue, ledger::Side, market::MarketEvent,
+    Amount, BotId, Decimal, OrderId, Price, Time, TradeId,
+    bot::Venue,
+    ledger::Side,
+    market::{GRID_BPS, MarketEvent},
     order::OrderEvent,
 };
 
@@ -19,8 +22,6 @@ pub use depth::Look;
 use depth::{Depth, Own};
 
 const MINUTE_US: i64 = 60_000_000;
-/// Upper ends of the bands of a spread, and distances that depth is summed up to, in bps of the middle.
-pub const GRID_BPS: [u32; 14] = [1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000];
 /// Events of a bot and a day (UTC), and what of them is left for changes of its quotes.
 const DAY_MAX: u32 = 5_000;
 const DEPTH_CHANGES_MAX: u32 = 720;

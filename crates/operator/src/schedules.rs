@@ -4,6 +4,8 @@
 //! However many look at the clock and whoever dies in between, a run is taken up once, because its schedule decides so, and
 //! wanted once, because the wish has a key of the run's own.
 
+use std::sync::OnceLock;
+
 use cqrs_es::Aggregate;
 use domain::{
     bot::{Bot, BotCommand},
@@ -22,18 +24,20 @@ use crate::mandate::{HandError, Mandate, Outcome};
 #[derive(Debug, Default)]
 pub(crate) struct Clocked {
     schedule: Schedule,
-    due: Option<Time>,
+    /// Absent until somebody asks.
+    due: OnceLock<Option<Time>>,
 }
 
 impl Clocked {
     pub fn remember(&mut self, told: ScheduleEvent) {
         self.schedule.remember(told);
-        let under_way = self.schedule.under_way().map(|(_, due)| due);
-        self.due = under_way.or_else(|| self.schedule.due());
+        self.due.take();
     }
 
     pub fn is_due(&self, now: Time) -> bool {
-        self.due.is_some_and(|due| due <= now)
+        let under_way = || self.schedule.under_way().map(|(_, due)| due);
+        let due = self.due.get_or_init(|| under_way().or_else(|| self.schedule.due()));
+        due.is_some_and(|due| due <= now)
     }
 }
 
@@ -43,25 +47,40 @@ pub(crate) async fn carry_out(mandate: &Mandate, id: ScheduleId) -> Result<Outco
     let (schedule, _) = mandate.means.streams.load::<Schedule>(mandate.client, &id.to_string()).await?;
     let Some((action, due)) = schedule.under_way() else { return Ok(Outcome::Done) };
     let key = format!("schedule:{id}:{}", due.micros());
-    let outcome = match action.clone() {
-        Action::Start { bot } => {
-            want::<Bot>(mandate, bot.to_string(), BotCommand::Deploy { at: Time::now() }, key).await?
-        }
-        Action::Stop { bot } => {
-            let command = BotCommand::Stop { reason: "a schedule wants it".to_owned(), at: Time::now() };
-            want::<Bot>(mandate, bot.to_string(), command, key).await?
-        }
-        Action::Configure { bot, change } => {
-            let command = BotCommand::ChangeConfig { change: *change, at: Time::now() };
-            want::<Bot>(mandate, bot.to_string(), command, key).await?
-        }
-        Action::Report { channel, period } => match report(period, schedule.zone(), due) {
-            Some(command) => want::<Channel>(mandate, channel.to_string(), command, key).await?,
-            None => Came::Refused { reason: "there is no such period".to_owned() },
-        },
+    // What was wanted before somebody died is wanted.
+    let wanted = mandate.means.streams.stored(mandate.client, Some(&key)).await?.is_some();
+    let too_late = schedule.too_late(Time::now()).filter(|_| !wanted);
+    let outcome = match too_late {
+        Some(why) => Came::Refused { reason: why.to_owned() },
+        None => carry_out_one(mandate, action.clone(), (schedule.zone(), due), key).await?,
     };
     tell(mandate, id, ScheduleCommand::Ran { due, outcome, at: Time::now() }).await?;
     Ok(Outcome::Done)
+}
+
+async fn carry_out_one(
+    mandate: &Mandate,
+    action: Action,
+    (zone, due): (Zone, Time),
+    key: String,
+) -> Result<Came, HandError> {
+    match action {
+        Action::Start { bot } => {
+            want::<Bot>(mandate, bot.to_string(), BotCommand::Deploy { at: Time::now() }, key).await
+        }
+        Action::Stop { bot } => {
+            let command = BotCommand::Stop { reason: "a schedule wants it".to_owned(), at: Time::now() };
+            want::<Bot>(mandate, bot.to_string(), command, key).await
+        }
+        Action::Configure { bot, change } => {
+            let command = BotCommand::ChangeConfig { change: *change, at: Time::now() };
+            want::<Bot>(mandate, bot.to_string(), command, key).await
+        }
+        Action::Report { channel, period } => match report(period, zone, due) {
+            Some(command) => want::<Channel>(mandate, channel.to_string(), command, key).await,
+            None => Ok(Came::Refused { reason: "there is no such period".to_owned() }),
+        },
+    }
 }
 
 fn report(period: events::schedule::Period, zone: Zone, due: Time) -> Option<ChannelCommand> {

@@ -4,7 +4,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use alerts::notify::{
-    Keys, Means, Opened,
+    Keys, Means, NotOpened, Opened,
     guard::{Guard, System},
     mail::Mailer,
     post::Post,
@@ -16,7 +16,7 @@ use futures::{FutureExt, future::BoxFuture};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
-use vault::Vault;
+use vault::{TargetError, Vault};
 
 /// Settings of roles api and alerts.
 #[derive(Debug, Clone, Args)]
@@ -110,9 +110,13 @@ impl Notify {
 struct Vaulted(Vault);
 
 impl Keys for Vaulted {
-    fn open(&self, client: ClientId, channel: ChannelId, sealed: SealedId) -> BoxFuture<'_, Result<Opened, String>> {
+    fn open(&self, client: ClientId, channel: ChannelId, sealed: SealedId) -> BoxFuture<'_, Result<Opened, NotOpened>> {
         async move {
-            let opened = self.0.open_target(client, channel, sealed).await.map_err(|why| why.to_string())?;
+            let opened = self.0.open_target(client, channel, sealed).await.map_err(|why| match why {
+                // Another process may have the key, and the database comes back.
+                TargetError::Database(_) | TargetError::Missing(_) => NotOpened::NotNow(why.to_string()),
+                TargetError::NotThere | TargetError::Refused(_) => NotOpened::Never(why.to_string()),
+            })?;
             Ok(Opened { target: opened.text, signing: opened.signing })
         }
         .boxed()

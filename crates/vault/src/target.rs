@@ -112,10 +112,15 @@ impl Vault {
         row.unlock(&self.ring)
     }
 
-    /// Shreds all that was sealed for a channel; how much there was.
-    pub async fn forget_target(&self, client: ClientId, channel: ChannelId) -> Result<u64, VaultError> {
+    /// Shreds what was sealed for a channel under these ids; how much there was.
+    pub async fn forget_target(
+        &self,
+        client: ClientId,
+        channel: ChannelId,
+        sealed: &[SealedId],
+    ) -> Result<u64, VaultError> {
         let mut tx = self.db.begin().await?;
-        let gone = forget(&mut tx, client, Some(channel)).await?;
+        let gone = forget(&mut tx, client, Some((channel, sealed))).await?;
         tx.commit().await?;
         Ok(gone)
     }
@@ -243,18 +248,26 @@ async fn all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Row>> {
     Ok(row.collect())
 }
 
-/// Overwrites and deletes what was sealed for a channel, or for all of a client's.
-pub(crate) async fn forget(tx: &mut PgConnection, client: ClientId, channel: Option<ChannelId>) -> sqlx::Result<u64> {
-    let channel = channel.map(|channel| channel.0);
+/// Overwrites and deletes what was sealed for a channel under these ids, or for all of a client's.
+pub(crate) async fn forget(
+    tx: &mut PgConnection,
+    client: ClientId,
+    only: Option<(ChannelId, &[SealedId])>,
+) -> sqlx::Result<u64> {
+    let channel = only.map(|(channel, _)| channel.0);
+    let sealed: Option<Vec<uuid::Uuid>> = only.map(|(_, sealed)| sealed.iter().map(|sealed| sealed.0).collect());
     sqlx::query!(
-        "update vault.targets set ciphertext = '' where client_id = $1 and channel_id = coalesce($2, channel_id)",
+        "update vault.targets set ciphertext = ''
+          where client_id = $1 and channel_id = coalesce($2, channel_id)
+            and ($3::uuid[] is null or sealed_id = any($3))",
         client.0,
-        channel
+        channel,
+        sealed.as_deref()
     )
     .execute(&mut *tx)
     .await?;
     let gone = sqlx::query!(
-        "delete from vault.targets where client_id = $1 and channel_id = coalesce($2, channel_id)",
+        "delete from vault.targets where client_id = $1 and channel_id = coalesce($2, channel_id) and ciphertext = ''",
         client.0,
         channel
     )

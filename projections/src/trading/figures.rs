@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 const STRONG_US: i64 = 2_000_000;
 const WEAK_US: i64 = 10_000_000;
 /// How far apart the halves of one trade that a client had with itself may lie.
-pub(super) const APART_US: i64 = WEAK_US;
+const APART_US: i64 = WEAK_US;
 /// How long after a trade it is asked where the middle went.
 const AFTER_S: [i64; 3] = [1, 10, 60];
 pub(super) const AFTER_MAX_US: i64 = 60_000_000;

@@ -28,8 +28,8 @@ pub struct Channel {
     /// What it was before, and until when that counts too.
     pub before: Option<(SealedId, Time)>,
     pub(super) settings: Settings,
-    /// It tells of whatever began since, and of what still goes on.
-    pub(super) since: Time,
+    /// It tells of whatever is so bad and began since, and of what still goes on.
+    since: [Time; 3],
     disabled: bool,
 }
 
@@ -46,8 +46,10 @@ pub struct Episode {
     pub(super) resolved_at: Option<Time>,
     /// Something else explains it.
     pub(super) inhibited: bool,
-    /// Nobody is to be called for it before.
-    peace: Option<Peace>,
+    /// Somebody looks after it, so long.
+    acknowledged: Option<Peace>,
+    /// Nobody is to be called for it before, whatever becomes of it.
+    silenced_until: Option<Time>,
 }
 
 /// What one event tells of an episode.
@@ -85,6 +87,7 @@ enum Peace {
 struct Silence {
     rule: Option<RuleName>,
     scope: Scope,
+    from: Time,
     until: Time,
 }
 
@@ -119,7 +122,7 @@ impl Board {
     fn hear_of_channel(&mut self, id: ChannelId, seq: u64, told: &ChannelEvent) {
         match told {
             ChannelEvent::ChannelAdded { name, kind, sealed, settings, at, .. } => {
-                let (name, kind, sealed, since) = (name.clone(), *kind, *sealed, *at);
+                let (name, kind, sealed, since) = (name.clone(), *kind, *sealed, [*at; 3]);
                 let settings = settings.clone();
                 let channel = Channel { name, kind, sealed, before: None, settings, since, disabled: false };
                 self.channels.insert(id, channel);
@@ -127,6 +130,9 @@ impl Board {
             ChannelEvent::ChannelRemoved { .. } => {
                 self.channels.remove(&id);
                 self.asked.retain(|asked| asked.channel != id);
+            }
+            ChannelEvent::ChannelTested { of, .. } | ChannelEvent::ChannelReported { of, .. } => {
+                self.asked.retain(|asked| (asked.channel, asked.seq) != (id, *of));
             }
             ChannelEvent::ChannelTestRequested { .. } => {
                 self.asked.push(Asked { channel: id, seq, what: Question::Test });
@@ -136,18 +142,20 @@ impl Board {
             }
             ChannelEvent::ChannelChanged { .. }
             | ChannelEvent::ChannelRenewed { .. }
-            | ChannelEvent::ChannelDisabled { .. }
-            | ChannelEvent::ChannelTested { .. }
-            | ChannelEvent::ChannelReported { .. } => {
+            | ChannelEvent::ChannelDisabled { .. } => {
                 self.channels.get_mut(&id).into_iter().for_each(|channel| channel.hear(told));
+                // Nobody waits for a test of a channel that rests.
+                if self.channels.get(&id).is_some_and(|channel| !channel.tells()) {
+                    self.asked.retain(|asked| asked.channel != id);
+                }
             }
         }
     }
 
     fn hear_of_silence(&mut self, id: SilenceId, told: &SilenceEvent) {
         match told {
-            SilenceEvent::SilenceSet { rule, scope, until, .. } => {
-                let silence = Silence { rule: rule.clone(), scope: scope.clone(), until: *until };
+            SilenceEvent::SilenceSet { rule, scope, until, at, .. } => {
+                let silence = Silence { rule: rule.clone(), scope: scope.clone(), from: *at, until: *until };
                 self.silences.insert(id, silence);
             }
             SilenceEvent::SilenceEnded { at, .. } => {
@@ -164,7 +172,7 @@ impl Board {
     /// Whether nobody is to be called for this at that time.
     pub(super) fn is_silent(&self, episode: &Episode, at: Time) -> bool {
         let hushed = |silence: &Silence| {
-            silence.until > at
+            (silence.from..silence.until).contains(&at)
                 && silence.rule.as_ref().is_none_or(|rule| *rule == episode.rule)
                 && silence.scope.covers(&episode.labels)
         };
@@ -173,6 +181,11 @@ impl Board {
 }
 
 impl Channel {
+    /// Since when it tells of what is so bad.
+    pub(super) fn since(&self, severity: Severity) -> Time {
+        self.since[severity as usize]
+    }
+
     pub(super) fn tells(&self) -> bool {
         self.settings.on && !self.disabled
     }
@@ -181,14 +194,16 @@ impl Channel {
         match told {
             ChannelEvent::ChannelChanged { settings, at } => {
                 // What nobody wanted to hear of when it was over is not told afterwards.
-                if !self.tells() || settings.severity < self.settings.severity {
-                    self.since = *at;
-                }
+                let tells = self.tells();
+                let unheard = |severity: &Severity| !tells || *severity < self.settings.severity;
+                Severity::ALL.iter().filter(|severity| unheard(severity)).for_each(|severity| {
+                    self.since[*severity as usize] = *at;
+                });
                 (self.settings, self.disabled) = (settings.clone(), false);
             }
             ChannelEvent::ChannelRenewed { sealed, supersedes, both_until, at, .. } => {
                 if self.disabled {
-                    self.since = *at;
+                    self.since = [*at; 3];
                 }
                 (self.sealed, self.before, self.disabled) = (*sealed, Some((*supersedes, *both_until)), false);
             }
@@ -219,7 +234,8 @@ impl Episode {
             fired_at: *evaluated_at,
             resolved_at: None,
             inhibited: inhibited_by.is_some(),
-            peace: None,
+            acknowledged: None,
+            silenced_until: None,
         })
     }
 
@@ -228,6 +244,10 @@ impl Episode {
         match told {
             AlertEvent::AlertFired { severity, .. } => self.tell(Notice::Fired, *severity, seq, at),
             AlertEvent::AlertEscalated { severity, evidence, .. } => {
+                // Who looks after it has seen less.
+                if *severity > self.severity {
+                    self.acknowledged = None;
+                }
                 (self.severity, self.features) = (*severity, evidence.features.clone());
                 self.tell(Notice::Escalated, *severity, seq, at);
             }
@@ -236,9 +256,9 @@ impl Episode {
                 self.tell(Notice::Resolved, self.severity, seq, at);
             }
             AlertEvent::AlertAcknowledged { until, .. } => {
-                self.peace = Some(until.map_or(Peace::ToTheEnd, Peace::Until));
+                self.acknowledged = Some(until.map_or(Peace::ToTheEnd, Peace::Until));
             }
-            AlertEvent::AlertSilenced { until, .. } => self.peace = Some(Peace::Until(*until)),
+            AlertEvent::AlertSilenced { until, .. } => self.silenced_until = Some(*until),
             AlertEvent::AlertNotified { .. } => {}
         }
     }
@@ -248,10 +268,11 @@ impl Episode {
     }
 
     fn is_in_peace(&self, at: Time) -> bool {
-        match self.peace {
+        let looked_after = match self.acknowledged {
             Some(Peace::Until(until)) => until > at,
             Some(Peace::ToTheEnd) => true,
             None => false,
-        }
+        };
+        looked_after || self.silenced_until.is_some_and(|until| until > at)
     }
 }

@@ -102,10 +102,12 @@ impl Guard {
     }
 }
 
-fn named(name: &str) -> Result<(), Refused> {
+/// Whether a name may be one of the internet, as far as it tells by itself. An address is none.
+pub(super) fn named(name: &str) -> Result<(), Refused> {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let inside = |end: &&str| name == **end || name.ends_with(&format!(".{end}"));
-    if !name.contains('.') || INSIDE.iter().any(inside) { Err(Refused::Inside) } else { Ok(()) }
+    let is_address = name.ends_with(|last: char| !last.is_alphanumeric()) || name.parse::<IpAddr>().is_ok();
+    if is_address || !name.contains('.') || INSIDE.iter().any(inside) { Err(Refused::Inside) } else { Ok(()) }
 }
 
 /// Whether an address is one machine of the internet.

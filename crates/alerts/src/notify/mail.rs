@@ -8,6 +8,7 @@ use lettre::{
 };
 
 use super::{
+    guard,
     post::{Letter, Outcome},
     text,
 };
@@ -39,6 +40,9 @@ impl Mailer {
 
     /// One try.
     pub async fn send(&self, letter: &Letter<'_>, to: &Address) -> Outcome {
+        if let Err(why) = guard::named(to.domain()) {
+            return Outcome::failed(why.to_string());
+        }
         let message = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to.clone()))
@@ -48,9 +52,11 @@ impl Mailer {
             .header(ContentType::TEXT_PLAIN)
             .body(text::body(letter.said));
         let Ok(message) = message else { return Outcome::failed("its address is none") };
-        match self.smtp.send(message).await {
-            Ok(_) => Outcome::Delivered,
-            Err(cause) => Outcome::failed(in_words(&cause)),
+        // What is set at the transport counts for connecting alone.
+        match tokio::time::timeout(ANSWER_MAX, self.smtp.send(message)).await {
+            Ok(Ok(_)) => Outcome::Delivered,
+            Ok(Err(cause)) => Outcome::failed(in_words(&cause)),
+            Err(_) => Outcome::failed(format!("the mail server did not take it within {} s", ANSWER_MAX.as_secs())),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The table of messages: made together with the note of what they tell, so that each thing goes into one of them; taken by
-//! whoever sends; kept until they were taken or given up.
+//! whoever sends; kept, so that it can be seen what was told.
 
 use std::time::Duration;
 
@@ -130,44 +130,49 @@ pub async fn take(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<Taken>
     )
     .fetch_all(db)
     .await?;
-    let taken = rows.into_iter().map(|row| {
+    let taken = rows.into_iter().filter_map(|row| {
         let said: Value = row.said;
-        Ok(Taken {
+        // One that a newer build has made waits for that; it holds nobody else up.
+        let said = serde_json::from_value(said);
+        let said = said.inspect_err(|cause| tracing::warn!(error = %cause, "a message is not known to this build"));
+        Some(Taken {
             client: ClientId(row.client_id),
             message: MessageId(row.message_id),
             channel: ChannelId(row.channel_id),
-            said: serde_json::from_value(said).map_err(|cause| sqlx::Error::Decode(cause.into()))?,
+            said: said.ok()?,
             made_at: Time::from(row.made_at),
             attempt: row.attempts.unsigned_abs(),
         })
     });
-    taken.collect()
+    Ok(taken.collect())
 }
 
-/// It is tried no more.
+/// It is tried no more. Nothing, where somebody else has taken it meanwhile.
 pub async fn close(db: impl PgExecutor<'_>, taken: &Taken) -> sqlx::Result<()> {
     sqlx::query!(
-        "update alerts.messages set over = true where client_id = $1 and message_id = $2",
+        "update alerts.messages set over = true where client_id = $1 and message_id = $2 and attempts = $3",
         taken.client.0,
-        taken.message.0
+        taken.message.0,
+        taken.attempt.cast_signed()
     )
     .execute(db)
     .await
     .map(drop)
 }
 
-/// It is tried again after a while. `counted`: this was a try.
+/// It is tried again after a while. `counted`: this was a try. Nothing, where somebody else has taken it meanwhile.
 pub async fn put_off(db: impl PgExecutor<'_>, taken: &Taken, wait: Duration, counted: bool) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         update alerts.messages
            set due_at = now() + $3::bigint * interval '1 millisecond', taken_until = 'epoch', attempts = attempts - $4
-         where client_id = $1 and message_id = $2
+         where client_id = $1 and message_id = $2 and attempts = $5 and not over
         "#,
         taken.client.0,
         taken.message.0,
         i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
-        i32::from(!counted)
+        i32::from(!counted),
+        taken.attempt.cast_signed()
     )
     .execute(db)
     .await

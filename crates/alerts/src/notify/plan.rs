@@ -165,7 +165,7 @@ impl One<'_> {
             key,
         };
         let known = self.told.last_of_episode.get(&(self.id, alert, number));
-        if !self.is_its(episode) {
+        if !self.is_its(episode) && known.is_none() {
             return Vec::new();
         }
         let silent = self.board.is_silent(episode, episode.resolved_at.unwrap_or(self.now));
@@ -192,7 +192,7 @@ impl One<'_> {
     fn is_its(&self, episode: &Episode) -> bool {
         let of_itself = episode.rule.as_str() == OF_CHANNELS && episode.labels.about == Some(self.id.to_string());
         let goes_on = episode.resolved_at.is_none();
-        !episode.inhibited && !of_itself && (goes_on || episode.fired_at >= self.channel.since)
+        !episode.inhibited && !of_itself && (goes_on || episode.fired_at >= self.channel.since(episode.severity))
     }
 
     /// That something goes on, if it was not said for long enough.

@@ -29,6 +29,8 @@ use super::{
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// For what follows the status.
+const REST_MAX: Duration = Duration::from_secs(1);
 /// What is read of an answer; whoever has more to say is not heard out.
 const ANSWER_BYTES_MAX: usize = 8 * 1_024;
 /// Whoever asks to be left alone for longer is asked again after this.
@@ -125,9 +127,10 @@ where
             Err(cause) => return Outcome::failed(in_words(&cause)),
         };
         let (status, not_before) = (answer.status(), retry_after(answer.headers()));
+        // So that it is not cut off while it speaks; what it says is nobody's to read, and it has answered already.
         let mut body = http_body_util::Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
-        // So that it is not cut off while it speaks; what it says is nobody's to read.
-        while let Some(Ok(_)) = body.frame().await {}
+        let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+        let _ = tokio::time::timeout(REST_MAX, rest).await;
         if status.is_success() {
             Outcome::Delivered
         } else if status == StatusCode::GONE {

@@ -37,6 +37,8 @@ use super::{
 const AT_ONCE: usize = 32;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
+/// How often a message of a channel that rests is looked at.
+const RESTING: Duration = Duration::from_secs(30);
 /// After each try that failed, until the next; after the last one nothing more is tried.
 const RETRIES_S: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
@@ -47,10 +49,17 @@ pub struct Opened {
     pub signing: SecretString,
 }
 
+/// Why a target was not opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotOpened {
+    /// It may be the next time: that is no fault of the channel's.
+    NotNow(String),
+    Never(String),
+}
+
 /// Whoever opens targets.
 pub trait Keys: Send + Sync {
-    /// Absent, with why: it cannot be opened.
-    fn open(&self, client: ClientId, channel: ChannelId, sealed: SealedId) -> BoxFuture<'_, Result<Opened, String>>;
+    fn open(&self, client: ClientId, channel: ChannelId, sealed: SealedId) -> BoxFuture<'_, Result<Opened, NotOpened>>;
 }
 
 /// By what means people are told.
@@ -127,18 +136,26 @@ impl Sender {
 
     async fn try_to_send(&self, taken: &Taken) -> Result<(), SendError> {
         let (channel, _) = self.streams.load::<Channel>(taken.client, &taken.channel.to_string()).await?;
-        let Some(leads) = channel.leads() else {
-            let reason = "the channel was removed, or tells nothing any more".to_owned();
-            self.record(taken, Delivery::GivenUp { reason }).await?;
+        if channel.kind().is_none() {
+            // Nobody waits for what a removed one was to tell.
             return Ok(outbox::close(&self.db, taken).await?);
+        }
+        let Some(leads) = channel.leads() else {
+            // It rests; when it goes on, so does this.
+            return Ok(outbox::put_off(&self.db, taken, RESTING, false).await?);
         };
         let (target, signing) = match self.open(taken, &leads).await {
             Ok(opened) => opened,
-            Err(reason) => return self.ended(taken, Outcome::failed(reason)).await,
+            Err(NotOpened::Never(reason)) => return self.ended(taken, Outcome::failed(reason)).await,
+            Err(NotOpened::NotNow(reason)) => {
+                warn!(client.id = %taken.client, "message {} has to wait: {reason}", taken.message);
+                return Ok(outbox::put_off(&self.db, taken, FAULT_PAUSE * 5, false).await?);
+            }
         };
-        let endpoint = target.endpoint();
+        // By channel: what one client's leads to is no reason to be silent to another's.
+        let endpoint = format!("{}/{}", taken.client, taken.channel);
         if let Err(wait) = self.circuits.may_try(&endpoint, Instant::now()) {
-            debug!(client.id = %taken.client, "{endpoint} is left in peace for {} s", wait.as_secs());
+            debug!(client.id = %taken.client, "channel {} is left in peace for {} s", taken.channel, wait.as_secs());
             return Ok(outbox::put_off(&self.db, taken, wait, false).await?);
         }
         let outcome = self.post(taken, &target, &signing).await;
@@ -147,15 +164,20 @@ impl Sender {
     }
 
     /// Where it leads, and by what it is signed: by the secret before, too, while that counts.
-    async fn open(&self, taken: &Taken, leads: &Leads) -> Result<(Target, Vec<SecretString>), String> {
+    async fn open(&self, taken: &Taken, leads: &Leads) -> Result<(Target, Vec<SecretString>), NotOpened> {
         let open = |sealed| self.means.keys.open(taken.client, taken.channel, sealed);
         let Opened { target, signing } = open(leads.sealed).await?;
         let mut keys = vec![signing];
         if let Some((before, _)) = leads.before.filter(|(_, until)| *until > Time::now()) {
-            // Without it whoever has not changed over sees one that he does not know.
-            keys.extend(open(before).await.ok().map(|opened| opened.signing));
+            match open(before).await {
+                Ok(opened) => keys.push(opened.signing),
+                // Whoever has not changed over sees a signature that he does not know.
+                Err(NotOpened::Never(_)) => {}
+                Err(not_now) => return Err(not_now),
+            }
         }
-        let target = Target::kept(&target).ok_or("what the vault holds leads nowhere")?;
+        let nowhere = || NotOpened::Never("what the vault holds leads nowhere".to_owned());
+        let target = Target::kept(&target).ok_or_else(nowhere)?;
         Ok((target, keys))
     }
 

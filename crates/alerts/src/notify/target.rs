@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::guard::{Guard, Refused};
+use super::guard::{self, Guard, Refused};
 use events::channel::Kind;
 
 /// What a URL, a token or an address has at most, in bytes.
@@ -98,7 +98,11 @@ impl Given {
                     Ok(Target::Telegram { token: token.into(), chat: chat.to_owned() })
                 }
             }
-            Self::Email { to } => short(to)?.parse().map(Target::Email).map_err(|_| BadTarget::Address),
+            Self::Email { to } => {
+                let address: lettre::Address = short(to)?.parse().map_err(|_| BadTarget::Address)?;
+                guard::named(address.domain()).map_err(|_| BadTarget::Address)?;
+                Ok(Target::Email(address))
+            }
         }
     }
 }
@@ -134,15 +138,6 @@ impl Target {
             Sealed::Slack(text) => url(text).map(Self::Slack),
             Sealed::Telegram(token, chat) => Some(Self::Telegram { token: token.into(), chat }),
             Sealed::Email(address) => address.parse().ok().map(Self::Email),
-        }
-    }
-
-    /// Whose failures are counted together.
-    pub(super) fn endpoint(&self) -> String {
-        match self {
-            Self::Webhook(url) | Self::Slack(url) => url.origin().ascii_serialization(),
-            Self::Telegram { .. } => "telegram".to_owned(),
-            Self::Email(_) => "email".to_owned(),
         }
     }
 }

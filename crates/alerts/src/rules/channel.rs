@@ -1,6 +1,6 @@
 //! A channel by which people are told does not take what they are told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
     Decimal, Event, MessageId,
@@ -17,10 +17,12 @@ pub(crate) struct ChannelFailing;
 /// Tries of a channel that failed since the last one that did not.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Row {
-    failed: u32,
-    /// One message may be told of several times.
-    last: Option<(MessageId, u32)>,
+    /// One is told of once for each thing that its message tells.
+    failed: BTreeSet<(MessageId, u32)>,
 }
+
+/// More of them say nothing more.
+const FAILED_MAX: usize = 100;
 
 impl Rule for ChannelFailing {
     const KIND: Kind = Kind {
@@ -47,17 +49,17 @@ impl Rule for ChannelFailing {
             Heard::Dead(why) => critical(format!("channel {channel} is dead: {why}")),
             Heard::Tried(message, result) => {
                 let row = rows.entry(channel.clone()).or_default();
-                if row.last.replace(message) == Some(message) {
+                if row.failed.len() >= FAILED_MAX || !row.failed.insert(message) {
                     return;
                 }
-                row.failed += 1;
-                let (failed, most) = (Decimal::from_int(row.failed.into()), hearing.parameter(&labels, "failures"));
+                let (failed, most) = (row.failed.len(), hearing.parameter(&labels, "failures"));
+                let failed = Decimal::from_int(failed as i64);
                 let now = match result {
                     Some(why) => return hearing.say(labels, critical(format!("channel {channel} did not take a message: {why}"))),
                     None if failed >= most => Condition::Above(Severity::Warning),
                     None => Condition::Between,
                 };
-                Reading::new(now, format!("{} tries of channel {channel} failed in a row", row.failed))
+                Reading::new(now, format!("{failed} tries of channel {channel} failed in a row"))
                     .with("failed", failed, Some(most), "tries")
             }
         };

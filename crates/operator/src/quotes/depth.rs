@@ -12,16 +12,13 @@ use events::{
     Decimal, Price, Time,
     decimal::ArithmeticError,
     ledger::Side,
-    market::{Depth as Standing, DepthSum, SlippageSum},
+    market::{Depth as Standing, DepthSum, GRID_BPS, SlippageSum},
 };
 use hummingbot::{Level, OrderBook};
 
 use slippage::Slippages;
 
-use super::{
-    GRID_BPS,
-    changes::{Changes, Pace},
-};
+use super::changes::{Changes, Pace};
 
 /// Steps whose bands are watched: what agreements are made of.
 const WATCHED_BPS: [u32; 3] = [50, 100, 200];

@@ -251,6 +251,44 @@ fn nobody_is_called_for_what_is_silent_or_explained_by_something_else() {
 }
 
 #[test]
+fn who_looks_after_a_warning_is_called_when_it_becomes_critical_but_not_by_what_is_silenced() {
+    let mut story = Story::begin(settings());
+    story.fires(1, Severity::Warning, 0);
+    assert_eq!(story.says(30), ["fired 1"]);
+    story.acknowledged(1, None, 40);
+    story.escalates(1, 100);
+    assert_eq!(story.says(130), ["escalated 1"]);
+    let mut story = Story::begin(settings());
+    story.fires(1, Severity::Warning, 0);
+    let (rule, severity, until, note) =
+        ("spread_wide".parse().unwrap(), Severity::Warning, at(2 * HOUR), String::new());
+    story.of_alert(1, AlertEvent::AlertSilenced { rule, severity, episode: 1, until, note, at: at(5) });
+    story.acknowledged(1, Some(60), 10);
+    story.escalates(1, 100);
+    assert!(story.says(600).is_empty());
+    assert_eq!(story.says(2 * HOUR), ["fired 1, escalated 1"]);
+}
+
+#[test]
+fn what_waits_for_the_morning_is_told_whatever_is_silenced_or_changed_in_the_night() {
+    let quiet = QuietHours { from: 22 * 60, to: 7 * 60, zone: "UTC".parse().unwrap() };
+    let night = Settings { quiet: Some(quiet), ..settings() };
+    let mut story = Story::begin(night.clone());
+    story.fires(1, Severity::Warning, 21 * HOUR);
+    assert_eq!(story.says(21 * HOUR + 30), ["fired 1"]);
+    story.fires(2, Severity::Warning, 21 * HOUR + 3_590);
+    story.resolves(1, 22 * HOUR);
+    story.resolves(2, 22 * HOUR);
+    assert!(story.says(22 * HOUR + 1).is_empty());
+    // A silence that begins when they are over is about others; whoever wants to hear more hears how the first one ended.
+    story.silence(24 * HOUR, 23 * HOUR);
+    assert!(story.says(23 * HOUR + 1).is_empty());
+    let settings = Settings { severity: Severity::Info, ..night };
+    story.of_channel(ChannelEvent::ChannelChanged { settings, at: at(30 * HOUR) });
+    assert_eq!(story.says(31 * HOUR), ["fired 2, resolved 1, resolved 2"]);
+}
+
+#[test]
 fn a_channel_is_not_told_that_it_fails() {
     let mut story = Story::begin(settings());
     story.fires_of(OF_CHANNELS, 1, 1, Severity::Critical, None, 0);
