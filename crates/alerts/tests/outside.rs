@@ -175,7 +175,7 @@ fn telegram() -> url::Url {
 #[tokio::test]
 async fn nobody_who_is_sent_by_a_hostile_url_touches_a_machine_of_ours() {
     let (trap, guard, said) = (Trap::set().await, Guard::default(), Said::Test { of: 1 });
-    let post = Post::new(guard.clone(), System, telegram()).unwrap();
+    let post = Post::new(guard.clone(), System, telegram());
     for text in HOSTILE.map(|text| text.replace("PORT", &trap.port.to_string())) {
         let given = Given::Webhook { url: SecretString::from(text.clone()) };
         assert!(given.read(&guard).is_err(), "{text} is let in");
@@ -186,7 +186,7 @@ async fn nobody_who_is_sent_by_a_hostile_url_touches_a_machine_of_ours() {
         }
     }
     let guard = Guard::new(vec![format!("{NOBODY}/32").parse().unwrap()]);
-    let post = Post::new(guard.clone(), Hostile::default(), telegram()).unwrap();
+    let post = Post::new(guard.clone(), Hostile::default(), telegram());
     for name in NAMES {
         let text = format!("https://{name}:{}/hook", trap.port);
         let target = Given::Webhook { url: text.into() }.read(&guard).expect("its name tells nothing");
@@ -217,7 +217,7 @@ async fn answers(answer: String) -> (SocketAddr, Arc<AtomicUsize>) {
 async fn a_place_of_our_own_is_gone_to_where_the_desk_says_so_and_leads_nobody_elsewhere() {
     let (trap, said) = (Trap::set().await, Said::Test { of: 1 });
     let guard = Guard::new(vec!["127.0.0.2/32".parse().unwrap()]);
-    let post = Post::new(guard.clone(), System, telegram()).unwrap();
+    let post = Post::new(guard.clone(), System, telegram());
     for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let answer = format!(
             "HTTP/1.1 {status}\r\nlocation: http://127.0.0.1:{}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",

@@ -83,7 +83,7 @@ fn said() -> Said {
 async fn the_reference_library_takes_what_is_signed_by_either_secret_and_nothing_that_was_touched() {
     let (url, came) = receiver().await;
     let guard = Guard::new(vec!["127.0.0.0/8".parse().unwrap()]);
-    let post = Post::new(guard.clone(), System, "https://telegram.invalid".parse().unwrap()).unwrap();
+    let post = Post::new(guard.clone(), System, "https://telegram.invalid".parse().unwrap());
     let target = Given::Webhook { url: url.into() }.read(&guard).unwrap();
     let (new, old, said) = (secret(1), secret(2), said());
     let keys: Vec<SecretString> = [&new, &old].map(|key| key.clone().into()).into();

@@ -1,8 +1,6 @@
 //! Channels: by what means people hear of alerts beside NATS. Where one leads goes in and never comes out; what can be asked
 //! is by what it is known again, how it does, and what became of each message.
 
-use std::collections::BTreeSet;
-
 use ::alerts::notify::{
     guard::Guard,
     target::{Given, Target},
@@ -131,8 +129,10 @@ async fn add(
     State(guard): State<Guard>,
     State(vault): State<Vault>,
     State(streams): State<Streams>,
+    State(views): State<Views>,
     wish: Wish<NewChannel>,
 ) -> Result<Response, Problem> {
+    has_room_for(&views, own.client(), &wish.what.name).await?;
     add_to(&own, Of { guard, vault, streams }, wish).await
 }
 
@@ -150,9 +150,11 @@ pub async fn add_to(own: &May<Subscribe, impl OfClient>, of: Of, wish: Wish<NewC
     let (client, kind) = (own.client(), given.kind());
     let channel = ChannelId(Uuid::new_v5(&client.0, format!("channel/{name}").as_bytes()));
     let target = given.read(&of.guard)?;
-    has_room_for(&of.streams, client, channel).await?;
-    let (kept, shown) = (seal(&of, client, channel, &target, &wish).await?, target.shown());
-    let command = ChannelCommand::Add { name, kind, shown, sealed: kept.sealed, settings, at: Time::now() };
+    let (shown, at) = (target.shown(), Time::now());
+    let command = |sealed| ChannelCommand::Add { name, kind, shown, sealed, settings, at };
+    would_be(&of.streams, client, channel, &wish.key, command.clone()(NOTHING)).await?;
+    let kept = seal(&of, client, channel, &target, &wish).await?;
+    let command = command(kept.sealed);
     carry_out(StatusCode::CREATED, &of.streams, own, (channel, target), wish, kept, command).await
 }
 
@@ -211,8 +213,11 @@ pub async fn renew_one(
         return Err(Problem::invalid("target: a channel stays of its kind: add another one"));
     }
     let target = given.read(&of.guard)?;
+    let (shown, at) = (target.shown(), Time::now());
+    let command = |sealed| ChannelCommand::Renew { shown, sealed, at };
+    would_be(&of.streams, client, channel, &wish.key, command.clone()(NOTHING)).await?;
     let kept = seal(&of, client, channel, &target, &wish).await?;
-    let command = ChannelCommand::Renew { shown: target.shown(), sealed: kept.sealed, at: Time::now() };
+    let command = command(kept.sealed);
     carry_out(StatusCode::OK, &of.streams, own, (channel, target), wish, kept, command).await
 }
 
@@ -311,20 +316,29 @@ async fn tries(
         .await
 }
 
-/// By the events themselves: the desk has no read model.
-async fn has_room_for(streams: &Streams, client: ClientId, channel: ChannelId) -> Result<(), Problem> {
-    let told = streams.all_of_kind(client, Channel::TYPE, u64::MAX).await?;
-    let mut there = BTreeSet::new();
-    for event in told {
-        if let Event::Channel(ChannelEvent::ChannelAdded { .. }) = event.event {
-            there.insert(event.aggregate.id);
-        } else if let Event::Channel(ChannelEvent::ChannelRemoved { .. }) = event.event {
-            there.remove(&event.aggregate.id);
-        }
+/// In place of what is not sealed yet.
+const NOTHING: SealedId = SealedId(Uuid::nil());
+
+/// Whether it would be carried out: what is refused is not sealed first. What was done under this key is answered as it was.
+async fn would_be(
+    streams: &Streams,
+    client: ClientId,
+    channel: ChannelId,
+    key: &str,
+    command: ChannelCommand,
+) -> Result<(), Problem> {
+    if streams.stored(client, Some(key)).await?.is_none() {
+        let (state, _) = streams.load::<Channel>(client, &channel.to_string()).await?;
+        state.decide(command)?;
     }
-    there.remove(&channel.to_string());
-    if there.len() >= CHANNELS_MAX {
-        let detail = format!("there are {CHANNELS_MAX} channels, and no more at once: remove one first");
+    Ok(())
+}
+
+async fn has_room_for(views: &Views, client: ClientId, name: &Slug) -> Result<(), Problem> {
+    let all = views.read(client, |db| channels::of_client(db, client).boxed()).await?;
+    let others = all.iter().filter(|one| one.name != *name && one.state != channels::State::Removed);
+    if others.count() >= CHANNELS_MAX {
+        let detail = format!("a client has at most {CHANNELS_MAX} channels: remove one first");
         return Err(Problem::new(Code::Conflict, detail));
     }
     Ok(())

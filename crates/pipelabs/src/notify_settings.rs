@@ -9,7 +9,6 @@ use alerts::notify::{
     mail::Mailer,
     post::Post,
 };
-use anyhow::Context;
 use clap::Args;
 use events::{ChannelId, ClientId, SealedId};
 use futures::{FutureExt, future::BoxFuture};
@@ -99,10 +98,9 @@ impl NotifySettings {
 
 impl Notify {
     /// By what means role alerts tells people.
-    pub fn means(&self, vault: Vault) -> anyhow::Result<Means> {
+    pub fn means(&self, vault: Vault) -> Means {
         let post = Post::new(self.guard.clone(), System, self.telegram.clone());
-        let post = post.context("this machine trusts no certificates: install ca-certificates")?;
-        Ok(Means { keys: Arc::new(Vaulted(vault)), post, mailer: self.mailer.clone() })
+        Means { keys: Arc::new(Vaulted(vault)), post, mailer: self.mailer.clone() }
     }
 }
 

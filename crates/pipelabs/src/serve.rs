@@ -248,7 +248,7 @@ fn nats_beside(relay: &Relay) -> Beside {
 
 /// What alerts stand on.
 async fn watch(platform: &Platform, streams: Streams) -> anyhow::Result<alerts::watch::Foundation> {
-    let means = platform.notify.means(platform.vault(streams.clone()).await?)?;
+    let means = platform.notify.means(platform.vault(streams.clone()).await?);
     let leases = Leases::new(platform.pool(Login::Writer));
     let (db, desk) = (platform.pool(Login::Alerts), platform.pool(Login::AdminQuery));
     Ok(alerts::watch::Foundation { streams, leases, db, desk, means })

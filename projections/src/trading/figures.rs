@@ -68,6 +68,8 @@ pub struct Line {
     pub exchange: Exchange,
     pub market: Market,
     pub pair: Pair,
+    /// Between the best bid and the best ask when that was told last in the window; null: nobody told it.
+    pub middle: Option<Decimal>,
     pub fills: i64,
     /// Sum of price x amount, in the quote asset.
     pub gross_volume: Decimal,
@@ -203,7 +205,7 @@ pub fn lines(
         let halves = own_halves(&there);
         let own: Vec<&Trade> = there.into_iter().filter(is_its).collect();
         let middles: Vec<&Middle> = middles.iter().filter(|middle| middle.venue == *venue).collect();
-        one_line(venue, &own, &halves, &middles, beside)
+        one_line(venue, &own, &halves, &middles, (beside, to))
     };
     venues.into_iter().map(line).collect()
 }
@@ -213,7 +215,7 @@ fn one_line(
     own: &[&Trade],
     halves: &BTreeMap<u64, Sure>,
     middles: &[&Middle],
-    beside: &Beside,
+    (beside, to): (&Beside, Time),
 ) -> Result<Line, ArithmeticError> {
     let sum = |of: &dyn Fn(&Trade) -> Result<Option<Decimal>, ArithmeticError>| {
         own.iter().try_fold(Decimal::ZERO, |sum, trade| sum.plus(of(trade)?.unwrap_or_default()))
@@ -235,6 +237,7 @@ fn one_line(
         exchange,
         market,
         pair,
+        middle: middles.iter().rev().find(|middle| middle.at < to).map(|middle| middle.middle.normalised()),
         fills: i64::try_from(own.len()).unwrap_or(i64::MAX),
         gross_volume: gross.normalised(),
         net_volume: net.normalised(),
@@ -352,6 +355,7 @@ mod tests {
         ];
         let middles = [middle(11_000, "101"), middle(70_000, "99"), middle(80_000, "98")];
         let line = line(&trades, &middles, &Beside::default());
+        assert_eq!(line.middle, Some(d("98")));
         let after: Vec<_> = line.markouts.iter().map(|one| (one.seconds, one.bps.value, one.unknown_volume)).collect();
         let expected = [(1, Some(d("-50")), d("200")), (10, Some(d("-50")), d("200")), (60, Some(d("125")), d("200"))];
         assert_eq!(after, expected);

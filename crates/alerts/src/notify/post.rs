@@ -1,6 +1,6 @@
 //! Posting: one try of one message over HTTP, and what came of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{
     Engine,
@@ -15,6 +15,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use sha2::Sha256;
@@ -69,19 +70,17 @@ impl<L: LookUp> Post<L>
 where
     Guarded<L>: Clone + Send + Sync,
 {
-    /// # Errors
-    /// If this machine trusts no certificates at all.
-    pub fn new(guard: Guard, look_up: L, telegram: Url) -> std::io::Result<Self> {
+    pub fn new(guard: Guard, look_up: L, telegram: Url) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Guarded { guard: guard.clone(), look_up });
         tcp.set_connect_timeout(Some(CONNECT_MAX));
         tcp.enforce_http(false);
         let tls = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
+            .with_tls_config(trusting())
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
         let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(tls);
-        Ok(Self { guard, telegram, http })
+        Self { guard, telegram, http }
     }
 
     /// One try. `signing`: the secrets that a webhook is signed by, the newest first.
@@ -145,6 +144,18 @@ impl Outcome {
     pub(super) fn failed(reason: impl Into<String>) -> Self {
         Self::Failed { reason: reason.into(), not_before: None }
     }
+}
+
+/// TLS with whom this machine trusts. Where that is nobody, nothing is sent encrypted, which each try says.
+fn trusting() -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    let (known, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if known == 0 {
+        tracing::error!("this machine trusts no certificates: install ca-certificates, or no message leaves over TLS");
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    versions.expect("ring speaks TLS").with_root_certificates(roots).with_no_client_auth()
 }
 
 /// Headers and a body.
