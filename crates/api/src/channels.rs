@@ -16,10 +16,7 @@ use domain::{
     channel::{Channel, ChannelCommand},
     client::Client,
 };
-use events::{
-    AggregateRef, ChannelId, ClientId, Event, SealedId, Slug, Time, Uuid,
-    channel::{ChannelEvent, Settings},
-};
+use events::{AggregateRef, ChannelId, ClientId, SealedId, Slug, Time, Uuid, channel::Settings};
 use futures::FutureExt;
 use projections::{
     channels::{self, Channels},
@@ -266,26 +263,9 @@ pub async fn remove_one(
     let command = ChannelCommand::Remove { reason: wish.what.reason.clone(), at: Time::now() };
     let done = wish.carry_out::<Channel>(streams, own, &channel.to_string(), command).await?;
     // Also when it was removed before: whoever did it may have died in between.
-    let led = led_to(streams, client, channel, done.client_seq.unwrap_or_default()).await?;
-    vault.forget_target(client, channel, &led).await?;
+    let (state, _) = streams.load::<Channel>(client, &channel.to_string()).await?;
+    vault.forget_target(client, channel, &state.useless()).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
-}
-
-/// Where a channel has led up to an event, and leads no more: one of its name may have been added since.
-async fn led_to(streams: &Streams, client: ClientId, channel: ChannelId, seq: u64) -> Result<Vec<SealedId>, Problem> {
-    let told = streams.all_of_kind(client, Channel::TYPE, seq).await?;
-    let of_it = told.into_iter().filter(|event| event.aggregate.id == channel.to_string());
-    let sealed = of_it.filter_map(|event| {
-        let Event::Channel(ChannelEvent::ChannelAdded { sealed, .. } | ChannelEvent::ChannelRenewed { sealed, .. }) =
-            event.event
-        else {
-            return None;
-        };
-        Some(sealed)
-    });
-    let (now, _) = streams.load::<Channel>(client, &channel.to_string()).await?;
-    let live = now.leads().map(|leads| leads.sealed);
-    Ok(sealed.filter(|sealed| Some(*sealed) != live).collect())
 }
 
 /// Which tries.

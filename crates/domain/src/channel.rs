@@ -1,6 +1,8 @@
 //! A channel's life: added, changed, renewed, tested, removed. Whether messages arrive is told by whoever sends them, and
 //! decides nothing here but that a channel whose other side is gone rests until somebody looks after it.
 
+use std::collections::BTreeSet;
+
 use events::{
     SealedId, Slug, Time,
     alert::Delivery,
@@ -57,6 +59,8 @@ pub enum ChannelRefusal {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
     there: Option<There>,
+    /// Under what the vault was told of where it led, ever.
+    sealed: BTreeSet<SealedId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,8 +159,19 @@ impl Channel {
         self.listens().ok().map(|there| Leads { sealed: there.sealed, before: there.before })
     }
 
+    /// What is of no use any more of what the vault knows.
+    pub fn useless(&self) -> Vec<SealedId> {
+        let before = |there: &There| there.before.map(|(sealed, _)| sealed);
+        let live: Vec<SealedId> =
+            self.there.iter().flat_map(|there| [Some(there.sealed), before(there)]).flatten().collect();
+        self.sealed.iter().filter(|sealed| !live.contains(sealed)).copied().collect()
+    }
+
     /// Takes in what happened.
     pub fn remember(&mut self, event: ChannelEvent) {
+        if let ChannelEvent::ChannelAdded { sealed, .. } | ChannelEvent::ChannelRenewed { sealed, .. } = &event {
+            self.sealed.insert(*sealed);
+        }
         if let ChannelEvent::ChannelAdded { kind, sealed, settings, .. } = event {
             self.there = Some(There { kind, sealed, before: None, settings, disabled: false, tested: None });
         } else if let ChannelEvent::ChannelRemoved { .. } = event {
@@ -296,6 +311,18 @@ mod tests {
         check([added()], ChannelCommand::Remove { reason: "moved".into(), at: at(9) }, Ok(removed.clone()));
         check([added()], ChannelCommand::Remove { reason: " ".into(), at: at(9) }, Err(ChannelRefusal::Reason));
         check([added(), removed], add(), Ok(added()));
+    }
+
+    #[test]
+    fn what_a_removed_channel_led_to_is_useless_and_what_another_of_its_name_leads_to_is_not() {
+        let removed = ChannelEvent::ChannelRemoved { reason: "moved".into(), at: at(9) };
+        let ChannelEvent::ChannelAdded { name, kind, shown, settings, .. } = added() else { return };
+        let again = ChannelEvent::ChannelAdded { name, kind, shown, sealed: sealed(5), settings, at: at(10) };
+        let mut channel = Channel::default();
+        for (event, useless) in [(added(), vec![]), (removed, vec![sealed(1)]), (again, vec![sealed(1)])] {
+            channel.remember(event);
+            assert_eq!(channel.useless(), useless);
+        }
     }
 
     #[test]
