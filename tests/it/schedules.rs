@@ -227,3 +227,35 @@ async fn a_report_reaches_people_once_at_its_time() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(receiver.posted("/reports").len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_client_that_has_left_is_done_or_told_by_the_clock() {
+    let edge = Edge::new("api,projector").await;
+    let token = &edge.acme.token;
+    let schedule = json!({"name": "daily", "action": {"start": {"bot": edge.acme.bot}}, "missed": "skip",
+                          "when": {"cron": {"expression": "0 8 * * *", "zone": "UTC"}}});
+    assert_eq!(edge.served.post(token, SCHEDULES, "s", &schedule).await.status, 201);
+    let target = json!({"kind": "slack", "url": "https://hooks.example.com/hook-nobody-knows"});
+    let settings = json!({"severity": "info", "wait_s": 0, "on": true});
+    let channel = json!({"name": "ops", "target": target, "settings": settings});
+    assert_eq!(edge.served.post(token, "/api/alerts/channels", "c", &channel).await.status, 201);
+    let goodbye = json!({"reason": "the contract ended", "destroy_data_key": false});
+    let left = edge.served.post(&edge.admin, "/api/admin/clients/acme/offboard", "bye", &goodbye).await;
+    assert_eq!(left.status, 202, "{}", left.text());
+    let gone = async {
+        loop {
+            let all = told(&edge).await;
+            let names: Vec<&str> = all.iter().map(|recorded| recorded.event.event_type()).collect();
+            let sealed: i64 = sqlx::query_scalar("select count(*) from vault.targets where client_id = $1")
+                .bind(edge.acme.client.0)
+                .fetch_one(&edge.database.pool(Login::Vault))
+                .await
+                .unwrap();
+            if names.contains(&"ScheduleEnded") && names.contains(&"ChannelRemoved") && sealed == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(gone).await;
+}

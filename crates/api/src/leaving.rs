@@ -1,5 +1,5 @@
-//! A client that leaves: its bots are asked to stop, its credentials and subscriptions to be revoked, its users are let in
-//! no more, and at the end its data key is destroyed if that was asked for. The events say how far it has come, so that whoever is killed
+//! A client that leaves: its bots are asked to stop, its credentials and subscriptions to be revoked, its schedules, channels and
+//! agreements end, its users are let in no more, and at the end its data key is destroyed if that was asked for. The events say how far it has come, so that whoever is killed
 //! on the way, or meets a database that is away, goes on later.
 
 use std::time::Duration;
@@ -7,18 +7,22 @@ use std::time::Duration;
 use access::Register;
 use cqrs_es::Aggregate;
 use domain::{
+    agreement::{Agreement, AgreementCommand, AgreementRefusal},
     bot::{Bot, BotCommand, BotRefusal},
+    channel::{Channel, ChannelCommand, ChannelRefusal},
     client::{Client, ClientCommand, ClientRefusal},
     credential::{Credential, CredentialCommand, CredentialRefusal},
+    schedule::{Schedule, ScheduleCommand, ScheduleRefusal},
     subscription::{Subscription, SubscriptionCommand, SubscriptionRefusal},
 };
-use events::{ClientId, Event, Time};
+use events::{ChannelId, ClientId, Event, Time};
 use projections::{
+    agreements,
     bots::{self, Desired},
-    checkpoints, clients,
+    channels, checkpoints, clients,
     credentials::{self, Credentials, State},
     projection::{ProjectError, Projection},
-    subscriptions, versions,
+    schedules, subscriptions, versions,
 };
 use sqlx::PgPool;
 use store::{Cause, ExecuteError, ReadError, Streams, read};
@@ -57,6 +61,12 @@ pub enum LeavingError {
     Subscription(#[source] ExecuteError<SubscriptionRefusal>),
     #[error("the end of its data key could not be recorded")]
     Client(#[source] ExecuteError<ClientRefusal>),
+    #[error("a schedule could not be ended")]
+    Schedule(#[source] ExecuteError<ScheduleRefusal>),
+    #[error("a channel could not be removed")]
+    Channel(#[source] ExecuteError<ChannelRefusal>),
+    #[error("an agreement could not be ended")]
+    Agreement(#[source] ExecuteError<AgreementRefusal>),
     #[error("its data key could not be destroyed")]
     Vault(#[from] VaultError),
     #[error("its users could not be barred")]
@@ -102,12 +112,29 @@ impl Leaving {
         let subscriptions = subscriptions::of_client(&mut tx, client).await.map_err(ProjectError::from)?;
         let reach = checkpoints::reach(&mut *tx, Credentials::NAME, client).await.map_err(ProjectError::from)?;
         let head = read::head(&mut *tx, client).await.map_err(ProjectError::from)?;
+        let schedules = schedules::of_client(&mut tx, client).await.map_err(ProjectError::from)?;
+        let channels = channels::of_client(&mut tx, client).await.map_err(ProjectError::from)?;
+        let agreements = agreements::of_client(&mut tx, client).await.map_err(ProjectError::from)?;
         tx.commit().await.map_err(ProjectError::from)?;
         // First, and whatever comes of the rest: nobody follows a client that has left.
         for one in subscriptions.iter().filter(|one| one.is_wanted()) {
             let revoke = SubscriptionCommand::Revoke { reason: "the client left".to_owned(), at: Time::now() };
             let asked = self.ask::<Subscription>(client, &one.subscription_id.to_string(), revoke, cause).await;
             unless(asked, |refusal| *refusal == SubscriptionRefusal::Revoked).map_err(LeavingError::Subscription)?;
+        }
+        // Before its bots stop: none of them is started again.
+        for one in schedules.iter().filter(|one| one.state != schedules::State::Ended) {
+            let end = ScheduleCommand::End { reason: LEFT.to_owned(), at: Time::now() };
+            let asked = self.ask::<Schedule>(client, &one.schedule_id.to_string(), end, cause).await;
+            unless(asked, |refusal| *refusal == ScheduleRefusal::NotThere).map_err(LeavingError::Schedule)?;
+        }
+        for one in channels.iter().filter(|one| one.state != channels::State::Removed) {
+            self.silence(client, one.channel_id, cause).await?;
+        }
+        for one in agreements.iter().filter(|one| one.ended.is_none()) {
+            let end = AgreementCommand::End { reason: LEFT.to_owned(), at: Time::now() };
+            let asked = self.ask::<Agreement>(client, &one.agreement_id.to_string(), end, cause).await;
+            unless(asked, |refusal| *refusal == AgreementRefusal::NotThere).map_err(LeavingError::Agreement)?;
         }
         for bot in bots.iter().filter(|bot| bot.desired == Desired::Running) {
             let stop = BotCommand::Stop { reason: LEFT.to_owned(), at: Time::now() };
@@ -122,6 +149,17 @@ impl Leaving {
         }
         let all_revoked = credentials.iter().all(|one| one.state == State::Revoked);
         if all_revoked && reach.reached == head { self.destroy(client, cause).await } else { Ok(()) }
+    }
+
+    /// Nobody is told anything by a channel any more, and where it led is forgotten.
+    async fn silence(&self, client: ClientId, channel: ChannelId, cause: &Cause) -> Result<(), LeavingError> {
+        let id = channel.to_string();
+        let remove = ChannelCommand::Remove { reason: LEFT.to_owned(), at: Time::now() };
+        let asked = self.ask::<Channel>(client, &id, remove, cause).await;
+        unless(asked, |refusal| *refusal == ChannelRefusal::NotThere).map_err(LeavingError::Channel)?;
+        let (state, _) = self.streams.load::<Channel>(client, &id).await?;
+        self.vault.forget_target(client, channel, &state.useless()).await?;
+        Ok(())
     }
 
     /// The last step: nothing of the client is in use any more.
