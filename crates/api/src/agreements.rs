@@ -2,7 +2,7 @@
 //! down; its client sees all of it.
 
 use axum::{
-    extract::{FromRef, FromRequestParts, State},
+    extract::{FromRequestParts, State},
     http::{StatusCode, header, request::Parts as Head},
     response::{IntoResponse, Response},
 };
@@ -25,7 +25,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     input::{Nothing, Query},
-    own::{ClientOfTheDesk, OfClient, OwnClient, in_path},
+    own::{ClientOfTheDesk, OfClient, OwnClient, theirs},
     page::Limit,
     problem::Problem,
     views::{Asked, Views},
@@ -60,21 +60,13 @@ impl OfClient for AgreementOfTheDesk {
     }
 }
 
-impl OwnAgreement {
-    async fn of(client: ClientId, head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        let id = in_path(head, "id").await.and_then(|id| id.parse().ok());
-        let agreement: AgreementId = id.ok_or_else(Problem::not_found)?;
-        let known = Streams::from_ref(state).knows(client, &AggregateRef::new(Agreement::TYPE, agreement)).await?;
-        if known { Ok(Self { client, agreement }) } else { Err(Problem::not_found()) }
-    }
-}
-
 impl FromRequestParts<Parts> for OwnAgreement {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
-        Self::of(client, head, state).await
+        let agreement = theirs::<Agreement, _>(client, head, state).await?;
+        Ok(Self { client, agreement })
     }
 }
 
@@ -83,7 +75,8 @@ impl FromRequestParts<Parts> for AgreementOfTheDesk {
 
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         let ClientOfTheDesk(client) = ClientOfTheDesk::from_request_parts(head, state).await?;
-        OwnAgreement::of(client, head, state).await.map(Self)
+        let agreement = theirs::<Agreement, _>(client, head, state).await?;
+        Ok(Self(OwnAgreement { client, agreement }))
     }
 }
 

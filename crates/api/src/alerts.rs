@@ -2,14 +2,12 @@
 //! what is wanted here is recorded and read by that.
 
 use axum::{
-    RequestPartsExt,
-    extract::{FromRef, FromRequestParts, Path, State},
+    extract::{FromRequestParts, State},
     http::{StatusCode, request::Parts as Head},
     response::Response,
 };
-use cqrs_es::Aggregate;
 use domain::alert::{Alert, AlertCommand};
-use events::{AggregateRef, AlertId, BotId, ClientId, RuleName, Slug, Time, alert::Severity};
+use events::{AlertId, BotId, ClientId, RuleName, Slug, Time, alert::Severity};
 use futures::FutureExt;
 use projections::{
     alerts::{self, Alerts, Episode, Line, State as AlertState},
@@ -25,7 +23,7 @@ use crate::{
     cursor::Cursors,
     input::{Nothing, Query},
     known::Known,
-    own::{OfClient, OwnClient},
+    own::{OfClient, OwnClient, theirs},
     page::{Limit, Page},
     problem::Problem,
     views::{Asked, Views},
@@ -61,10 +59,8 @@ impl FromRequestParts<Parts> for OwnAlert {
 
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
-        let Path(id) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
-        let alert: AlertId = id.parse().map_err(|_| Problem::not_found())?;
-        let known = Streams::from_ref(state).knows(client, &AggregateRef::new(Alert::TYPE, alert)).await?;
-        if known { Ok(Self { client, alert }) } else { Err(Problem::not_found()) }
+        let alert = theirs::<Alert, _>(client, head, state).await?;
+        Ok(Self { client, alert })
     }
 }
 

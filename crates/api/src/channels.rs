@@ -6,17 +6,15 @@ use ::alerts::notify::{
     target::{Given, Target},
 };
 use axum::{
-    RequestPartsExt,
-    extract::{FromRef, FromRequestParts, Path, State},
+    extract::{FromRequestParts, State},
     http::{StatusCode, header, request::Parts as Head},
     response::{IntoResponse, Response},
 };
-use cqrs_es::Aggregate;
 use domain::{
     channel::{Channel, ChannelCommand},
     client::Client,
 };
-use events::{AggregateRef, ChannelId, ClientId, SealedId, Slug, Time, Uuid, channel::Settings};
+use events::{ChannelId, ClientId, SealedId, Slug, Time, Uuid, channel::Settings};
 use futures::FutureExt;
 use projections::{
     channels::{self, Channels},
@@ -32,7 +30,7 @@ use vault::{KeptTarget, Vault};
 use crate::{
     Parts,
     input::{Nothing, Query},
-    own::{OfClient, OwnClient},
+    own::{OfClient, OwnClient, theirs},
     page::Limit,
     problem::{Code, Problem},
     views::{Asked, Views},
@@ -71,10 +69,8 @@ impl FromRequestParts<Parts> for OwnChannel {
 
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
-        let Path(id) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
-        let channel: ChannelId = id.parse().map_err(|_| Problem::not_found())?;
-        let known = Streams::from_ref(state).knows(client, &AggregateRef::new(Channel::TYPE, channel)).await?;
-        if known { Ok(Self { client, channel }) } else { Err(Problem::not_found()) }
+        let channel = theirs::<Channel, _>(client, head, state).await?;
+        Ok(Self { client, channel })
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! That it is there is found out before anything of the request is read, so that no complaint about a body tells it.
 
+use std::{fmt::Display, str::FromStr};
+
 use access::{
     Register,
     people::{self, Whose},
@@ -14,7 +16,9 @@ use axum::{
     extract::{FromRef, FromRequestParts, Path, RawPathParams},
     http::request::Parts as Head,
 };
-use events::{BotId, ClientId, CredentialId, ManualId, UserId};
+use cqrs_es::Aggregate;
+use events::{AggregateRef, BotId, ClientId, CredentialId, ManualId, UserId};
+use store::Streams;
 
 use crate::{
     Parts,
@@ -202,6 +206,17 @@ async fn first_in_path(head: &mut Head) -> Result<UserId, Problem> {
 pub(crate) async fn in_path(head: &mut Head, place: &str) -> Option<String> {
     let named = head.extract::<RawPathParams>().await.ok()?;
     named.iter().find(|(name, _)| *name == place).map(|(_, said)| said.to_owned())
+}
+
+/// The id that a path names, if that client has such a thing.
+pub(crate) async fn theirs<A: Aggregate, I: FromStr + Display>(
+    client: ClientId,
+    head: &mut Head,
+    state: &Parts,
+) -> Result<I, Problem> {
+    let id: I = in_path(head, "id").await.and_then(|id| id.parse().ok()).ok_or_else(Problem::not_found)?;
+    let known = Streams::from_ref(state).knows(client, &AggregateRef::new(A::TYPE, &id)).await?;
+    if known { Ok(id) } else { Err(Problem::not_found()) }
 }
 
 impl FromRequestParts<Parts> for ClientOfTheDesk {

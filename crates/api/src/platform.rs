@@ -2,13 +2,12 @@
 
 use ::alerts::notify::guard::Guard;
 use axum::{
-    extract::{FromRef, FromRequestParts, State},
+    extract::{FromRequestParts, State},
     http::{StatusCode, request::Parts as Head},
     response::Response,
 };
-use cqrs_es::Aggregate;
 use domain::{alert::Alert, channel::Channel};
-use events::{AggregateRef, AlertId, ChannelId, ClientId, channel::Settings};
+use events::{AlertId, ChannelId, ClientId, channel::Settings};
 use projections::channels as model;
 use store::Streams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -19,7 +18,7 @@ use crate::{
     alerts::{Acknowledge, Snooze},
     channels::{self, ChannelKept, NewChannel, NewTarget, Of},
     input::{Nothing, Query},
-    own::{OfClient, in_path},
+    own::{OfClient, theirs},
     problem::Problem,
     views::{Asked, Views},
     who::{May, OfTheDesk, Subscribe, Tend},
@@ -80,7 +79,8 @@ impl FromRequestParts<Parts> for AlertOfTheDesk {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        id_of::<Alert, AlertId>(head, state).await.map(Self)
+        let TheDesk = TheDesk::from_request_parts(head, state).await?;
+        theirs::<Alert, _>(ClientId::DESK, head, state).await.map(Self)
     }
 }
 
@@ -88,19 +88,9 @@ impl FromRequestParts<Parts> for ChannelOfTheDesk {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
-        id_of::<Channel, ChannelId>(head, state).await.map(Self)
+        let TheDesk = TheDesk::from_request_parts(head, state).await?;
+        theirs::<Channel, _>(ClientId::DESK, head, state).await.map(Self)
     }
-}
-
-/// What the path names, if the desk has it.
-async fn id_of<A: Aggregate, T: std::str::FromStr + std::fmt::Display>(
-    head: &mut Head,
-    state: &Parts,
-) -> Result<T, Problem> {
-    OfTheDesk::from_request_parts(head, state).await?;
-    let id: T = in_path(head, "id").await.and_then(|id| id.parse().ok()).ok_or_else(Problem::not_found)?;
-    let known = Streams::from_ref(state).knows(ClientId::DESK, &AggregateRef::new(A::TYPE, &id)).await?;
-    if known { Ok(id) } else { Err(Problem::not_found()) }
 }
 
 /// Look after an alert about the platform: nobody is called for it again, unless it becomes worse

@@ -4,8 +4,7 @@
 use std::num::NonZeroU32;
 
 use axum::{
-    RequestPartsExt,
-    extract::{FromRef, FromRequestParts, Path, State},
+    extract::{FromRequestParts, State},
     http::{StatusCode, header, request::Parts as Head},
     response::{IntoResponse, Response},
 };
@@ -32,7 +31,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     input::{Nothing, Query},
-    own::{OfClient, OwnClient},
+    own::{OfClient, OwnClient, theirs},
     page::Limit,
     problem::{Code, Problem},
     views::{Asked, Views},
@@ -72,10 +71,8 @@ impl FromRequestParts<Parts> for OwnSchedule {
 
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
-        let Path(id) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
-        let schedule: ScheduleId = id.parse().map_err(|_| Problem::not_found())?;
-        let known = Streams::from_ref(state).knows(client, &AggregateRef::new(Schedule::TYPE, schedule)).await?;
-        if known { Ok(Self { client, schedule }) } else { Err(Problem::not_found()) }
+        let schedule = theirs::<Schedule, _>(client, head, state).await?;
+        Ok(Self { client, schedule })
     }
 }
 

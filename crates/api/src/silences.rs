@@ -1,14 +1,12 @@
 //! Silences: when nobody is to be called for which alerts. What is silent is evaluated and recorded as ever.
 
 use axum::{
-    RequestPartsExt,
-    extract::{FromRef, FromRequestParts, Path, State},
+    extract::{FromRequestParts, State},
     http::{StatusCode, request::Parts as Head},
     response::Response,
 };
-use cqrs_es::Aggregate;
 use domain::silence::{Silence, SilenceCommand};
-use events::{AggregateRef, ClientId, RuleName, SilenceId, Time, Uuid, alert::Scope};
+use events::{ClientId, RuleName, SilenceId, Time, Uuid, alert::Scope};
 use futures::FutureExt;
 use projections::{
     alert_settings::{self, AlertSettings},
@@ -22,7 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     input::{Nothing, Query},
-    own::{OfClient, OwnClient},
+    own::{OfClient, OwnClient, theirs},
     problem::Problem,
     views::{Asked, Views},
     who::{May, Tend},
@@ -52,10 +50,8 @@ impl FromRequestParts<Parts> for OwnSilence {
 
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
-        let Path(id) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
-        let silence: SilenceId = id.parse().map_err(|_| Problem::not_found())?;
-        let known = Streams::from_ref(state).knows(client, &AggregateRef::new(Silence::TYPE, silence)).await?;
-        if known { Ok(Self { client, silence }) } else { Err(Problem::not_found()) }
+        let silence = theirs::<Silence, _>(client, head, state).await?;
+        Ok(Self { client, silence })
     }
 }
 

@@ -2,18 +2,16 @@
 //! answer; the relay lets its user in, or lets it go, at its own pace and tells that in the stream.
 
 use axum::{
-    RequestPartsExt,
-    extract::{FromRef, FromRequestParts, Path, State},
+    extract::{FromRequestParts, State},
     http::{StatusCode, header, request::Parts as Head},
     response::{IntoResponse, Response},
 };
-use cqrs_es::Aggregate;
 use domain::{
     client::Client,
     subscription::{Bringer, Given, Subscription, SubscriptionCommand},
 };
 use events::{
-    AggregateRef, ClientId, Slug, SubscriptionId, Time,
+    ClientId, Slug, SubscriptionId, Time,
     subscription::{Filter, UserNkey},
 };
 use futures::FutureExt;
@@ -31,7 +29,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     input::{Nothing, Query},
-    own::{OfClient, OwnClient},
+    own::{OfClient, OwnClient, theirs},
     problem::{Code, Problem},
     views::{Asked, Views},
     who::{May, SignedIn, Subscribe},
@@ -81,11 +79,8 @@ impl FromRequestParts<Parts> for OwnSubscription {
 
     async fn from_request_parts(head: &mut Head, state: &Parts) -> Result<Self, Problem> {
         let OwnClient(client) = OwnClient::from_request_parts(head, state).await?;
-        let Path(id) = head.extract::<Path<String>>().await.map_err(|_| Problem::not_found())?;
-        let subscription: SubscriptionId = id.parse().map_err(|_| Problem::not_found())?;
-        let aggregate = AggregateRef::new(Subscription::TYPE, subscription);
-        let known = Streams::from_ref(state).knows(client, &aggregate).await?;
-        if known { Ok(Self { client, subscription }) } else { Err(Problem::not_found()) }
+        let subscription = theirs::<Subscription, _>(client, head, state).await?;
+        Ok(Self { client, subscription })
     }
 }
 
