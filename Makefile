@@ -18,6 +18,7 @@ test: check build
 
 check: checks deny
 	cargo fmt --all --check
+	rustfmt --edition 2024 --check crates/alerts/src/rules/*.rs
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 

@@ -9,11 +9,14 @@ use crate::{BotId, Decimal, Slug, Time};
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[schema(as = AgreementClause)]
 pub enum Clause {
-    /// Orders on both sides, for at least this share of the time; closer together than so many bps, where that is said.
+    /// Orders on both sides, for at least this share of the time; closer together than so many bps, where that is said. Where
+    /// a size is said, too: with at least so much of the quote asset on each side within so many bps of the middle.
     TwoSided {
         least: Decimal,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         within_bps: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size_quote: Option<Decimal>,
     },
     /// The mean of both sides' shares of the time.
     Sides { least: Decimal },
@@ -21,7 +24,8 @@ pub enum Clause {
     Spread { most_bps: Decimal },
     /// On each side, a mean of so much within a distance of the middle, in the quote asset.
     Depth { within_bps: u32, least_quote: Decimal },
-    /// A volume without what the client traded with itself, in the quote asset.
+    /// A volume without what the client traded with itself, in the quote asset. The floor is of whole days: of one of which
+    /// a part is left out, as large a part of it.
     Volume {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         least_quote: Option<Decimal>,

@@ -242,7 +242,7 @@ words!(CredentialEvent in Credential: CredentialStored, CredentialRotated, Crede
     CredentialFailing, CredentialRevokeRequested, CredentialRevoked, CredentialOpened, CredentialRefused);
 words!(LedgerEvent in Ledger: FillRecorded, FillCorrected, FillVoided, FillDisputed, OpeningPosition, FundingPaid,
     TransferRecorded, FeeRateSupplied);
-words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute, DepthObserved, DepthMinute, VolumeObserved);
+words!(MarketEvent in Market: MarkObserved, QuoteObserved, QuoteMinute, QuotesUnknown, DepthObserved, DepthMinute, VolumeObserved);
 words!(OrderEvent in Order: OrderPlaced, OrderCancelled, OrderFilled, OrderRejected, OrderExpired);
 words!(ManualOrderEvent in Manual: ManualOrderRequested, ManualOrderStarted, ManualOrderSubmitted, ManualOrderRefused,
     ManualOrderUnknown, ManualOrderFound, ManualOrderResolved, ManualCancelRequested, ManualCancelDone, ManualCancelFailed, ManualFillsMissing,

@@ -49,9 +49,17 @@ pub enum MarketEvent {
         /// How many changes of band or sides in this minute no `QuoteObserved` tells of; absent: none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         changes_left_out: Option<u64>,
+        /// Its best bid and its best ask when the minute ended; absent: there was none then, or nobody wrote it down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bid: Option<Price>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ask: Option<Price>,
         /// Begin of the minute.
         at: Time,
     },
+    /// From then on nobody could tell how a bot quotes: it fell silent, or what it says could not be heard. The next
+    /// `QuoteObserved` or `QuoteMinute` says how it does again.
+    QuotesUnknown { bot: BotId, venue: Venue, at: Time },
     /// What stood in the order book of a bot's venue, everybody's orders, recorded when it moved into another band: a side came
     /// or went, the spread passed a step of the grid, or the depth of a side within 50, 100 or 200 bps of the middle passed a step
     /// of 1, 2, 5, 10, 20, 50 and so on of the quote asset.
@@ -77,7 +85,8 @@ pub enum MarketEvent {
         known_us: u64,
         /// How long the bot's own orders were known beside it, in microseconds.
         own_known_us: u64,
-        /// Within each step of the grid, in bps of the middle; absent: the book was never seen so far out.
+        /// Within each step of the grid, in bps of the middle; absent: the book was never seen so far out, and the bot had
+        /// nothing there.
         within: BTreeMap<u32, DepthSum>,
         /// How many changes of band in this minute no `DepthObserved` tells of; absent: none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +94,20 @@ pub enum MarketEvent {
         /// What it cost to trade so much of the quote asset at once, by that amount; absent: nobody measured it.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         slippage: BTreeMap<u32, SlippageSum>,
+        /// How long the bot's own orders were worth so much of the quote asset on each of both sides, in microseconds: by how
+        /// near to the middle they were, in bps, and then by the highest step of 1, 2, 5, 10, 20, 50 and so on that the
+        /// thinner side reached. Absent: never, or nobody measured it.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        sized_us: BTreeMap<u32, BTreeMap<Decimal, u64>>,
+        /// The middle at each look at the book, by milliseconds after the minute's begin; absent: nobody wrote it down.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        middles: BTreeMap<u32, Price>,
+        /// The best bid and the best ask when the minute ended; absent: there was none then, nobody could tell, or nobody
+        /// wrote it down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        best_bid: Option<Price>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        best_ask: Option<Price>,
         /// Begin of the minute.
         at: Time,
     },
@@ -161,6 +184,7 @@ impl MarketEvent {
             Self::MarkObserved { at, .. }
             | Self::QuoteObserved { at, .. }
             | Self::QuoteMinute { at, .. }
+            | Self::QuotesUnknown { at, .. }
             | Self::DepthObserved { at, .. }
             | Self::DepthMinute { at, .. }
             | Self::VolumeObserved { at, .. } => *at,

@@ -464,7 +464,7 @@ fn more_schedules() -> Vec<(&'static str, ScheduleEvent)> {
 
 fn agreement_events() -> Vec<AgreementEvent> {
     let clauses = vec![
-        Clause::TwoSided { least: d("0.9"), within_bps: Some(100) },
+        Clause::TwoSided { least: d("0.9"), within_bps: Some(100), size_quote: None },
         Clause::Sides { least: d("0.95") },
         Clause::Spread { most_bps: d("45") },
         Clause::Depth { within_bps: 200, least_quote: d("5000") },
@@ -626,8 +626,11 @@ fn market_events() -> Vec<MarketEvent> {
             unknown_us: 0,
             band_us: [].into(),
             changes_left_out: None,
+            bid: None,
+            ask: None,
             at: at(),
         },
+        MarketEvent::QuotesUnknown { bot: bot(), venue: venue(), at: at() },
         MarketEvent::DepthObserved {
             best_bid: None,
             best_ask: None,
@@ -662,6 +665,10 @@ fn market_events() -> Vec<MarketEvent> {
             .into(),
             changes_left_out: Some(1),
             slippage: BTreeMap::new(),
+            sized_us: BTreeMap::new(),
+            middles: BTreeMap::new(),
+            best_bid: None,
+            best_ask: None,
             at: at(),
         },
         MarketEvent::VolumeObserved { venue: venue(), day: at().midnight(), amount: Amount(d("18250.75")), at: at() },
@@ -705,6 +712,8 @@ fn with_more() -> Vec<(&'static str, Event)> {
         unknown_us: 0,
         band_us: [(20, 15_000_000), (50, 30_000_000)].into(),
         changes_left_out: Some(3),
+        bid: None,
+        ask: None,
         at: at(),
     };
     let restored = OrderEvent::OrderPlaced {
@@ -747,6 +756,10 @@ fn with_more() -> Vec<(&'static str, Event)> {
             SlippageSum { buy_bps_us: d("300000000"), buy_us: 60_000_000, sell_bps_us: d("0"), sell_us: 0 },
         )]
         .into(),
+        sized_us: BTreeMap::new(),
+        middles: BTreeMap::new(),
+        best_bid: None,
+        best_ask: None,
         at: at(),
     };
     let session = Some(SessionId(Uuid::from_u128(6)));
@@ -771,6 +784,8 @@ fn with_more() -> Vec<(&'static str, Event)> {
     let others = [
         ("after", alerts.into()),
         ("best", wide.into()),
+        ("ended", ended().into()),
+        ("ended", sized().into()),
         ("slippage", slipped.into()),
         ("session", asked_in.into()),
         ("session", rotated_in.into()),
@@ -785,6 +800,42 @@ fn with_more() -> Vec<(&'static str, Event)> {
         ),
     ];
     schedules.chain(others).collect()
+}
+
+/// A minute of quotes that tells how it ended.
+fn ended() -> MarketEvent {
+    MarketEvent::QuoteMinute {
+        bot: bot(),
+        venue: venue(),
+        bid_us: 60_000_000,
+        ask_us: 60_000_000,
+        two_sided_us: 60_000_000,
+        spread_bps_us: d("1200000000"),
+        unknown_us: 0,
+        band_us: [(20, 60_000_000)].into(),
+        changes_left_out: None,
+        bid: Some(Price(d("59940"))),
+        ask: Some(Price(d("60060"))),
+        at: at(),
+    }
+}
+
+/// A minute of a book that tells how it ended, where its middle lay, and how large the bot's own orders were.
+fn sized() -> MarketEvent {
+    MarketEvent::DepthMinute {
+        bot: bot(),
+        venue: venue(),
+        known_us: 60_000_000,
+        own_known_us: 60_000_000,
+        within: BTreeMap::new(),
+        changes_left_out: None,
+        slippage: BTreeMap::new(),
+        sized_us: [(100, [(d("500"), 20_000_000), (d("2000"), 40_000_000)].into())].into(),
+        middles: [(1_250, Price(d("60000"))), (6_300, Price(d("60000.5")))].into(),
+        best_bid: Some(Price(d("59999.5"))),
+        best_ask: Some(Price(d("60001.5"))),
+        at: at(),
+    }
 }
 
 fn one_of_each() -> Vec<Event> {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use events::{
-    Actor, AlertId, BotId, ClientId, Event, Recorded, RuleName, Time, UserId,
+    Actor, AlertId, BotId, ClientId, Event, Exchange, Pair, Recorded, RuleName, Time, UserId,
     alert::{AlertEvent, Evidence, Labels, Severity, WhyResolved},
 };
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,11 @@ pub struct Which {
     pub severity: Option<Severity>,
     pub rule: Option<RuleName>,
     pub bot: Option<BotId>,
+    pub exchange: Option<Exchange>,
+    pub pair: Option<Pair>,
+    /// Those that fired from the one moment on and before the other.
+    pub from: Option<Time>,
+    pub to: Option<Time>,
     /// Those that fired before this event; absent: from the newest on.
     pub before: Option<u64>,
     pub most: u32,
@@ -109,7 +115,7 @@ pub struct Which {
 
 impl Projection for Alerts {
     const NAME: &'static str = "alerts";
-    const FOLD: u32 = 1;
+    const FOLD: u32 = 2;
     const TABLES: &'static str = r#"
         create table alerts (
           client_id          uuid        not null,
@@ -170,7 +176,10 @@ impl Projection for Alerts {
         let Event::Alert(told) = &event.event else { return Ok(()) };
         let unfoldable = |reason: &str| ProjectError::Unfoldable { seq: event.seq, reason: reason.to_owned() };
         let id = event.aggregate.id.parse().map_err(|_| unfoldable("its alert's id is no id"))?;
-        if let Some(fired) = Episode::fired(event, id, told) {
+        if let Some(mut fired) = Episode::fired(event, id, told) {
+            // Whoever wants to hear nothing of an alert for a while hears of no new episode of it, either.
+            let snoozed = self.newest.get(&id).and_then(|before| before.silenced_until);
+            fired.silenced_until = snoozed.filter(|until| *until > fired.fired_at);
             let before = self.newest.insert(id, fired);
             let changed = |one: &Episode| self.changed.remove(&(id, one.episode));
             self.older.extend(before.filter(changed));
@@ -326,6 +335,10 @@ impl Which {
             && self.severity.is_none_or(|severity| one.severity == severity)
             && self.rule.as_ref().is_none_or(|rule| one.rule == *rule)
             && self.bot.is_none_or(|bot| one.labels.bot == Some(bot))
+            && self.exchange.is_none_or(|exchange| one.labels.exchange == Some(exchange))
+            && self.pair.as_ref().is_none_or(|pair| one.labels.pair.as_ref() == Some(pair))
+            && self.from.is_none_or(|from| one.fired_at >= from)
+            && self.to.is_none_or(|to| one.fired_at < to)
             && self.before.is_none_or(|before| one.fired_seq < before)
     }
 }
@@ -341,15 +354,23 @@ pub async fn of_client(db: &mut PgConnection, client: ClientId, which: &Which) -
            and ($3::text is null or a.severity = $3)
            and ($4::text is null or a.rule = $4)
            and ($5::text is null or a.labels ->> 'bot' = $5)
-           and ($6::bigint is null or a.fired_seq < $6)
+           and ($6::text is null or a.labels ->> 'exchange' = $6)
+           and ($7::text is null or a.labels ->> 'pair' = $7)
+           and ($8::timestamptz is null or a.fired_at >= $8)
+           and ($9::timestamptz is null or a.fired_at < $9)
+           and ($10::bigint is null or a.fired_seq < $10)
          order by a.fired_seq desc
-         limit $7
+         limit $11
         "#,
         client.0,
         which.state.map(State::as_str),
         which.severity.map(Severity::as_str),
         which.rule.as_ref().map(RuleName::as_str),
         which.bot.map(|bot| bot.to_string()),
+        which.exchange.map(|exchange| exchange.to_string()),
+        which.pair.as_ref().map(ToString::to_string),
+        which.from.map(DateTime::<Utc>::from),
+        which.to.map(DateTime::<Utc>::from),
         which.before.map(|seq| seq as i64),
         i64::from(which.most)
     )
@@ -367,12 +388,22 @@ pub async fn of_all(db: &mut PgConnection, which: &Which) -> sqlx::Result<Vec<Ep
          where ($1::text is null or a.state = $1)
            and ($2::text is null or a.severity = $2)
            and ($3::text is null or a.rule = $3)
+           and ($4::text is null or a.labels ->> 'bot' = $4)
+           and ($5::text is null or a.labels ->> 'exchange' = $5)
+           and ($6::text is null or a.labels ->> 'pair' = $6)
+           and ($7::timestamptz is null or a.fired_at >= $7)
+           and ($8::timestamptz is null or a.fired_at < $8)
          order by a.fired_at desc, a.client_id, a.fired_seq desc
-         limit $4
+         limit $9
         "#,
         which.state.map(State::as_str),
         which.severity.map(Severity::as_str),
         which.rule.as_ref().map(RuleName::as_str),
+        which.bot.map(|bot| bot.to_string()),
+        which.exchange.map(|exchange| exchange.to_string()),
+        which.pair.as_ref().map(ToString::to_string),
+        which.from.map(DateTime::<Utc>::from),
+        which.to.map(DateTime::<Utc>::from),
         i64::from(which.most)
     )
     .fetch_all(db)
@@ -380,7 +411,31 @@ pub async fn of_all(db: &mut PgConnection, which: &Which) -> sqlx::Result<Vec<Ep
     Ok(rows.iter().map(|row| rows::read(row)).collect())
 }
 
-/// An alert's episodes, the newest first, and its whole history.
+/// How many episodes fired from one moment on and before another, by their severity, the worst first.
+pub async fn fired(
+    db: &mut PgConnection,
+    client: ClientId,
+    from: Time,
+    to: Time,
+) -> Result<Vec<(Severity, i64)>, ProjectError> {
+    let rows = sqlx::query!(
+        r#"
+        select severity, count(*) as "count!"
+          from alerts
+         where client_id = $1 and fired_at >= $2 and fired_at < $3
+         group by severity
+        "#,
+        client.0,
+        DateTime::<Utc>::from(from),
+        DateTime::<Utc>::from(to)
+    )
+    .fetch_all(db)
+    .await?;
+    let of = |severity: &Severity| rows.iter().find(|row| row.severity == severity.as_str()).map(|row| row.count);
+    Ok(Severity::ALL.into_iter().rev().filter_map(|severity| Some((severity, of(&severity)?))).collect())
+}
+
+/// An alert's last episodes, the newest first, and the last of its history.
 pub async fn one(
     db: &mut PgConnection,
     client: ClientId,

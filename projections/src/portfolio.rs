@@ -92,6 +92,7 @@ impl Projection for Portfolio {
             Event::Market(
                 MarketEvent::QuoteObserved { .. }
                 | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::QuotesUnknown { .. }
                 | MarketEvent::DepthObserved { .. }
                 | MarketEvent::DepthMinute { .. }
                 | MarketEvent::VolumeObserved { .. },

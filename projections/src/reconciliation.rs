@@ -179,6 +179,7 @@ impl Projection for Reconciliations {
             Event::Market(
                 MarketEvent::QuoteObserved { .. }
                 | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::QuotesUnknown { .. }
                 | MarketEvent::DepthObserved { .. }
                 | MarketEvent::DepthMinute { .. }
                 | MarketEvent::VolumeObserved { .. },

@@ -335,6 +335,7 @@ fn speaks_of(fact: &MarketEvent, book: &BookKey) -> bool {
         MarketEvent::VolumeObserved { venue, .. } => is_at(book, venue),
         MarketEvent::QuoteObserved { .. }
         | MarketEvent::QuoteMinute { .. }
+        | MarketEvent::QuotesUnknown { .. }
         | MarketEvent::DepthObserved { .. }
         | MarketEvent::DepthMinute { .. } => false,
     }

@@ -20,13 +20,14 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use self::figures::{AFTER_MAX_US, BELIEVED_US, Beside, Middle, Trade};
+use self::figures::{AFTER_MAX_US, Beside, Middle, Trade};
 pub use self::figures::{Line, Markout, Orders, Ratio, SelfMatched};
 use crate::{
     projection::{ProjectError, Projection},
     rows,
 };
 
+const MINUTE_US: i64 = 60_000_000;
 const DAY_US: i64 = 86_400_000_000;
 /// Trades so far around a window may be the other halves of some in it, or of those.
 const AROUND_US: i64 = 600_000_000;
@@ -37,14 +38,16 @@ const METHOD: &str = "volume is price x amount of fills as they are known now, b
                       window to before its end; net volume is without both halves of what the client traded with itself: one \
                       trade with both sides (exact), one price and amount on both sides within 2 s (strong), one amount there \
                       and back by two bots within 10 s (weak); markouts are (middle - price) / price in favour of the trade, \
-                      weighted by volume, by the last middle that was told, if within 2 minutes; fill rate, order-to-trade and \
-                      volume share are of the whole days (UTC) that the window touches";
+                      weighted by volume, by the last middle that was seen after the trade and no more than so long after it; \
+                      fill rate, order-to-trade and volume share are of the whole days (UTC) that the window touches, and the \
+                      share is of what is no trade of the client with itself";
 
 /// What a batch brought.
 #[derive(Debug, Default)]
 pub struct Trading {
     trades: BTreeMap<u64, Option<Fill>>,
-    middles: BTreeMap<(Venue, Time), Price>,
+    /// By the minute, and by milliseconds after its begin.
+    middles: BTreeMap<(Venue, Time), BTreeMap<u32, Price>>,
     orders: BTreeMap<(BotId, Venue, Time), Orders>,
     markets: BTreeMap<(Venue, Time), (Decimal, Time)>,
 }
@@ -60,6 +63,9 @@ pub struct Figures {
     pub from: Time,
     /// The first moment behind it.
     pub to: Time,
+    /// The whole days (UTC) that it touches: from the first moment of the first one to the first behind the last.
+    pub days_from: Time,
+    pub days_to: Time,
     /// One for each market that it traded in.
     pub markets: Vec<Line>,
 }
@@ -82,7 +88,7 @@ struct TradeRow<'a> {
 
 impl Projection for Trading {
     const NAME: &'static str = "trading";
-    const FOLD: u32 = 1;
+    const FOLD: u32 = 2;
     const TABLES: &'static str = r#"
         create table trades (
           client_id uuid        not null,
@@ -105,9 +111,9 @@ impl Projection for Trading {
           exchange  text        not null,
           market    text        not null,
           pair      text        not null,
-          at        timestamptz not null,
-          middle    numeric     not null,
-          primary key (client_id, exchange, market, pair, at)
+          minute    timestamptz not null,
+          middles   jsonb       not null,                 -- by milliseconds after its begin
+          primary key (client_id, exchange, market, pair, minute)
         );
         create table order_days (
           client_id     uuid        not null,
@@ -181,7 +187,12 @@ impl Trading {
     fn hear_of_market(&mut self, told: &MarketEvent) {
         match told {
             MarketEvent::DepthObserved { venue, middle: Some(middle), at, .. } => {
-                self.middles.insert((venue.clone(), *at), *middle);
+                let minute = at.plus_micros(-at.micros().rem_euclid(MINUTE_US));
+                let since_ms = u32::try_from((at.micros() - minute.micros()) / 1_000).expect("a minute has fewer");
+                self.middles.entry((venue.clone(), minute)).or_default().insert(since_ms, *middle);
+            }
+            MarketEvent::DepthMinute { venue, middles, at, .. } => {
+                self.middles.entry((venue.clone(), *at)).or_default().extend(middles);
             }
             MarketEvent::VolumeObserved { venue, day, amount, at } => {
                 self.markets.insert((venue.clone(), *day), (amount.0, *at));
@@ -190,7 +201,7 @@ impl Trading {
             | MarketEvent::MarkObserved { .. }
             | MarketEvent::QuoteObserved { .. }
             | MarketEvent::QuoteMinute { .. }
-            | MarketEvent::DepthMinute { .. } => {}
+            | MarketEvent::QuotesUnknown { .. } => {}
         }
     }
 
@@ -248,17 +259,17 @@ async fn save_trades(
 async fn save_middles(
     db: &mut PgConnection,
     client: ClientId,
-    told: BTreeMap<(Venue, Time), Price>,
+    told: BTreeMap<(Venue, Time), BTreeMap<u32, Price>>,
 ) -> sqlx::Result<()> {
-    let rows = told.iter().map(|((venue, at), middle)| {
+    let rows = told.iter().filter(|(_, middles)| !middles.is_empty()).map(|((venue, minute), middles)| {
         serde_json::json!({"client_id": client, "exchange": venue.exchange, "market": venue.market, "pair": venue.pair,
-                           "at": at, "middle": middle})
+                           "minute": minute, "middles": middles})
     });
     let Some(rows) = rows::written(rows) else { return Ok(()) };
     // Two bots of one market tell of it, both.
     sqlx::query!(
-        "insert into middles select * from jsonb_populate_recordset(null::middles, $1)
-         on conflict (client_id, exchange, market, pair, at) do update set middle = excluded.middle",
+        "insert into middles as m select * from jsonb_populate_recordset(null::middles, $1)
+         on conflict (client_id, exchange, market, pair, minute) do update set middles = m.middles || excluded.middles",
         rows
     )
     .execute(db)
@@ -330,8 +341,8 @@ pub async fn count(db: &mut PgConnection, client: ClientId, bot: BotId, from: Ti
         "#,
         client.0,
         bot.0,
-        DateTime::<Utc>::from(from),
-        DateTime::<Utc>::from(to)
+        DateTime::<Utc>::from(from.midnight()),
+        DateTime::<Utc>::from(end_of_day(to))
     );
     count.fetch_one(db).await
 }
@@ -344,16 +355,23 @@ pub async fn of_bot(
     from: Time,
     to: Time,
 ) -> Result<Figures, ProjectError> {
-    let trades = trades(db, client, bot, from, to).await?;
-    let middles = middles(db, client, bot, from, to).await?;
-    let beside = beside(db, client, bot, from, to).await?;
+    let days = (from.midnight(), end_of_day(to));
+    let trades = trades(db, client, bot, days).await?;
+    let middles = middles(db, client, bot, (from, to)).await?;
+    let beside =
+        Beside { orders: orders(db, client, bot, days).await?, everybodys: everybodys(db, client, bot, days).await? };
     let exact = |cause: ArithmeticError| ProjectError::Unfoldable { seq: 0, reason: cause.to_string() };
-    let markets = figures::lines(bot, (from, to), &trades, &middles, &beside).map_err(exact)?;
-    Ok(Figures { bot_id: bot, method: METHOD, from, to, markets })
+    let markets = figures::lines(bot, (from, to), days, (&trades, &middles, &beside)).map_err(exact)?;
+    Ok(Figures { bot_id: bot, method: METHOD, from, to, days_from: days.0, days_to: days.1, markets })
 }
 
 /// All trades of the client where the bot traded, with what may be the other half of one.
-async fn trades(db: &mut PgConnection, client: ClientId, bot: BotId, from: Time, to: Time) -> sqlx::Result<Vec<Trade>> {
+async fn trades(
+    db: &mut PgConnection,
+    client: ClientId,
+    bot: BotId,
+    (from, to): (Time, Time),
+) -> sqlx::Result<Vec<Trade>> {
     let found = sqlx::query_scalar!(
         r#"
         select to_jsonb(t)::text as "row!"
@@ -378,22 +396,22 @@ async fn middles(
     db: &mut PgConnection,
     client: ClientId,
     bot: BotId,
-    from: Time,
-    to: Time,
+    (from, to): (Time, Time),
 ) -> sqlx::Result<Vec<Middle>> {
     let found = sqlx::query_scalar!(
         r#"
-        select to_jsonb(m)::text as "row!"
-          from middles m
-         where m.client_id = $1 and m.at between $3 and $4
+        select jsonb_build_object('exchange', m.exchange, 'market', m.market, 'pair', m.pair,
+                 'at', m.minute + key::int * interval '1 millisecond', 'middle', value)::text as "row!"
+          from middles m, jsonb_each_text(m.middles)
+         where m.client_id = $1 and m.minute >= $3 and m.minute <= $4
            and (m.exchange, m.market, m.pair) in (select o.exchange, o.market, o.pair
                                                     from trades o
                                                    where o.client_id = $1 and o.bot_id = $2)
-         order by m.at
+         order by m.minute, key::int
         "#,
         client.0,
         bot.0,
-        DateTime::<Utc>::from(from.plus_micros(-BELIEVED_US)),
+        DateTime::<Utc>::from(from.plus_micros(-MINUTE_US)),
         DateTime::<Utc>::from(to.plus_micros(AFTER_MAX_US))
     )
     .fetch_all(db)
@@ -401,73 +419,78 @@ async fn middles(
     Ok(found.iter().map(|row| rows::read(row)).collect())
 }
 
-/// What is counted by whole days: those that the window touches.
-async fn beside(
+/// What became of the orders of whole days, by market.
+async fn orders(
     db: &mut PgConnection,
     client: ClientId,
     bot: BotId,
-    from: Time,
-    to: Time,
-) -> Result<Beside, ProjectError> {
-    #[derive(Deserialize)]
-    struct Of {
-        #[serde(flatten)]
-        venue: Venue,
-        #[serde(flatten)]
-        orders: Orders,
-        filled: Decimal,
-        fills: i64,
-        shared: Decimal,
-        everybodys: Decimal,
-    }
+    (from, to): (Time, Time),
+) -> sqlx::Result<BTreeMap<Venue, Orders>> {
     let found = sqlx::query_scalar!(
         r#"
-        with places as (
-               select exchange, market, pair from trades     where client_id = $1 and bot_id = $2
-               union
-               select exchange, market, pair from order_days where client_id = $1 and bot_id = $2),
-             traded as (
-               select exchange, market, pair, date_trunc('day', at, 'UTC') as day, sum(amount) as amount, count(*) as fills
-                 from trades
-                where client_id = $1 and bot_id = $2 and at >= $3 and at < $4
-                group by exchange, market, pair, day),
-             ordered as (
-               select exchange, market, pair, day, placed, cancelled, rejected, placed_amount
-                 from order_days
-                where client_id = $1 and bot_id = $2 and day >= $3 and day < $4),
-             -- One that was last looked at earlier is a part of a day.
-             everybodys as (
-               select exchange, market, pair, day, amount
-                 from market_days
-                 join places using (exchange, market, pair)
-                where client_id = $1 and day >= $3 and day < $4 and known_to >= day + interval '23 hours 50 minutes')
-        select jsonb_build_object(
-                 'exchange', exchange, 'market', market, 'pair', pair,
-                 'placed', coalesce(sum(o.placed), 0)::bigint, 'cancelled', coalesce(sum(o.cancelled), 0)::bigint,
-                 'rejected', coalesce(sum(o.rejected), 0)::bigint,
-                 'placed_amount', trim_scale(coalesce(sum(o.placed_amount), 0))::text,
-                 'filled', trim_scale(coalesce(sum(t.amount), 0))::text, 'fills', coalesce(sum(t.fills), 0)::bigint,
-                 'shared', trim_scale(coalesce(sum(coalesce(t.amount, 0)) filter (where m.amount is not null), 0))::text,
-                 'everybodys', trim_scale(coalesce(sum(m.amount), 0))::text)::text as "row!"
-          from traded t
-          full join ordered o using (exchange, market, pair, day)
-          full join everybodys m using (exchange, market, pair, day)
+        select jsonb_build_object('exchange', exchange, 'market', market, 'pair', pair,
+                 'placed', sum(placed)::bigint, 'cancelled', sum(cancelled)::bigint, 'rejected', sum(rejected)::bigint,
+                 'placed_amount', trim_scale(sum(placed_amount))::text)::text as "row!"
+          from order_days
+         where client_id = $1 and bot_id = $2 and day >= $3 and day < $4
          group by exchange, market, pair
         "#,
         client.0,
         bot.0,
-        DateTime::<Utc>::from(from.midnight()),
-        DateTime::<Utc>::from(end_of_day(to))
+        DateTime::<Utc>::from(from),
+        DateTime::<Utc>::from(to)
     )
     .fetch_all(db)
     .await?;
-    let mut beside = Beside::default();
-    for Of { venue, orders, filled, fills, shared, everybodys } in found.iter().map(|row| rows::read(row)) {
-        beside.filled.insert(venue.clone(), (filled, fills));
-        beside.shares.insert(venue.clone(), (shared, everybodys));
-        beside.orders.insert(venue, orders);
+    Ok(found.iter().map(|row| rows::read::<At<Orders>>(row)).map(|At { venue, what }| (venue, what)).collect())
+}
+
+/// What everybody traded where a bot does, of the days of which that is known to their end.
+async fn everybodys(
+    db: &mut PgConnection,
+    client: ClientId,
+    bot: BotId,
+    (from, to): (Time, Time),
+) -> sqlx::Result<BTreeMap<(Venue, Time), Decimal>> {
+    #[derive(Deserialize)]
+    struct Day {
+        day: Time,
+        amount: Decimal,
     }
-    Ok(beside)
+    // One that was last looked at earlier is a part of a day.
+    let found = sqlx::query_scalar!(
+        r#"
+        select jsonb_build_object('exchange', m.exchange, 'market', m.market, 'pair', m.pair, 'day', m.day,
+                 'amount', trim_scale(m.amount)::text)::text as "row!"
+          from market_days m
+         where m.client_id = $1 and m.day >= $3 and m.day < $4
+           and m.known_to >= m.day + interval '23 hours 50 minutes'
+           and (m.exchange, m.market, m.pair) in (select t.exchange, t.market, t.pair
+                                                    from trades t
+                                                   where t.client_id = $1 and t.bot_id = $2
+                                                   union
+                                                  select o.exchange, o.market, o.pair
+                                                    from order_days o
+                                                   where o.client_id = $1 and o.bot_id = $2)
+        "#,
+        client.0,
+        bot.0,
+        DateTime::<Utc>::from(from),
+        DateTime::<Utc>::from(to)
+    )
+    .fetch_all(db)
+    .await?;
+    let read = found.iter().map(|row| rows::read::<At<Day>>(row));
+    Ok(read.map(|At { venue, what: Day { day, amount } }| ((venue, day), amount)).collect())
+}
+
+/// Something of one market.
+#[derive(Deserialize)]
+struct At<T> {
+    #[serde(flatten)]
+    venue: Venue,
+    #[serde(flatten)]
+    what: T,
 }
 
 /// The end of the last day that something before a moment lies in.

@@ -9,16 +9,16 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use events::{
-    BotId, ClientId, Decimal, Event, Exchange, Market, Pair, Recorded, Time, bot::Venue, decimal::ArithmeticError,
-    market::MarketEvent,
+    Asset, BotId, ClientId, Decimal, Event, Exchange, Market, Pair, Recorded, Time, bot::Venue,
+    decimal::ArithmeticError, market::MarketEvent,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use self::depth::Depths;
-pub use self::depth::{Deep, Mean, MeanBps, Slippage};
+use self::depth::{Book, Depths};
+pub use self::depth::{Deep, Mean, MeanBps, Size, Slippage};
 use crate::{
     projection::{ProjectError, Projection},
     rows,
@@ -106,9 +106,13 @@ pub struct Quoting {
     pub within: Vec<Within>,
     /// The spread in bps, weighted by two-sided time.
     pub spread_bps: Spread,
+    /// What all that follows is told in; null: nothing is known. A bot that went elsewhere is told of where it was last.
+    pub quote: Option<Asset>,
     /// How much stood in the book, and how much of it was the bot's, within each step of the grid that the book was seen out
     /// to.
     pub depth: Vec<Deep>,
+    /// How long the bot had so much of its own on each of both sides near the middle, by steps of 1, 2, 5, 10, 20, 50 and so on.
+    pub sizes: Vec<Size>,
     /// What it cost to trade an amount at once.
     pub slippage: Vec<Slippage>,
     /// Changes of band or sides that no event tells of, because there were too many.
@@ -145,7 +149,7 @@ pub struct Spread {
 
 impl Projection for Uptime {
     const NAME: &'static str = "uptime";
-    const FOLD: u32 = 3;
+    const FOLD: u32 = 4;
     const TABLES: &'static str = r#"
         create table quote_minutes (
           client_id     uuid        not null,
@@ -183,6 +187,7 @@ impl Projection for Uptime {
           own_known_us bigint      not null,
           within       jsonb       not null,              -- by step of the grid
           slippage     jsonb       not null,              -- by amount of the quote asset
+          sized        jsonb       not null,              -- by step of the grid, and by amount of the quote asset
           primary key (client_id, bot_id, at, exchange, market, pair)
         );
     "#;
@@ -249,6 +254,7 @@ impl Uptime {
             MarketEvent::QuoteObserved { bot, at, .. } => self.changes.entry(one(bot, at)).or_default().quotes += 1,
             MarketEvent::DepthObserved { bot, at, .. } => self.changes.entry(one(bot, at)).or_default().depths += 1,
             MarketEvent::QuoteMinute { .. }
+            | MarketEvent::QuotesUnknown { .. }
             | MarketEvent::DepthMinute { .. }
             | MarketEvent::MarkObserved { .. }
             | MarketEvent::VolumeObserved { .. } => {}
@@ -389,7 +395,7 @@ impl Sums {
         &self,
         bot_id: BotId,
         window: Option<&Except>,
-        (depth, slippage): (Vec<Deep>, Vec<Slippage>),
+        Book { quote, deep, sizes, slippage }: Book,
     ) -> Result<Quoting, ArithmeticError> {
         let window_us = window.map_or(0, Except::us);
         let denominator = Decimal::from_int(self.two_sided_us);
@@ -415,7 +421,9 @@ impl Sums {
                 numerator_bps_us: self.spread_bps_us,
                 denominator_us: self.two_sided_us,
             },
-            depth,
+            quote,
+            depth: deep,
+            sizes,
             slippage,
             changes_left_out: self.left_out,
         })

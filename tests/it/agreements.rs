@@ -44,6 +44,8 @@ fn quoted(of: &Party, day: Time) -> Vec<Append> {
             unknown_us: 0,
             band_us: if n < 18 * 60 { [(20, 60_000_000)].into() } else { BTreeMap::new() },
             changes_left_out: None,
+            bid: None,
+            ask: None,
             at: day.plus_micros(n * 60_000_000),
         };
         append(of.client, AggregateRef::new("market", "SOL-USDT"), told.into(), None)
@@ -69,7 +71,7 @@ fn traded(of: &Party, day: Time) -> Vec<Append> {
 async fn promised(edge: &Edge, day: Time) -> AgreementId {
     let id = AgreementId(Uuid::new_v5(&edge.acme.client.0, b"agreement/maker"));
     let clauses = vec![
-        Clause::TwoSided { least: d("0.75"), within_bps: Some(50) },
+        Clause::TwoSided { least: d("0.75"), within_bps: Some(50), size_quote: None },
         Clause::Sides { least: d("0.9") },
         Clause::Volume { least_quote: Some(d("1500")), most_quote: None },
     ];
@@ -141,6 +143,26 @@ async fn a_day_is_judged_and_what_it_broke_is_an_alert_until_time_is_left_out_of
     becomes(&edge, &edge.acme, "agreement_missed", "resolved").await;
     let listed = edge.served.ask(&edge.acme.token, AGREEMENTS).await.json();
     assert_eq!(listed[0]["exclusions"][0]["reason"], "it was down");
+}
+
+/// What an exchange's history tells days later, while nobody was there to hear it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_of_which_a_fill_comes_late_is_judged_anew() {
+    let edge = Edge::new("api,projector").await;
+    let day = last_day();
+    write(&edge.streams, quoted(&edge.acme, day)).await;
+    let mut fills = traded(&edge.acme, day);
+    let late = fills.pop().expect("the one that was real");
+    write(&edge.streams, fills).await;
+    let id = promised(&edge, day).await;
+    let mut alerts = Served::start(&edge.database, "alerts");
+    let volume = |day: &Value| outcomes(day)[2].clone();
+    assert_eq!(volume(&judged(&edge, id, |_| true).await), (json!("missed"), json!("0")));
+    alerts.kill();
+    write(&edge.streams, vec![late]).await;
+    let _alerts = Served::start(&edge.database, "alerts");
+    let again = judged(&edge, id, |day| volume(day).0 == "met").await;
+    assert_eq!(volume(&again), (json!("met"), json!("1500")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -187,6 +187,8 @@ async fn uptime_is_told_with_what_it_is_made_of_and_without_what_nobody_could_te
             unknown_us: unknown_s * 1_000_000,
             band_us: [(20, us)].into(),
             changes_left_out: Some(1),
+            bid: None,
+            ask: None,
             at: at(n * 60_000),
         };
         append(of.client, AggregateRef::new("market", "SOL-USDT"), event.into(), None)
@@ -207,7 +209,11 @@ async fn uptime_is_told_with_what_it_is_made_of_and_without_what_nobody_could_te
             own_known_us: known_s * 1_000_000,
             within: [(50, sum)].into(),
             changes_left_out: None,
-            slippage: std::collections::BTreeMap::new(),
+            slippage: [].into(),
+            sized_us: [(50, [(d("200"), known_s * 500_000)].into())].into(),
+            middles: [].into(),
+            best_bid: None,
+            best_ask: None,
             at: at(n * 60_000),
         };
         append(of.client, AggregateRef::new("market", "SOL-USDT"), event.into(), None)
@@ -237,6 +243,9 @@ async fn uptime_is_told_with_what_it_is_made_of_and_without_what_nobody_could_te
     );
     assert_eq!((&within["own_bid_quote"]["value"], &within["own_bid_share"]), (&json!("150"), &json!("0.1")));
     assert_eq!(within["bid_quote"]["denominator_us"], 120_000_000);
+    let size = json!({"bps": 50, "quote_amount": "200", "value": "0.5", "numerator_us": 60_000_000,
+                      "denominator_us": 120_000_000});
+    assert_eq!((&uptime["sizes"], &uptime["quote"]), (&json!([size]), &json!("USDT")));
     assert!(uptime["method"].as_str().is_some_and(|method| method.contains("middle")), "{uptime}");
     let last = edge.served.ask(&of.token, &of.path("/uptime")).await.json();
     assert_eq!((&last["to"], &last["window_us"]), (&json!(at(180_000).to_string()), &json!(86_400_000_000_i64)));

@@ -422,8 +422,11 @@ fn of_market(of: &Party) -> Vec<Append> {
         unknown_us: 0,
         band_us: [(20, 45_000_000)].into(),
         changes_left_out: None,
+        bid: Some(price),
+        ask: Some(price),
         at: at(60_000),
     };
+    let unknown = MarketEvent::QuotesUnknown { bot: of.bot, venue: venue.clone(), at: at(130_000) };
     let quote = MarketEvent::QuoteObserved {
         bot: of.bot,
         venue: venue.clone(),
@@ -441,6 +444,10 @@ fn of_market(of: &Party) -> Vec<Append> {
         within: [(50, sum)].into(),
         changes_left_out: None,
         slippage: BTreeMap::new(),
+        sized_us: BTreeMap::new(),
+        middles: [(250, price)].into(),
+        best_bid: Some(price),
+        best_ask: Some(price),
         at: at(60_000),
     };
     let deep = MarketEvent::DepthObserved {
@@ -470,7 +477,7 @@ fn of_market(of: &Party) -> Vec<Append> {
         append(of.client, AggregateRef::new("market", pair), event.into(), None)
     };
     let kcs = "KCS-USDT".parse().unwrap();
-    [mark, minute, quote, depth, deep, volume]
+    [mark, minute, quote, unknown, depth, deep, volume]
         .map(|event| of_pair(event, &venue.pair))
         .into_iter()
         .chain([of_pair(fees, &kcs)])

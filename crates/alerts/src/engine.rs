@@ -26,7 +26,7 @@ pub(crate) use self::kind::micros;
 pub use self::{
     configs::Configs,
     kind::{Ends, Kind, Of, Timing},
-    reading::{Condition, Hearing, Reading},
+    reading::{Condition, Hearing, Reading, Turn},
     world::{Bot, Quote, World, venue_of, worth},
 };
 use self::{

@@ -1,10 +1,13 @@
 //! Judging agreements: when a day is over and what is late of it has come, what it came to by what was promised is recorded,
-//! with the figures that it was judged by. That a promise was not kept is an alert of its own, which reads that event.
+//! with the figures that it was judged by. When something of it comes later still, it is judged once more. That a promise was
+//! not kept is an alert of its own, which reads that event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::agreement::{Agreement, AgreementCommand, Figures};
-use events::{AgreementId, BotId, ClientId, Decimal, Event, Recorded, Time};
+use events::{
+    AgreementId, Asset, BotId, ClientId, Decimal, Event, Pair, Recorded, Time, ledger::LedgerEvent, market::MarketEvent,
+};
 use projections::{
     checkpoints,
     projection::{ProjectError, Projection},
@@ -21,6 +24,8 @@ const SNAPSHOT: &str = "begin isolation level repeatable read, read only";
 const DAY_US: i64 = 86_400_000_000;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LATER: Duration = Duration::from_secs(300);
+/// Days that whoever takes a client over looks at once more: something late may have come of them when nobody was there.
+const LOOKED_AGAIN: usize = 7;
 
 /// Whoever judges one client's agreements.
 pub(crate) struct Judge {
@@ -35,6 +40,8 @@ pub(crate) struct Judge {
     due: Option<(AgreementId, Time, u64)>,
     /// Those that could not be judged, until when.
     put_off: BTreeMap<AgreementId, Instant>,
+    /// Days that were judged and of which something came since, and when they are looked at.
+    late: BTreeMap<(AgreementId, Time), Instant>,
 }
 
 /// Why nothing is judged at the moment.
@@ -55,7 +62,7 @@ impl Judge {
         desk: PgPool,
         reached: u64,
     ) -> Result<Self, JudgeError> {
-        let known = streams.all_of_kind(client, "agreement", reached).await?;
+        let known = streams.all_of_kind(client, "agreement", 1..=reached).await?;
         let mut judge = Self {
             client,
             fence,
@@ -66,8 +73,15 @@ impl Judge {
             looked: None,
             due: None,
             put_off: BTreeMap::new(),
+            late: BTreeMap::new(),
         };
         known.into_iter().for_each(|event| judge.hear(&event));
+        let days = judge.agreements.iter().flat_map(|(id, agreement)| {
+            let mut days: Vec<Time> = agreement.judged().collect();
+            days.drain(..days.len().saturating_sub(LOOKED_AGAIN));
+            days.into_iter().map(|day| (*id, day))
+        });
+        judge.late = days.map(|late| (late, Instant::now())).collect();
         Ok(judge)
     }
 
@@ -80,6 +94,15 @@ impl Judge {
             self.agreements.entry(id).or_default().remember(told.clone());
             self.looked = None;
         }
+        days_of(&event.event).into_iter().for_each(|day| self.came_late(day));
+    }
+
+    fn came_late(&mut self, day: Time) {
+        let judged = self.agreements.iter().filter(|(_, agreement)| agreement.judged().any(|judged| judged == day));
+        let ids: Vec<AgreementId> = judged.map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| {
+            self.late.entry((id, day)).or_insert_with(|| Instant::now() + LATER);
+        });
     }
 
     /// Judges one day that is due, if there is one.
@@ -88,11 +111,7 @@ impl Judge {
             return Ok(());
         }
         self.looked = Some(Instant::now());
-        let now = Time::now();
-        self.put_off.retain(|_, until| *until > Instant::now());
-        let mut rest = self.agreements.iter().filter(|(id, _)| !self.put_off.contains_key(id));
-        let due = rest.find_map(|(id, agreement)| Some((*id, agreement.due(now)?, agreement.bot()?)));
-        let Some((id, day, bot)) = due else { return Ok(()) };
+        let Some((id, day, bot)) = self.next() else { return Ok(()) };
         let least = match self.due.filter(|(of, when, _)| (*of, *when) == (id, day)) {
             Some((.., least)) => least,
             None => self.reached,
@@ -102,6 +121,7 @@ impl Judge {
         match figures(&self.desk, self.client, bot, (day, except.clone()), least).await {
             Ok(Some((figures, as_of_seq))) => {
                 self.due = None;
+                self.late.remove(&(id, day));
                 self.judge(id, day, (figures, except), as_of_seq).await
             }
             Ok(None) => {
@@ -115,6 +135,16 @@ impl Judge {
                 Ok(())
             }
         }
+    }
+
+    /// The next day that is to be judged: one that never was, before one that may come to something else.
+    fn next(&mut self) -> Option<(AgreementId, Time, BotId)> {
+        let (now, clock) = (Time::now(), Instant::now());
+        self.put_off.retain(|_, until| *until > clock);
+        let mut rest = self.agreements.iter().filter(|(id, _)| !self.put_off.contains_key(id));
+        let due = rest.find_map(|(id, agreement)| Some((*id, agreement.due(now)?, agreement.bot()?)));
+        let mut late = self.late.iter().filter(|((id, _), at)| **at <= clock && !self.put_off.contains_key(id));
+        due.or_else(|| late.find_map(|((id, day), _)| Some((*id, *day, self.agreements.get(id)?.bot()?))))
     }
 
     async fn judge(
@@ -132,6 +162,36 @@ impl Judge {
             Err(ExecuteError::Append(fault)) => Err(fault.into()),
             Err(ExecuteError::Read(fault)) => Err(fault.into()),
         }
+    }
+}
+
+/// The days that an event changes what they come to.
+fn days_of(event: &Event) -> Vec<Time> {
+    let at = if let Event::Ledger(told) = event {
+        moments_of(told)
+    } else if let Event::Market(
+        MarketEvent::QuoteMinute { at, .. }
+        | MarketEvent::DepthMinute { at, .. }
+        | MarketEvent::VolumeObserved { day: at, .. },
+    ) = event
+    {
+        vec![*at]
+    } else {
+        Vec::new()
+    };
+    at.into_iter().map(Time::midnight).collect()
+}
+
+fn moments_of(told: &LedgerEvent) -> Vec<Time> {
+    match told {
+        LedgerEvent::FillRecorded(fill) => vec![fill.at],
+        LedgerEvent::FillCorrected { was, fill, .. } => vec![was.at, fill.at],
+        LedgerEvent::FillVoided { was, .. } => vec![was.at],
+        LedgerEvent::FillDisputed { .. }
+        | LedgerEvent::OpeningPosition { .. }
+        | LedgerEvent::FundingPaid { .. }
+        | LedgerEvent::TransferRecorded { .. }
+        | LedgerEvent::FeeRateSupplied { .. } => Vec::new(),
     }
 }
 
@@ -165,8 +225,14 @@ async fn of_day(db: &mut PgConnection, client: ClientId, bot: BotId, window: &Ex
         let sum = traded.markets.iter().map(of).try_fold(Decimal::ZERO, Decimal::plus);
         sum.map_err(|cause| ProjectError::Unfoldable { seq: 0, reason: cause.to_string() })
     };
+    // Amounts of several assets have no sum.
+    let of_one = |asset: fn(&Pair) -> Asset| {
+        let assets: BTreeSet<Asset> = traded.markets.iter().map(|line| asset(&line.pair)).collect();
+        assets.len() <= 1
+    };
+    let net_volume = if of_one(Pair::quote_asset) { Some(sum(|line| line.net_volume)?) } else { None };
     let everybodys = sum(|line| line.volume_share.denominator)?;
-    let [net_volume, filled] = [sum(|line| line.net_volume)?, sum(|line| line.volume_share.numerator)?];
+    let filled = sum(|line| line.volume_share.numerator)?;
     let counted_us = window.us();
     Ok(Figures {
         counted_us,
@@ -180,7 +246,8 @@ async fn of_day(db: &mut PgConnection, client: ClientId, bot: BotId, window: &Ex
             .iter()
             .map(|deep| (deep.bps, [deep.own_bid_quote.numerator_quote_us, deep.own_ask_quote.numerator_quote_us]))
             .collect(),
+        sized_us: quoting.sizes.iter().map(|of| ((of.bps, of.quote_amount), of.share.numerator_us)).collect(),
         net_volume,
-        share: everybodys.is_positive().then_some([filled, everybodys]),
+        share: (everybodys.is_positive() && of_one(Pair::base_asset)).then_some([filled, everybodys]),
     })
 }

@@ -72,7 +72,8 @@ async fn told_last(db: &PgPool) -> Result<BTreeMap<String, usize>, LagError> {
     Ok(steps.collect())
 }
 
-/// How many events all clients' rows of each read model lack, and for how long the oldest has been missing.
+/// How many events each read model lacks of the client that it is furthest behind of, and for how long the oldest of any
+/// client has been missing.
 async fn behind(desk: &PgPool) -> sqlx::Result<BTreeMap<String, (u64, u64)>> {
     let now = Time::now();
     let mut parts = BTreeMap::new();
@@ -80,7 +81,7 @@ async fn behind(desk: &PgPool) -> sqlx::Result<BTreeMap<String, (u64, u64)>> {
         let since = reach.behind_since.filter(|_| reach.reached < reach.head);
         let age = since.map_or(0, |since| now.micros().saturating_sub(since.micros()).max(0).unsigned_abs());
         let (events, oldest) = parts.entry(format!("projection:{name}")).or_insert((0, 0));
-        *events += reach.head.saturating_sub(reach.reached);
+        *events = reach.head.saturating_sub(reach.reached).max(*events);
         *oldest = age.max(*oldest);
     }
     parts.insert("relay".to_owned(), relay_behind(desk, now).await?);
@@ -90,7 +91,7 @@ async fn behind(desk: &PgPool) -> sqlx::Result<BTreeMap<String, (u64, u64)>> {
 /// The same of what is published on NATS.
 async fn relay_behind(desk: &PgPool, now: Time) -> sqlx::Result<(u64, u64)> {
     let row = sqlx::query!(
-        r#"select coalesce(sum(events), 0)::bigint as "events!", min(since) as since from relay.behind()"#
+        r#"select coalesce(max(events), 0)::bigint as "events!", min(since) as since from relay.behind()"#
     )
     .fetch_one(desk)
     .await?;

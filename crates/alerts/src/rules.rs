@@ -76,6 +76,7 @@ rules! {
     keys::KeyAnomaly,
     channel::ChannelFailing,
     agreement::AgreementMissed,
+    schedule::ScheduledRunFailed,
     lag::ProjectionLag,
     relay_lag::RelayLag,
     dead_man::DeadMan,
@@ -88,7 +89,7 @@ pub(crate) const fn number(
     [least, default, most]: [&'static str; 3],
     about: &'static str,
 ) -> Parameter {
-    Parameter { name, about, unit, least, most, default }
+    Parameter { name, about, unit, least, most, default, up_to: None, from: None }
 }
 
 /// How long it has to be so before it fires, in seconds.
@@ -150,6 +151,15 @@ impl<T> Window<T> {
         }
     }
 
+    /// The same of something that lasts until the next one: what lasted into the window is kept.
+    pub fn push_lasting(&mut self, at: Time, one: T, lasts_us: i64, most: usize) {
+        let place = self.0.partition_point(|(earlier, _)| *earlier <= at);
+        self.0.insert(place, (at, one));
+        while self.0.get(1).is_some_and(|(next, _)| at.micros() - next.micros() >= lasts_us) || self.0.len() > most {
+            self.0.pop_front();
+        }
+    }
+
     /// Forgets what is older than the window.
     pub fn forget(&mut self, now: Time, lasts_us: i64) {
         while self.0.front().is_some_and(|(at, _)| now.micros() - at.micros() > lasts_us) {
@@ -159,6 +169,11 @@ impl<T> Window<T> {
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &(Time, T)> {
         self.0.iter()
+    }
+
+    /// The last one.
+    pub fn last(&self) -> Option<&(Time, T)> {
+        self.0.back()
     }
 
     pub fn len(&self) -> usize {

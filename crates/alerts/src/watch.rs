@@ -4,7 +4,14 @@
 //! A process that takes a client over goes on from the state that was saved last, looks up at which moments time was looked
 //! at since, and finds the same transitions again: what is in the stream already is not written twice.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use events::{AggregateRef, ClientId, Event, Recorded, Time, alert::RuleEvent};
 use sqlx::PgPool;
@@ -20,7 +27,8 @@ use tracing::{debug, error, info, warn};
 use crate::{
     engine::{Engine, Transition},
     judge::{Judge, JudgeError},
-    kept, lag,
+    kept::{self, Kept},
+    lag,
     notify::{Circuits, Means, Sender, TellError, Teller},
     replay::Ticks,
 };
@@ -39,6 +47,8 @@ const COMMIT_US: i64 = 50_000;
 const TICK_MAX: Duration = Duration::from_millis(200);
 /// Events that are read at once.
 const BATCH: u32 = 1_000;
+/// How often it is said whose alerts were evaluated: whoever watches waits for half a minute.
+const PASS_EVERY: Duration = Duration::from_secs(5);
 /// How often a state is saved, while there is something new in it.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 const FAULT_PAUSE: Duration = Duration::from_millis(500);
@@ -79,6 +89,8 @@ struct Held {
     fence: Fence,
     /// How far its stream went, and when that was asked.
     head: watch::Sender<(u64, Time)>,
+    /// Whether it got through since that was last said.
+    passed: Arc<AtomicBool>,
     stop: CancellationToken,
 }
 
@@ -88,6 +100,7 @@ struct Watch {
     tasks: JoinSet<()>,
     of: HashMap<Id, ClientId>,
     renewed: Option<Instant>,
+    said: Option<Instant>,
     /// Rung when there is a message more to people.
     rung: Arc<Notify>,
 }
@@ -99,7 +112,8 @@ pub async fn run(on: Foundation, stop: CancellationToken) {
     let Foundation { db, streams, means, .. } = on.clone();
     let sender = Sender { db, streams, means, rung: Arc::clone(&rung), circuits: Circuits::default() };
     let sending = tokio::spawn(sender.run(stop.clone()));
-    let mut watch = Watch { on, held: HashMap::new(), tasks: JoinSet::new(), of: HashMap::new(), renewed: None, rung };
+    let (held, tasks, of) = (HashMap::new(), JoinSet::new(), HashMap::new());
+    let mut watch = Watch { on, held, tasks, of, renewed: None, said: None, rung };
     while !stop.is_cancelled() {
         watch.look().await;
         tokio::select! {
@@ -136,6 +150,18 @@ impl Watch {
             self.take(&heads).await;
             self.renewed = Some(Instant::now());
         }
+        if self.said.is_none_or(|said| said.elapsed() >= PASS_EVERY) {
+            self.say_who_passed().await;
+            self.said = Some(Instant::now());
+        }
+    }
+
+    async fn say_who_passed(&self) {
+        let passed = self.held.iter().filter(|(_, held)| held.passed.swap(false, Ordering::Relaxed));
+        let passed: Vec<ClientId> = passed.map(|(client, _)| *client).collect();
+        if let Err(cause) = kept::passed(&self.on.db, &passed).await {
+            warn!(error = %cause, "could not say whose alerts were evaluated, saying it later");
+        }
     }
 
     async fn renew(&mut self) {
@@ -168,14 +194,16 @@ impl Watch {
         debug!(client.id = %client, token = fence.token(), "evaluating the alerts of client {client}");
         let (tell, heard) = watch::channel((head, Time::now()));
         let stop = CancellationToken::new();
-        let one = One { client, fence: fence.clone(), on: self.on.clone(), head: heard, rung: Arc::clone(&self.rung) };
+        let passed = Arc::<AtomicBool>::default();
+        let (on, rung) = (self.on.clone(), Arc::clone(&self.rung));
+        let one = One { client, fence: fence.clone(), on, head: heard, passed: Arc::clone(&passed), rung };
         let task = self.tasks.spawn(one.evaluate(stop.clone()));
         if client == ClientId::DESK {
             let Foundation { streams, db, desk, .. } = self.on.clone();
             tokio::spawn(lag::watch(desk, db, streams, stop.clone()));
         }
         self.of.insert(task.id(), client);
-        self.held.insert(client, Held { fence, head: tell, stop });
+        self.held.insert(client, Held { fence, head: tell, passed, stop });
     }
 
     async fn ended(&mut self, task: Result<(Id, ()), JoinError>) {
@@ -198,6 +226,7 @@ struct One {
     fence: Fence,
     on: Foundation,
     head: watch::Receiver<(u64, Time)>,
+    passed: Arc<AtomicBool>,
     rung: Arc<Notify>,
 }
 
@@ -214,10 +243,10 @@ impl One {
     }
 
     async fn serve(&mut self, stop: &CancellationToken) -> Result<(), WatchError> {
-        let (mut engine, ticks) = self.open().await?;
+        let (mut engine, ticks, news_from) = self.open().await?;
         let Foundation { streams, db, desk, .. } = self.on.clone();
-        let mut teller =
-            Teller::open(self.client, &streams, (&db, &desk), Arc::clone(&self.rung), engine.reached()).await?;
+        let known = news_from..=engine.reached();
+        let mut teller = Teller::open(self.client, &streams, (&db, &desk), Arc::clone(&self.rung), known).await?;
         let mut judge = Judge::open(self.client, self.fence.clone(), streams, desk, engine.reached()).await?;
         let (mut saved, mut saved_at) = (engine.reached(), Instant::now());
         loop {
@@ -232,8 +261,9 @@ impl One {
             self.record(transitions).await?;
             teller.tell().await?;
             judge.look().await?;
+            self.passed.store(true, Ordering::Relaxed);
             if engine.reached() > saved && (saved_at.elapsed() >= SAVE_EVERY || stop.is_cancelled()) {
-                kept::save(&self.on.db, self.client, &self.fence, &engine).await?;
+                kept::save(&self.on.db, self.client, &self.fence, (&engine, teller.news_from())).await?;
                 (saved, saved_at) = (engine.reached(), Instant::now());
             }
             if stop.is_cancelled() {
@@ -248,11 +278,11 @@ impl One {
     }
 
     /// The engine as it was saved last, carried on to the head: whoever held the lease before may have looked at the time
-    /// behind any event up to there. From here on it looks at the time by itself.
-    async fn open(&mut self) -> Result<(Engine, Ticks), WatchError> {
+    /// behind any event up to there. From here on it looks at the time by itself. And from which event on there may be news.
+    async fn open(&mut self) -> Result<(Engine, Ticks, u64), WatchError> {
         let (client, db) = (self.client, self.on.db.clone());
-        let kept = kept::take(&db, client, &self.fence).await?;
-        let mut engine = kept.unwrap_or_else(|| Engine::new(client));
+        let Kept { engine, news_from } = kept::take(&db, client, &self.fence).await?;
+        let mut engine = engine.unwrap_or_else(|| Engine::new(client));
         info!(client.id = %client, reached = engine.reached(), "evaluating the alerts of client {client}");
         let head = read::head(&db, client).await?;
         let told = read::of_alerts(&db, client, engine.reached()).await?;
@@ -264,7 +294,7 @@ impl One {
             self.append(AggregateRef::new("rule", VERSIONS), RuleEvent::RulesSpeak { versions, at }.into(), None)
                 .await?;
         }
-        Ok((engine, ticks))
+        Ok((engine, ticks, news_from))
     }
 
     /// Takes in everything up to there.
@@ -280,6 +310,8 @@ impl One {
             let transitions: Vec<Transition> = events.iter().flat_map(|event| ticks.carry(engine, event)).collect();
             self.record(transitions).await?;
             events.iter().for_each(&mut heard);
+            // Whoever reads a long stream gets on, too.
+            self.passed.store(true, Ordering::Relaxed);
             if events.is_empty() {
                 break;
             }

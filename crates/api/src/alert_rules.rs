@@ -96,6 +96,9 @@ struct Number {
     most: &'static str,
     /// What it is where nothing is said.
     default: &'static str,
+    /// The numbers of the same rule that it is no more than, and no less than.
+    up_to: Option<&'static str>,
+    from: Option<&'static str>,
 }
 
 /// Every rule, its numbers, and what is said of them
@@ -122,8 +125,8 @@ impl Listed {
     fn of(kind: &'static Kind, said: &[Said]) -> Self {
         let rule = kind.rule();
         let number = |parameter: &domain::alert_rule::Parameter| {
-            let domain::alert_rule::Parameter { name, about, unit, least, most, default } = *parameter;
-            Number { name, about, unit, least, most, default }
+            let domain::alert_rule::Parameter { name, about, unit, least, most, default, up_to, from } = *parameter;
+            Number { name, about, unit, least, most, default, up_to, from }
         };
         Self {
             version: kind.version,

@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use domain::alert::{Alert, AlertCommand};
-use events::{AlertId, BotId, ClientId, RuleName, Slug, Time, alert::Severity};
+use events::{AlertId, BotId, ClientId, Exchange, Pair, RuleName, Slug, Time, alert::Severity};
 use futures::FutureExt;
 use projections::{
     alerts::{self, Alerts, Episode, Line, State as AlertState},
@@ -73,6 +73,12 @@ struct Which {
     severity: Option<Severity>,
     rule: Option<RuleName>,
     bot: Option<BotId>,
+    exchange: Option<Exchange>,
+    pair: Option<Pair>,
+    /// Those that fired then or later.
+    from: Option<Time>,
+    /// Those that fired before.
+    to: Option<Time>,
     #[serde(default)]
     limit: Limit,
     /// The `next` of the page before.
@@ -85,13 +91,15 @@ struct Which {
 async fn page(
     OwnClient(client): OwnClient,
     asked: Asked,
-    Query(Which { state, severity, rule, bot, limit, cursor }): Query<Which>,
+    Query(which): Query<Which>,
     State(views): State<Views>,
     State(cursors): State<Cursors>,
 ) -> Result<Response, Problem> {
     let question = asked.without_cursor();
+    let Which { state, severity, rule, bot, exchange, pair, from, to, limit, cursor } = which;
     let before = cursor.map(|cursor| cursors.open(client, &question, &cursor)).transpose()?;
-    let which = alerts::Which { state, severity, rule, bot, before, most: limit.and_one() };
+    let most = limit.and_one();
+    let which = alerts::Which { state, severity, rule, bot, exchange, pair, from, to, before, most };
     views
         .answer(asked, client, Alerts::NAME, |db| {
             async move {
@@ -207,6 +215,13 @@ struct WhichOfAll {
     rule: Option<RuleName>,
     /// Of this client alone.
     of: Option<Slug>,
+    bot: Option<BotId>,
+    exchange: Option<Exchange>,
+    pair: Option<Pair>,
+    /// Those that fired then or later.
+    from: Option<Time>,
+    /// Those that fired before: to see more, say when the last of the list fired.
+    to: Option<Time>,
     #[serde(default)]
     limit: Limit,
 }
@@ -217,15 +232,17 @@ struct WhichOfAll {
 async fn of_all(
     _: OfTheDesk,
     asked: Asked,
-    Query(WhichOfAll { state, severity, rule, of, limit }): Query<WhichOfAll>,
+    Query(which): Query<WhichOfAll>,
     State(known): State<Known>,
     State(views): State<Views>,
 ) -> Result<Response, Problem> {
+    let WhichOfAll { state, severity, rule, of, bot, exchange, pair, from, to, limit } = which;
     let client = match of {
         Some(slug) => Some(known.client_of(&slug).await?.ok_or_else(Problem::not_found)?),
         None => None,
     };
-    let which = alerts::Which { state, severity, rule, bot: None, before: None, most: limit.items() };
+    let most = limit.items();
+    let which = alerts::Which { state, severity, rule, bot, exchange, pair, from, to, before: None, most };
     views
         .answer_desk(asked, &[Alerts::NAME], move |db| {
             async move {
@@ -247,6 +264,10 @@ struct WhichOfTheDesk {
     state: Option<AlertState>,
     severity: Option<Severity>,
     rule: Option<RuleName>,
+    /// Those that fired then or later.
+    from: Option<Time>,
+    /// Those that fired before.
+    to: Option<Time>,
     #[serde(default)]
     limit: Limit,
 }
@@ -257,9 +278,9 @@ struct WhichOfTheDesk {
 async fn of_the_desk(
     _: OfTheDesk,
     asked: Asked,
-    Query(WhichOfTheDesk { state, severity, rule, limit }): Query<WhichOfTheDesk>,
+    Query(WhichOfTheDesk { state, severity, rule, from, to, limit }): Query<WhichOfTheDesk>,
     State(views): State<Views>,
 ) -> Result<Response, Problem> {
-    let which = alerts::Which { state, severity, rule, bot: None, before: None, most: limit.items() };
+    let which = alerts::Which { state, severity, rule, from, to, most: limit.items(), ..alerts::Which::default() };
     views.answer_now(&asked, async |desk| alerts::of_desk(desk, &which).await).await
 }

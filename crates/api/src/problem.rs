@@ -289,9 +289,10 @@ impl From<RuleRefusal> for Problem {
     fn from(refusal: RuleRefusal) -> Self {
         match refusal {
             RuleRefusal::AlreadySo | RuleRefusal::NotConfigured => Self::new(Code::Conflict, refusal.to_string()),
-            RuleRefusal::Unknown { .. } | RuleRefusal::Range { .. } | RuleRefusal::Decimals { .. } => {
-                Self::invalid(refusal.to_string())
-            }
+            RuleRefusal::Unknown { .. }
+            | RuleRefusal::Range { .. }
+            | RuleRefusal::Decimals { .. }
+            | RuleRefusal::Order { .. } => Self::invalid(refusal.to_string()),
         }
     }
 }

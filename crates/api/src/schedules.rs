@@ -12,7 +12,8 @@ use cqrs_es::Aggregate;
 use domain::{
     bot::Bot,
     channel::Channel,
-    schedule::{Schedule, ScheduleCommand, upcoming},
+    schedule::{Schedule, ScheduleCommand},
+    timetable::Timetable,
 };
 use events::{
     AggregateRef, ClientId, ScheduleId, Slug, Time, Uuid,
@@ -100,7 +101,7 @@ async fn all(
                 let (all, now) = (schedules::of_client(db, client).await?, Time::now());
                 let listed = all.into_iter().map(|schedule| {
                     let goes_on = schedule.state == schedules::State::On;
-                    let next = if goes_on { upcoming(&schedule.clock, now, SHOWN) } else { Vec::new() };
+                    let next = if goes_on { to_come(&schedule.clock, now) } else { Vec::new() };
                     Listed { schedule, next }
                 });
                 Ok(Some(listed.collect::<Vec<_>>()))
@@ -108,6 +109,11 @@ async fn all(
             .boxed()
         })
         .await
+}
+
+/// The next moments of a clock.
+fn to_come(when: &When, now: Time) -> Vec<Time> {
+    Timetable::of(when).map(|timetable| timetable.upcoming(now, SHOWN)).unwrap_or_default()
 }
 
 /// A schedule to be.
@@ -155,7 +161,8 @@ async fn set(
     let schedule_id = ScheduleId(Uuid::new_v5(&client.0, format!("schedule/{name}").as_bytes()));
     is_its_own(&streams, client, &action).await?;
     has_room_for(&views, client, schedule_id).await?;
-    let (at, next) = (Time::now(), upcoming(&when, Time::now(), SHOWN));
+    let at = Time::now();
+    let next = to_come(&when, at);
     let command = ScheduleCommand::Set { name, action, when, missed, at };
     let done = wish.carry_out::<Schedule>(&streams, &own, &schedule_id.to_string(), command).await?;
     let place = [(header::LOCATION, "/api/schedules")];

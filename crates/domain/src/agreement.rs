@@ -67,8 +67,8 @@ pub enum AgreementRefusal {
     #[error("clauses: between 1 and {CLAUSES_MAX} of them")]
     Count,
     #[error(
-        "clauses: a share is above 0 and at most 1, amounts and a spread are above 0, a floor is not above its ceiling, and \
-         within_bps is one of {GRID_BPS:?}"
+        "clauses: a share is above 0 and at most 1, amounts and a spread are above 0, a floor is not above its ceiling, \
+         within_bps is one of {GRID_BPS:?}, and size_quote, which needs it, one of 1, 2, 5, 10, 20, 50 and so on"
     )]
     Clause,
     #[error(
@@ -92,13 +92,15 @@ pub struct Figures {
     pub sides_us: i64,
     /// Two-sided time within so many bps, for each band that was met.
     pub within_us: BTreeMap<u32, i64>,
+    /// Time with at least so much of the quote asset on each side within so many bps of the middle, for each that was met.
+    pub sized_us: BTreeMap<(u32, Decimal), i64>,
     /// In bps x microseconds, over the two-sided time.
     pub spread_bps_us: Decimal,
     /// The bot's own, to buy and to sell, by distance in bps: in the quote asset x microseconds.
     pub depth_quote_us: BTreeMap<u32, [Decimal; 2]>,
-    /// Of the whole day, in the quote asset.
-    pub net_volume: Decimal,
-    /// Amount filled, and everybody's; absent: nobody told.
+    /// Of the whole day, in the quote asset; absent: there was more than one.
+    pub net_volume: Option<Decimal>,
+    /// Amount filled, and everybody's; absent: nobody told, or it was of more than one asset.
     pub share: Option<[Decimal; 2]>,
 }
 
@@ -118,13 +120,17 @@ struct Set {
     /// The first day that was never judged, and those that are judged anew.
     next: Time,
     again: BTreeSet<Time>,
+    /// What the last days came to: what comes late of one may change it.
+    judged: BTreeMap<Time, Vec<Verdict>>,
+    /// The begin of the day on which it ended: those before it are judged still.
+    ended: Option<Time>,
 }
 
 impl Agreement {
     /// Decides a command.
     pub fn decide(&self, command: AgreementCommand) -> Result<Vec<AgreementEvent>, AgreementRefusal> {
         let event = match command {
-            AgreementCommand::Set { .. } if self.set.is_some() => return Err(AgreementRefusal::AlreadyThere),
+            AgreementCommand::Set { .. } if self.set().is_ok() => return Err(AgreementRefusal::AlreadyThere),
             AgreementCommand::Set { name, bot, clauses, at } => {
                 AgreementEvent::AgreementSet { name, bot, clauses: possible(clauses)?, at }
             }
@@ -145,7 +151,9 @@ impl Agreement {
             AgreementCommand::Judge { day, excluded, .. } if excluded != self.excluded(day) => {
                 return Err(AgreementRefusal::NotDue);
             }
-            AgreementCommand::Judge { day, figures, as_of_seq, at, .. } => self.judge(day, &figures, as_of_seq, at)?,
+            AgreementCommand::Judge { day, figures, as_of_seq, at, .. } => {
+                return Ok(self.judge(day, &figures, as_of_seq, at)?.into_iter().collect());
+            }
             AgreementCommand::End { reason, at } => {
                 self.set()?;
                 AgreementEvent::AgreementEnded { reason: readable(reason)?, at }
@@ -154,28 +162,37 @@ impl Agreement {
         Ok(vec![event])
     }
 
+    /// What a day came to. One that was judged before, and comes to the same, is nothing new.
     fn judge(
         &self,
         day: Time,
         figures: &Figures,
         as_of_seq: u64,
         at: Time,
-    ) -> Result<AgreementEvent, AgreementRefusal> {
-        let set = self.set()?;
-        if self.due(at) != Some(day) {
+    ) -> Result<Option<AgreementEvent>, AgreementRefusal> {
+        let set = self.set.as_ref().ok_or(AgreementRefusal::NotThere)?;
+        let (is_due, before) = (self.due(at) == Some(day), set.judged.get(&day));
+        if !is_due && before.is_none() {
             return Err(AgreementRefusal::NotDue);
         }
         let clauses = set.promised.range(..=day).next_back().map(|(_, clauses)| clauses.as_slice()).unwrap_or_default();
-        let verdicts = clauses.iter().map(|clause| verdict(clause, figures)).collect();
+        let verdicts: Vec<Verdict> = clauses.iter().map(|clause| verdict(clause, figures)).collect();
         let excluded_us = figures.excluded_us.unsigned_abs();
-        Ok(AgreementEvent::AgreementJudged { day, verdicts, excluded_us, as_of_seq, at })
+        let is_new = is_due || before != Some(&verdicts);
+        Ok(is_new.then_some(AgreementEvent::AgreementJudged { day, verdicts, excluded_us, as_of_seq, at }))
     }
 
     /// The next day that is to be judged now.
     pub fn due(&self, now: Time) -> Option<Time> {
         let set = self.set.as_ref()?;
         let first = set.again.first().copied().map_or(set.next, |again| again.min(set.next));
-        (now.micros() >= first.micros() + DAY_US + GRACE_US).then_some(first)
+        let is_over = now.micros() >= first.micros() + DAY_US + GRACE_US;
+        (is_over && set.ended.is_none_or(|ended| first < ended)).then_some(first)
+    }
+
+    /// The days that were judged and may come to something else, if something of them comes late.
+    pub fn judged(&self) -> impl Iterator<Item = Time> {
+        self.set.iter().flat_map(|set| set.judged.keys().copied())
     }
 
     /// Whose promise it is.
@@ -199,7 +216,7 @@ impl Agreement {
     }
 
     fn set(&self) -> Result<&Set, AgreementRefusal> {
-        self.set.as_ref().ok_or(AgreementRefusal::NotThere)
+        self.set.as_ref().filter(|set| set.ended.is_none()).ok_or(AgreementRefusal::NotThere)
     }
 
     /// Takes in what happened.
@@ -207,6 +224,7 @@ impl Agreement {
         match event {
             AgreementEvent::AgreementSet { name, bot, clauses, at } => {
                 let first = at.next_midnight();
+                self.set.take_if(|set| set.ended.is_some());
                 let set = self.set.get_or_insert_with(|| Set {
                     name,
                     bot,
@@ -214,22 +232,33 @@ impl Agreement {
                     excluded: BTreeSet::new(),
                     next: first,
                     again: BTreeSet::new(),
+                    judged: BTreeMap::new(),
+                    ended: None,
                 });
                 set.promised.insert(first, clauses);
             }
             AgreementEvent::ExclusionDeclared { from, to, .. } => {
                 self.set.iter_mut().for_each(|set| set.exclude(from, to));
             }
-            AgreementEvent::AgreementJudged { day, .. } => self.set.iter_mut().for_each(|set| {
-                set.again.remove(&day);
-                set.next = set.next.max(day.plus_micros(DAY_US));
-            }),
-            AgreementEvent::AgreementEnded { .. } => self.set = None,
+            AgreementEvent::AgreementJudged { day, verdicts, .. } => {
+                self.set.iter_mut().for_each(|set| set.judge(day, verdicts.clone()));
+            }
+            AgreementEvent::AgreementEnded { at, .. } => {
+                self.set.iter_mut().for_each(|set| set.ended = Some(at.midnight()));
+            }
         }
     }
 }
 
 impl Set {
+    fn judge(&mut self, day: Time, verdicts: Vec<Verdict>) {
+        self.again.remove(&day);
+        self.next = self.next.max(day.plus_micros(DAY_US));
+        self.judged.insert(day, verdicts);
+        let old = self.next.plus_micros(-LATE_MAX_US);
+        self.judged.retain(|day, _| *day >= old);
+    }
+
     /// Days that were judged with it are judged anew.
     fn exclude(&mut self, from: Time, to: Time) {
         self.excluded.insert((from, to));
@@ -245,8 +274,12 @@ pub fn verdict(clause: &Clause, figures: &Figures) -> Verdict {
     let time = Decimal::from_int(figures.counted_us);
     let us = |us: i64| Decimal::from_int(us);
     let (numerator, denominator, kept): (_, _, Kept) = match clause {
-        Clause::TwoSided { least, within_bps } => {
-            let met = within_bps.map_or(figures.two_sided_us, |bps| within(&figures.within_us, bps));
+        Clause::TwoSided { least, within_bps, size_quote } => {
+            let met = match (within_bps, size_quote) {
+                (None, _) => figures.two_sided_us,
+                (Some(bps), None) => within(&figures.within_us, *bps),
+                (Some(bps), Some(size)) => sized(&figures.sized_us, *bps, *size),
+            };
             (us(met), time, Kept::AtLeast(*least))
         }
         Clause::Sides { least } => (us(figures.sides_us), us(figures.counted_us * 2), Kept::AtLeast(*least)),
@@ -259,7 +292,8 @@ pub fn verdict(clause: &Clause, figures: &Figures) -> Verdict {
             (bid.min(ask), time, Kept::AtLeast(*least_quote))
         }
         Clause::Volume { least_quote, most_quote } => {
-            (figures.net_volume, Decimal::ONE, Kept::Between(*least_quote, *most_quote))
+            let [volume, days] = figures.net_volume.map_or([Decimal::ZERO; 2], |volume| [volume, Decimal::ONE]);
+            (volume, days, Kept::Between(least_quote.and_then(|least| of_day(least, figures.counted_us)), *most_quote))
         }
         Clause::VolumeShare { least, most } => {
             let [own, all] = figures.share.unwrap_or_default();
@@ -300,6 +334,25 @@ fn within(bands: &BTreeMap<u32, i64>, bps: u32) -> i64 {
     bands.range(..=bps).next_back().map_or(0, |(_, us)| *us)
 }
 
+/// Time with at least such a size.
+fn sized(sizes: &BTreeMap<(u32, Decimal), i64>, bps: u32, size: Decimal) -> i64 {
+    let larger = sizes.range((bps, size)..).take_while(|((of, _), _)| *of == bps);
+    larger.map(|(_, us)| *us).next().unwrap_or_default()
+}
+
+/// As large a part of a floor as the part of the day that counts.
+fn of_day(least: Decimal, counted_us: i64) -> Option<Decimal> {
+    let part = least.mul_div(Decimal::from_int(counted_us), Decimal::from_int(DAY_US)).ok()?;
+    Some(part.rounded(PLACES).normalised())
+}
+
+/// Whether an amount is a step of 1, 2, 5, 10, 20, 50 and so on: what sizes are measured by.
+fn is_step(amount: Decimal) -> bool {
+    let text = amount.normalised().to_string();
+    let digits: String = text.chars().filter(|digit| ('1'..='9').contains(digit)).collect();
+    ["1", "2", "5"].contains(&&*digits) && amount.is_positive()
+}
+
 fn possible(clauses: Vec<Clause>) -> Result<Vec<Clause>, AgreementRefusal> {
     if !(1..=CLAUSES_MAX).contains(&clauses.len()) {
         return Err(AgreementRefusal::Count);
@@ -312,7 +365,11 @@ fn possible(clauses: Vec<Clause>) -> Result<Vec<Clause>, AgreementRefusal> {
             && least.zip(*most).is_none_or(|(least, most)| least <= most)
     };
     let fine = |clause: &Clause| match clause {
-        Clause::TwoSided { least, within_bps } => share(least) && within_bps.is_none_or(|bps| GRID_BPS.contains(&bps)),
+        Clause::TwoSided { least, within_bps, size_quote } => {
+            share(least)
+                && within_bps.is_none_or(|bps| GRID_BPS.contains(&bps))
+                && size_quote.is_none_or(|size| is_step(size) && within_bps.is_some())
+        }
         Clause::Sides { least } => share(least),
         Clause::Spread { most_bps } => most_bps.is_positive(),
         Clause::Depth { within_bps, least_quote } => GRID_BPS.contains(within_bps) && least_quote.is_positive(),
@@ -357,7 +414,8 @@ mod tests {
                 [d("5000"), d("4000")].map(|quote| quote.times(Decimal::from_int(24 * HOUR_US)).unwrap()),
             )]
             .into(),
-            net_volume: d("120000"),
+            sized_us: [((100, d("5000")), 6 * HOUR_US), ((100, d("1000")), 12 * HOUR_US)].into(),
+            net_volume: Some(d("120000")),
             share: Some([d("30"), d("1000")]),
             ..Figures::default()
         }
@@ -371,7 +429,11 @@ mod tests {
     #[test]
     fn a_day_is_held_against_what_was_promised() {
         let of = figures();
-        let two_sided = |least: &str, within_bps| Clause::TwoSided { least: d(least), within_bps };
+        let two_sided = |least: &str, within_bps| Clause::TwoSided { least: d(least), within_bps, size_quote: None };
+        let sized = |size: &str| Clause::TwoSided { least: d("0.5"), within_bps: Some(100), size_quote: Some(d(size)) };
+        check(sized("1000"), &of, (Outcome::Met, Some("0.5")));
+        check(sized("2000"), &of, (Outcome::Missed, Some("0.25")));
+        check(sized("10000"), &of, (Outcome::Missed, Some("0")));
         check(two_sided("0.75", None), &of, (Outcome::Met, Some("0.75")));
         check(two_sided("0.7500001", None), &of, (Outcome::Missed, Some("0.75")));
         check(two_sided("0.5", Some(50)), &of, (Outcome::Met, Some("0.5")));
@@ -387,6 +449,11 @@ mod tests {
         check(volume(Some("100000"), Some("150000")), &of, (Outcome::Met, Some("120000")));
         check(volume(None, Some("119999")), &of, (Outcome::Missed, Some("120000")));
         check(Clause::VolumeShare { least: Some(d("0.03")), most: None }, &of, (Outcome::Met, Some("0.03")));
+        // Of a day of which half is left out, half of the floor is promised, and all of the ceiling.
+        let half = Figures { counted_us: 12 * HOUR_US, excluded_us: 12 * HOUR_US, ..figures() };
+        check(volume(Some("240000"), Some("240000")), &half, (Outcome::Met, Some("120000")));
+        check(volume(Some("240002"), None), &half, (Outcome::Missed, Some("120000")));
+        check(volume(Some("1"), None), &Figures { net_volume: None, ..figures() }, (Outcome::Unknown, None));
         let untold = Figures { share: None, ..figures() };
         check(Clause::VolumeShare { least: Some(d("0.03")), most: None }, &untold, (Outcome::Unknown, None));
         let excused = Figures { counted_us: 0, excluded_us: DAY_US, ..Figures::default() };
@@ -450,6 +517,39 @@ mod tests {
     }
 
     #[test]
+    fn a_day_that_something_comes_late_of_is_judged_anew_if_it_comes_to_something_else() {
+        let agreement = of([set(), judged(1)]);
+        let judge = |figures: Figures| {
+            let (figures, excluded) = (Box::new(figures), Vec::new());
+            agreement.decide(AgreementCommand::Judge {
+                day: hour(1, 0),
+                figures,
+                excluded,
+                as_of_seq: 12,
+                at: hour(2, 5),
+            })
+        };
+        assert_eq!(judge(figures()), Ok(vec![]));
+        let better = judge(Figures { sides_us: 48 * HOUR_US, ..figures() }).unwrap();
+        let [AgreementEvent::AgreementJudged { verdicts, as_of_seq: 12, .. }] = &*better else { panic!("{better:?}") };
+        assert_eq!(verdicts[0].outcome, Outcome::Met);
+        assert_eq!(agreement.judged().collect::<Vec<_>>(), [hour(1, 0)]);
+    }
+
+    #[test]
+    fn the_days_before_the_one_on_which_it_ends_are_judged_and_no_other() {
+        let ended = AgreementEvent::AgreementEnded { reason: "over".into(), at: hour(3, 1) };
+        let mut agreement = of([set(), judged(1), ended]);
+        assert_eq!((agreement.due(hour(3, 1)), agreement.bot().is_some()), (Some(hour(2, 0)), true));
+        let change = AgreementCommand::Change { clauses: vec![Clause::Sides { least: d("0.9") }], at: hour(3, 2) };
+        assert_eq!(agreement.decide(change), Err(AgreementRefusal::NotThere));
+        agreement.remember(judged(2));
+        assert_eq!(agreement.due(hour(9, 0)), None);
+        agreement.remember(set());
+        assert_eq!(agreement.due(hour(2, 1)), Some(hour(1, 0)));
+    }
+
+    #[test]
     fn times_that_are_left_out_twice_count_once_and_terms_are_possible_ones() {
         let excluded = |from: i64, to: i64| AgreementEvent::ExclusionDeclared {
             from: hour(1, from),
@@ -464,6 +564,8 @@ mod tests {
         for bad in [
             Clause::Sides { least: d("1.01") },
             Clause::Sides { least: d("0") },
+            Clause::TwoSided { least: d("0.5"), within_bps: Some(100), size_quote: Some(d("3000")) },
+            Clause::TwoSided { least: d("0.5"), within_bps: None, size_quote: Some(d("2000")) },
             Clause::Spread { most_bps: d("-1") },
             Clause::Volume { least_quote: None, most_quote: None },
             Clause::Volume { least_quote: Some(d("2")), most_quote: Some(d("1")) },

@@ -24,6 +24,9 @@ pub struct Parameter {
     pub least: &'static str,
     pub most: &'static str,
     pub default: &'static str,
+    /// The parameters of the same rule that it is no more than, and no less than.
+    pub up_to: Option<&'static str>,
+    pub from: Option<&'static str>,
 }
 
 /// What can be wanted of a rule.
@@ -51,6 +54,8 @@ pub enum RuleRefusal {
     Range { name: &'static str, least: &'static str, most: &'static str, unit: &'static str, value: Decimal },
     #[error("{name} has more than {DECIMALS_MAX} decimals: round it")]
     Decimals { name: &'static str },
+    #[error("{lower} is {value} and may not be above {upper}, which is {most}: say both")]
+    Order { lower: &'static str, value: Decimal, upper: &'static str, most: Decimal },
     #[error("it is configured so already")]
     AlreadySo,
     #[error("nothing of its own is said for this: there is nothing to reset")]
@@ -72,6 +77,18 @@ struct Said {
 }
 
 impl Parameter {
+    /// It is no more than another one of the rule.
+    #[must_use]
+    pub const fn up_to(self, other: &'static str) -> Self {
+        Self { up_to: Some(other), ..self }
+    }
+
+    /// It is no less than another one of the rule.
+    #[must_use]
+    pub const fn from(self, other: &'static str) -> Self {
+        Self { from: Some(other), ..self }
+    }
+
     /// What it is where nothing is said.
     pub fn value(&self) -> Decimal {
         number(self.default)
@@ -87,6 +104,24 @@ impl Parameter {
         }
         Ok(())
     }
+}
+
+/// A rule that clears where it fires would flap: what is said, and what is left at its default, are in order.
+fn in_order(known: &'static [Parameter], said: &BTreeMap<String, Decimal>) -> Result<(), RuleRefusal> {
+    let value = |name: &str| {
+        said.get(name).copied().or_else(|| known.iter().find(|one| one.name == name).map(Parameter::value))
+    };
+    let pairs = known.iter().flat_map(|one| {
+        let below = one.up_to.map(|other| (one.name, other));
+        below.into_iter().chain(one.from.map(|other| (other, one.name)))
+    });
+    for (lower, upper) in pairs {
+        let (Some(value), Some(most)) = (value(lower), value(upper)) else { continue };
+        if value > most {
+            return Err(RuleRefusal::Order { lower, value, upper, most });
+        }
+    }
+    Ok(())
 }
 
 fn number(text: &str) -> Decimal {
@@ -115,6 +150,7 @@ impl AlertRule {
                     let unknown = || RuleRefusal::Unknown { name: name.chars().take(80).collect(), known: all() };
                     parameter.ok_or_else(unknown)?.check(*value)?;
                 }
+                in_order(known, &parameters)?;
                 let said = Said { rule, scope, on, parameters };
                 if self.said.as_ref() == Some(&said) {
                     return Err(RuleRefusal::AlreadySo);
@@ -146,14 +182,21 @@ mod tests {
 
     use super::*;
 
-    const KNOWN: &[Parameter] = &[Parameter {
+    const RATIO: Parameter = Parameter {
         name: "ratio",
         about: "how many times as wide",
         unit: "x",
         least: "1",
         most: "100",
         default: "2",
-    }];
+        up_to: None,
+        from: None,
+    };
+    const KNOWN: &[Parameter] = &[
+        RATIO,
+        Parameter { name: "clear", default: "1.6", ..RATIO }.up_to("ratio"),
+        Parameter { name: "critical", default: "4", ..RATIO }.from("ratio"),
+    ];
 
     fn d(text: &str) -> Decimal {
         text.parse().unwrap()
@@ -182,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_value_lies_between_the_bounds_that_the_rule_names() {
-        for value in ["1", "2.5", "100"] {
+        for value in ["1.6", "2.5", "4"] {
             check([], configure(&[("ratio", value)]), Ok(configured(&[("ratio", value)])));
         }
         for value in ["0.999", "100.001", "-2"] {
@@ -190,8 +233,20 @@ mod tests {
             let refused = RuleRefusal::Range { name, least, most, unit, value: d(value) };
             check([], configure(&[("ratio", value)]), Err(refused));
         }
-        let unknown = RuleRefusal::Unknown { name: "ration".into(), known: vec!["ratio"] };
+        let unknown = RuleRefusal::Unknown { name: "ration".into(), known: vec!["ratio", "clear", "critical"] };
         check([], configure(&[("ration", "2")]), Err(unknown));
+    }
+
+    #[test]
+    fn a_rule_clears_where_it_is_better_than_where_it_fires() {
+        let refused = |lower, value: &str, upper, most: &str| {
+            Err(RuleRefusal::Order { lower, value: d(value), upper, most: d(most) })
+        };
+        check([], configure(&[("ratio", "1.2")]), refused("clear", "1.6", "ratio", "1.2"));
+        check([], configure(&[("ratio", "5")]), refused("ratio", "5", "critical", "4"));
+        check([], configure(&[("clear", "2.1")]), refused("clear", "2.1", "ratio", "2"));
+        let all = [("ratio", "1.2"), ("clear", "1.2"), ("critical", "1.2")];
+        check([], configure(&all), Ok(configured(&all)));
     }
 
     #[test]

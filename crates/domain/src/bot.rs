@@ -355,6 +355,11 @@ impl Bot {
         self.placed.iter().find(|placed| placed.name == name).map(|placed| &placed.venue)
     }
 
+    /// Whether it was asked to stop and has not yet.
+    pub fn is_stopping(&self) -> bool {
+        self.phase == Phase::Stopping
+    }
+
     /// Whether the bot runs as this instance; while none is known yet, it may be any.
     pub fn runs_as(&self, instance: &str) -> bool {
         self.instance.as_ref().map_or(self.is_wanted(), |own| own == instance)

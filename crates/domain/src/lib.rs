@@ -15,6 +15,7 @@ pub mod schedule;
 pub mod self_match;
 pub mod silence;
 pub mod subscription;
+pub mod timetable;
 
 /// Puts a pure decision behind cqrs-es: what is decided is written to the sink, which applies it.
 macro_rules! aggregate {

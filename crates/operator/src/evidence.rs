@@ -33,6 +33,11 @@ impl Evidence {
         self.heard_at = Instant::now();
     }
 
+    /// Whether it was told to be silent, and has said nothing since.
+    pub fn is_silent(&self) -> bool {
+        self.told_silent
+    }
+
     /// Whether it has been silent for too long, told once.
     pub fn silent(&mut self, after: Duration) -> Option<Sight> {
         let is_silent = !self.told_silent && self.heard_at.elapsed() >= after;

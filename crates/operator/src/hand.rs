@@ -90,8 +90,9 @@ struct Hand {
     /// Whether the broker is there; unknown before it was told.
     hears: bool,
     seen: Seen,
-    looks: u64,
     look_at: Instant,
+    /// When balances and volumes are looked at next, too.
+    look_at_all: Instant,
     report_at: Instant,
     /// When instances that nobody counts on are looked for next; absent while they are.
     sweep_at: Option<Instant>,
@@ -116,7 +117,7 @@ async fn serve(mandate: Mandate, mut heard: mpsc::Receiver<Heard>, wakes: Wakes)
     let head = read::head(&mandate.means.db, mandate.client).await?;
     let mut hand = Hand::new(mandate.clone());
     for kind in FOLLOWED {
-        for event in mandate.means.streams.all_of_kind(mandate.client, kind, head).await? {
+        for event in mandate.means.streams.all_of_kind(mandate.client, kind, 1..=head).await? {
             hand.follow(event);
         }
     }
@@ -158,8 +159,8 @@ impl Hand {
             ask_at: HashMap::new(),
             hears: true,
             seen: Seen::default(),
-            looks: 0,
             look_at: now,
+            look_at_all: now,
             report_at: now,
             sweep_at: Some(now),
             begin_at: now,
@@ -216,9 +217,7 @@ impl Hand {
         let keys: Vec<Of> = keys.map(|(id, _)| Of::Credential(*id)).collect();
         let bots = self.bots.iter().filter(|(_, bot)| bot.task().is_some() && keys.is_empty());
         let by_hand = self.manual.keys().filter(|id| self.is_next(**id) && keys.is_empty()).map(|id| Of::Manual(*id));
-        let clock = Time::now();
-        let by_clock = self.schedules.iter().filter(|(_, schedule)| schedule.is_due(clock));
-        let by_clock = by_clock.map(|(id, _)| Of::Schedule(*id));
+        let by_clock = schedules::next(&self.schedules, Time::now()).into_iter().map(Of::Schedule);
         let bots = bots.map(|(id, _)| Of::Bot(*id));
         let all: Vec<Of> = keys.iter().copied().chain(bots).chain(by_hand).chain(by_clock).collect();
         let now = Instant::now();

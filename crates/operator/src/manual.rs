@@ -44,7 +44,7 @@ pub(crate) async fn carry_out(mandate: &Mandate, id: ManualId) -> Result<Outcome
 pub(crate) async fn all(mandate: &Mandate) -> Result<BTreeMap<ManualId, ManualOrder>, HandError> {
     let head = read::head(&mandate.means.db, mandate.client).await?;
     let mut orders: BTreeMap<ManualId, ManualOrder> = BTreeMap::new();
-    for event in mandate.means.streams.all_of_kind(mandate.client, "manual", head).await? {
+    for event in mandate.means.streams.all_of_kind(mandate.client, "manual", 1..=head).await? {
         if let (Event::Manual(told), Ok(id)) = (event.event, event.aggregate.id.parse()) {
             orders.entry(id).or_default().remember(told);
         }

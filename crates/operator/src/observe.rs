@@ -24,7 +24,17 @@ pub(crate) const LEVELS: usize = 500;
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     marks: HashMap<Pair, (Price, Time)>,
-    balances: HashMap<(Exchange, Market, Asset), (Decimal, Decimal, Time)>,
+    balances: HashMap<(Exchange, Market, Asset), Balance>,
+}
+
+/// A balance as it was recorded last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Balance {
+    total: Decimal,
+    available: Decimal,
+    at: Time,
+    /// It was recorded twice: whoever holds it against something wants to be sure.
+    sure: bool,
 }
 
 /// What one look brought.
@@ -139,11 +149,11 @@ impl Seen {
     }
 
     fn is_new_balance(&mut self, of: (Exchange, Market, Asset), total: Decimal, available: Decimal, at: Time) -> bool {
-        let is_new = self.balances.get(&of).is_none_or(|(last_total, last_available, since)| {
-            (*last_total, *last_available) != (total, available) && at.micros() - since.micros() >= MINUTE_US
-        });
+        let last = self.balances.get(&of);
+        let sure = last.is_some_and(|last| (last.total, last.available) == (total, available));
+        let is_new = last.is_none_or(|last| at.micros() - last.at.micros() >= MINUTE_US && !(sure && last.sure));
         if is_new {
-            self.balances.insert(of, (total, available, at));
+            self.balances.insert(of, Balance { total, available, at, sure });
         }
         is_new
     }
@@ -152,4 +162,24 @@ impl Seen {
 fn append(mandate: &Mandate, aggregate: AggregateRef, event: events::Event) -> Append {
     let events = vec![Draft { event, key: None }];
     Append { client: mandate.client, aggregate, expected: Expected::Any, events, cause: mandate.cause() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_balance_is_told_when_it_changed_and_once_more_when_it_stayed_so() {
+        let mut seen = Seen::default();
+        let mut told = |second: i64, total: i64| {
+            let of = (Exchange::Okx, Market::Spot, Asset::usdt());
+            let total = Decimal::from_int(total);
+            seen.is_new_balance(of, total, total, Time::EPOCH.plus_micros(second * 1_000_000))
+        };
+        assert_eq!([told(0, 10), told(60, 10), told(120, 10), told(600, 10)], [true, true, false, false]);
+        assert_eq!(
+            [told(660, 7), told(670, 6), told(720, 6), told(780, 6), told(840, 6)],
+            [true, false, true, true, false]
+        );
+    }
 }

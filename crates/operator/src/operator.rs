@@ -64,6 +64,8 @@ pub struct Settings {
     pub reconcile_every: Duration,
     /// How old a fill must be before another source than the bot's own message is believed.
     pub grace: Duration,
+    /// How late what a bot says of its orders may come and still be counted from when it happened.
+    pub overdue: Duration,
     /// How often order books are looked at; balances are every twelfth time.
     pub observe_every: Duration,
     /// How often the server is asked what it thinks of each bot.
@@ -86,6 +88,7 @@ impl Settings {
             fills_within: at_least(patience / 3, 1_500),
             reconcile_every: at_least(patience * 2 / 3, 1_000),
             grace: at_least(patience / 18, 200),
+            overdue: at_least(patience / 90, 200),
             observe_every: at_least(patience / 18, 500),
             report_every: at_least(patience / 3, 1_000),
             silence: at_least(patience * 7 / 18, 2_500),

@@ -10,8 +10,9 @@ use crate::mandate::Means;
 
 /// The lease under which a process asks.
 const LEASE: &str = "probe";
-/// So many unanswered questions in a row, and it is lost.
+/// So many unanswered questions in a row, or as long as so many take, and it is lost; so many answers, and it is back.
 const UNANSWERED: u32 = 3;
+const ANSWERED: u32 = 2;
 /// What events of it are told under.
 const HUMMINGBOT: &str = "hummingbot";
 
@@ -31,6 +32,8 @@ struct Probe {
     lost: Option<Time>,
     /// Since when questions were not answered, and how many.
     unanswered: Option<(Time, u32)>,
+    /// How many were answered since.
+    answered: u32,
 }
 
 /// Asks again and again until told to stop.
@@ -66,27 +69,30 @@ async fn begin(means: &Means, leases: &Leases) -> Option<(Fence, Probe)> {
         let Event::Desk(DeskEvent::HummingbotLost { since, .. }) = &event.event else { return None };
         Some(*since)
     });
-    Some((fence, Probe { lost, unanswered: None }))
+    Some((fence, Probe { lost, unanswered: None, answered: 0 }))
 }
 
 impl Probe {
     async fn ask(&mut self, means: &Means) -> Result<(), TellError> {
+        let asked_at = Time::now();
         match means.hummingbot.accounts().await {
             Ok(_) => {
-                self.unanswered = None;
-                let Some(since) = self.lost else { return Ok(()) };
+                (self.unanswered, self.answered) = (None, self.answered + 1);
+                let Some(since) = self.lost.filter(|_| self.answered >= ANSWERED) else { return Ok(()) };
                 let at = Time::now();
                 let key = format!("hummingbot_back:{}", since.micros());
                 tell(means, &key, DeskEvent::HummingbotBack { at }, AccountEvent::HummingbotBack { at }).await?;
                 self.lost = None;
             }
             Err(fault) => {
-                let (since, times) = self.unanswered.map_or((Time::now(), 1), |(since, times)| (since, times + 1));
-                self.unanswered = Some((since, times));
-                if times < UNANSWERED || self.lost.is_some() {
+                let (since, times) = self.unanswered.map_or((asked_at, 1), |(since, times)| (since, times + 1));
+                (self.unanswered, self.answered) = (Some((since, times)), 0);
+                let (at, reason) = (Time::now(), fault.to_string());
+                let lasts_us = (means.settings.probe_every * UNANSWERED).as_micros();
+                let is_lost = times >= UNANSWERED || i128::from(at.micros() - since.micros()) >= lasts_us.cast_signed();
+                if !is_lost || self.lost.is_some() {
                     return Ok(());
                 }
-                let (at, reason) = (Time::now(), fault.to_string());
                 let lost = AccountEvent::HummingbotLost { since, reason: reason.clone(), at };
                 let key = format!("hummingbot_lost:{}", since.micros());
                 tell(means, &key, DeskEvent::HummingbotLost { since, reason, at }, lost).await?;

@@ -46,6 +46,10 @@ pub struct Quotes {
     fills: VecDeque<(OrderId, TradeId, Amount)>,
     /// Whether it can be heard what the bot does.
     hears: bool,
+    /// The minute in which the bot stopped: nothing is told of those after it.
+    stopped: Option<Time>,
+    /// From when on anything is known.
+    since: Time,
     minute: Minute,
     changes: Changes<Seen>,
     depth: Depth,
@@ -131,6 +135,8 @@ impl Quotes {
             gone: VecDeque::new(),
             fills: VecDeque::new(),
             hears: true,
+            stopped: None,
+            since,
             minute: Minute::default(),
             changes: Changes::new(PACE, since, quotes_told),
             depth: Depth::new(since, depths_told),
@@ -142,6 +148,11 @@ impl Quotes {
     /// Where it quotes.
     pub fn venue(&self) -> &Venue {
         &self.venue
+    }
+
+    /// From when on anything is known: no two have the same of one bot.
+    pub fn since(&self) -> Time {
+        self.since
     }
 
     /// A step of one of its orders' lives. Orders without a price, and those of another venue, quote nothing here.
@@ -200,12 +211,17 @@ impl Quotes {
         while let Some(entry) = self.heard.first_entry().filter(|entry| entry.key().0 <= at) {
             let moment = entry.key().0;
             self.advance(moment, &mut events);
+            let heard = self.hears;
             // What happens at one moment is one change: an order that takes another's place leaves no hole.
             while let Some(entry) = self.heard.first_entry().filter(|entry| entry.key().0 == moment) {
                 let told = entry.remove();
                 self.take(told);
             }
             self.note_change(&mut events);
+            if heard && !self.hears {
+                let (bot, venue, at) = (self.bot, self.venue.clone(), self.frontier);
+                events.push(MarketEvent::QuotesUnknown { bot, venue, at });
+            }
         }
         self.advance(at, &mut events);
         events
@@ -233,8 +249,10 @@ impl Quotes {
                 self.live.values_mut().for_each(|order| order.doubtful = true);
             }
             Told::Stopped => {
+                // Whatever is told of the rest of the minute is told by the run that comes next.
                 self.live.clear();
                 self.depth.end();
+                (self.hears, self.stopped) = (false, Some(minute(self.frontier)));
             }
         }
     }
@@ -308,7 +326,11 @@ impl Quotes {
 
     fn close(&mut self, at: Time, events: &mut Vec<MarketEvent>) {
         let minute = std::mem::take(&mut self.minute);
+        if self.stopped.is_some_and(|stopped| stopped < at) {
+            return;
+        }
         let (bot, us) = (self.bot, i64::unsigned_abs);
+        let Best { bid, ask } = if self.hears { self.best() } else { Best { bid: None, ask: None } };
         events.push(MarketEvent::QuoteMinute {
             bot,
             venue: self.venue.clone(),
@@ -319,9 +341,12 @@ impl Quotes {
             unknown_us: us(MINUTE_US - minute.known_us),
             band_us: minute.band_us.into_iter().map(|(band, of)| (band, us(of))).collect(),
             changes_left_out: (minute.left_out > 0).then_some(minute.left_out),
+            bid,
+            ask,
             at,
         });
         let Some((depth, left_out)) = self.depth.close() else { return };
+        let (best_bid, best_ask) = self.depth.best().unzip();
         events.push(MarketEvent::DepthMinute {
             bot,
             venue: self.venue.clone(),
@@ -330,6 +355,10 @@ impl Quotes {
             within: depth.within,
             changes_left_out: (left_out > 0).then_some(left_out),
             slippage: depth.slippage,
+            sized_us: depth.sized_us,
+            middles: depth.middles,
+            best_bid,
+            best_ask,
             at,
         });
     }

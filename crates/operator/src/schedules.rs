@@ -4,21 +4,29 @@
 //! However many look at the clock and whoever dies in between, a run is taken up once, because its schedule decides so, and
 //! wanted once, because the wish has a key of the run's own.
 
-use std::sync::OnceLock;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use cqrs_es::Aggregate;
 use domain::{
     bot::{Bot, BotCommand},
     channel::{Channel, ChannelCommand},
-    schedule::{Schedule, ScheduleCommand, period_before},
+    schedule::{Schedule, ScheduleCommand},
+    timetable::period_before,
 };
 use events::{
-    Event, ScheduleId, Time, Zone,
+    BotId, Event, ScheduleId, Time, Zone,
     schedule::{Action, Outcome as Came, ScheduleEvent},
 };
 use store::ExecuteError;
 
 use crate::mandate::{HandError, Mandate, Outcome};
+
+/// How often it is looked whether a bot that is to start has stopped by now.
+const STOPPING_PAUSE: Duration = Duration::from_secs(1);
 
 /// A schedule, and when there is something to do for it: read off its clock when it changes, and not at each look.
 #[derive(Debug, Default)]
@@ -41,6 +49,27 @@ impl Clocked {
     }
 }
 
+/// Which of them have something to do now: of those that are about one bot, the one whose run comes first. What was to start
+/// and to stop while nobody was there is done in that order.
+pub(crate) fn next(all: &BTreeMap<ScheduleId, Clocked>, now: Time) -> Vec<ScheduleId> {
+    let due = all.iter().filter(|(_, clocked)| clocked.is_due(now));
+    let mut due: Vec<(Option<Time>, ScheduleId, Option<BotId>)> = due
+        .map(|(id, clocked)| (clocked.schedule.latest(now), *id, clocked.schedule.action().and_then(bot_of)))
+        .collect();
+    due.sort();
+    let mut bots = BTreeSet::new();
+    due.retain(|(.., bot)| bot.is_none_or(|bot| bots.insert(bot)));
+    due.into_iter().map(|(_, id, _)| id).collect()
+}
+
+/// The bot that something is done to.
+fn bot_of(action: &Action) -> Option<BotId> {
+    match action {
+        Action::Start { bot } | Action::Stop { bot } | Action::Configure { bot, .. } => Some(*bot),
+        Action::Report { .. } => None,
+    }
+}
+
 /// Takes up what is due, and carries out what was taken up.
 pub(crate) async fn carry_out(mandate: &Mandate, id: ScheduleId) -> Result<Outcome, HandError> {
     tell(mandate, id, ScheduleCommand::Look { at: Time::now() }).await?;
@@ -50,6 +79,11 @@ pub(crate) async fn carry_out(mandate: &Mandate, id: ScheduleId) -> Result<Outco
     // What was wanted before somebody died is wanted.
     let wanted = mandate.means.streams.stored(mandate.client, Some(&key)).await?.is_some();
     let too_late = schedule.too_late(Time::now()).filter(|_| !wanted);
+    if let (Action::Start { bot }, None, false) = (action, too_late, wanted)
+        && mandate.bot(*bot).await?.is_stopping()
+    {
+        return Ok(Outcome::Later(STOPPING_PAUSE));
+    }
     let outcome = match too_late {
         Some(why) => Came::Refused { reason: why.to_owned() },
         None => carry_out_one(mandate, action.clone(), (schedule.zone(), due), key).await?,
@@ -109,5 +143,48 @@ async fn tell(mandate: &Mandate, id: ScheduleId, command: ScheduleCommand) -> Re
     match streams.execute::<Schedule>(mandate.client, &id.to_string(), command, None, &mandate.cause()).await {
         Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
         Err(fault) => Err(fault.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{
+        Uuid,
+        schedule::{Missed, When},
+    };
+
+    use super::*;
+
+    fn at(text: &str) -> Time {
+        format!("2026-11-{text}:00Z").parse().unwrap()
+    }
+
+    fn daily(action: Action, hour: u32, since: &str) -> Clocked {
+        let when = When::Cron { expression: format!("0 {hour} * * *"), zone: "UTC".parse().unwrap() };
+        let (name, missed) = ("daily".parse().unwrap(), Missed::RunOnce);
+        let mut clocked = Clocked::default();
+        clocked.remember(ScheduleEvent::ScheduleSet { name, action, when, missed, at: at(since) });
+        clocked
+    }
+
+    #[test]
+    fn what_was_to_start_and_to_stop_while_nobody_was_there_is_done_in_that_order() {
+        let bot = BotId(Uuid::from_u128(1));
+        let [start, stop, other] = [3, 2, 1].map(|n| ScheduleId(Uuid::from_u128(n)));
+        // Set in the afternoon: the first stop that was missed came before the first start.
+        let mut all = BTreeMap::from([
+            (start, daily(Action::Start { bot }, 8, "24T12:00")),
+            (stop, daily(Action::Stop { bot }, 18, "24T12:00")),
+            (other, daily(Action::Stop { bot: BotId(Uuid::from_u128(2)) }, 18, "24T12:00")),
+        ]);
+        assert_eq!(next(&all, at("24T17:00")), []);
+        assert_eq!(next(&all, at("26T19:00")), [start, other]);
+        let due = at("26T08:00");
+        let started = all.get_mut(&start).unwrap();
+        started.remember(ScheduleEvent::ScheduleTriggered { due, at: at("26T19:00") });
+        assert_eq!(next(&all, at("26T19:00")), [start, other], "it is under way");
+        let ran = ScheduleEvent::ScheduleRan { due, outcome: Came::Wanted { seq: None }, at: at("26T19:00") };
+        all.get_mut(&start).unwrap().remember(ran);
+        assert_eq!(next(&all, at("26T19:00")), [other, stop]);
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use domain::bot::Sight;
-use events::{AggregateRef, BotId, Time, bot::Venue, market::MarketEvent};
+use events::{AggregateRef, BotId, Event, Time, bot::Venue, market::MarketEvent};
 use hummingbot::{
     BotName, OrderBook,
     mqtt::{BotEvent, Happened, Message, Said},
@@ -32,8 +32,8 @@ pub(crate) struct Sights {
     early: BTreeMap<BotId, Vec<(Owner, BotEvent)>>,
     /// Those whose quotes came to their end, and when: the minute of it is still to be told.
     ending: BTreeMap<BotId, (Quotes, Time)>,
-    /// What could not be recorded yet.
-    untold: Vec<MarketEvent>,
+    /// What could not be recorded yet, and since when the quotes were known that it is of.
+    untold: Vec<(Time, MarketEvent)>,
 }
 
 /// How long after its end the last minute of quotes is told for certain.
@@ -46,7 +46,10 @@ impl Sights {
         for (owner, message) in messages {
             let (bot, at) = (owner.bot, message.received);
             let evidence = self.evidence.entry(bot).or_insert_with(|| Evidence::since(at));
-            seen.extend(evidence.heard(at).map(|sight| (bot, sight)));
+            if let Some(sight) = evidence.heard(at) {
+                self.quotes.get_mut(&bot).into_iter().for_each(|quotes| quotes.hears(at));
+                seen.push((bot, sight));
+            }
             match &message.said {
                 Said::Performance(told) => {
                     let worth = self.figures.hear(bot, message.bot.as_str(), told, at);
@@ -87,7 +90,7 @@ impl Sights {
         let Some(known) = known else { return };
         let mut quotes = Quotes::new(bot, venue, since, known);
         early.iter().for_each(|(owner, event)| hear(&mut quotes, owner, event));
-        if !hears {
+        if !hears || self.evidence.get(&bot).is_some_and(Evidence::is_silent) {
             quotes.deaf(since);
         }
         self.quotes.insert(bot, quotes);
@@ -113,9 +116,10 @@ impl Sights {
         self.quotes.values_mut().for_each(|quotes| quotes.deaf(since));
     }
 
-    /// It is back.
+    /// It is back; a bot that was silent before is so until it speaks.
     pub fn hears(&mut self, at: Time) {
-        self.quotes.values_mut().for_each(|quotes| quotes.hears(at));
+        let silent = |bot: &BotId| self.evidence.get(bot).is_some_and(Evidence::is_silent);
+        self.quotes.iter_mut().filter(|(bot, _)| !silent(bot)).for_each(|(_, quotes)| quotes.hears(at));
     }
 
     /// Looks at who is silent among those that run, while they can be heard at all; and lets go of those that run no longer.
@@ -136,7 +140,11 @@ impl Sights {
         for (id, _) in running {
             let evidence = self.evidence.entry(*id).or_insert_with(|| Evidence::since(now));
             if hears {
-                seen.extend(evidence.silent(silence).map(|sight| (*id, sight)));
+                if let Some(sight) = evidence.silent(silence) {
+                    // Nobody can tell whether its orders are still there.
+                    self.quotes.get_mut(id).into_iter().for_each(|quotes| quotes.deaf(now));
+                    seen.push((*id, sight));
+                }
             } else {
                 evidence.deaf();
             }
@@ -147,9 +155,12 @@ impl Sights {
     /// Records how bots quoted up to a moment.
     pub async fn record_quotes(&mut self, mandate: &Mandate, until: Time) -> Result<(), HandError> {
         let ending = self.ending.values_mut().map(|(quotes, _)| quotes);
-        self.untold.extend(self.quotes.values_mut().chain(ending).flat_map(|quotes| quotes.until(until)));
+        for quotes in self.quotes.values_mut().chain(ending) {
+            let (since, told) = (quotes.since(), quotes.until(until));
+            self.untold.extend(told.into_iter().map(|event| (since, event)));
+        }
         self.ending.retain(|_, (_, end)| end.plus_micros(LAST_MINUTE_US) > until);
-        let appends = self.untold.iter().filter_map(|event| append(mandate, event.clone())).collect();
+        let appends = self.untold.iter().filter_map(|(since, event)| append(mandate, *since, event.clone())).collect();
         for outcome in mandate.means.streams.committer().append_all(appends).await {
             match outcome {
                 Ok(_) => {}
@@ -172,15 +183,20 @@ fn hear(quotes: &mut Quotes, owner: &Owner, event: &BotEvent) {
     }
 }
 
-fn append(mandate: &Mandate, event: MarketEvent) -> Option<Append> {
-    let (MarketEvent::QuoteObserved { venue, .. }
-    | MarketEvent::QuoteMinute { venue, .. }
-    | MarketEvent::DepthObserved { venue, .. }
-    | MarketEvent::DepthMinute { venue, .. }) = &event
+/// What nobody answered for may have been recorded: it is recorded once.
+fn append(mandate: &Mandate, since: Time, event: MarketEvent) -> Option<Append> {
+    let (MarketEvent::QuoteObserved { bot, venue, .. }
+    | MarketEvent::QuoteMinute { bot, venue, .. }
+    | MarketEvent::QuotesUnknown { bot, venue, .. }
+    | MarketEvent::DepthObserved { bot, venue, .. }
+    | MarketEvent::DepthMinute { bot, venue, .. }) = &event
     else {
         return None;
     };
     let aggregate = AggregateRef::new("market", &venue.pair);
-    let events = vec![Draft { event: event.into(), key: None }];
+    let (of, at) = (format!("{bot}:{}", since.micros()), event.at().micros());
+    let event = Event::from(event);
+    let key = Some(format!("quotes:{of}:{}:{at}", event.event_type()));
+    let events = vec![Draft { event, key }];
     Some(Append { client: mandate.client, aggregate, expected: Expected::Any, events, cause: mandate.cause() })
 }

@@ -12,10 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 const EVERY: Duration = Duration::from_secs(10);
-/// The lease that whoever evaluates the desk's own alerts holds, and renews every other second.
-const LEASE: &str = "alerts";
-/// Nobody has renewed it for so long after it ended: with the lease's own time it is half a minute.
-const SILENT_US: i64 = 20_000_000;
+/// So long nobody got through all that some client's alerts follow from; whoever does says so every few seconds.
+const SILENT_US: i64 = 30_000_000;
 /// What events of it are told under, and the subject that beats go to.
 const ALERTS: &str = "alerts";
 const BEATS: &str = "pipelabs_beats.alerts";
@@ -23,9 +21,9 @@ const BEATS: &str = "pipelabs_beats.alerts";
 /// What is told on NATS.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Beat {
-    /// Whether somebody evaluates alerts; null: nobody ever did.
+    /// Whether somebody evaluates the alerts of every client; null: nobody ever did.
     alive: Option<bool>,
-    /// Until when somebody is known to have done it.
+    /// When somebody last did, of the client that has waited longest.
     until: Option<Time>,
     at: Time,
 }
@@ -43,9 +41,8 @@ enum WatchError {
 
 /// Tells the desk's stream when alerts go silent, and when they are back, until told to stop. NATS plays no part in it.
 pub(crate) async fn watch(db: PgPool, streams: Streams, stop: CancellationToken) {
-    let mut free = None;
     while !stop.is_cancelled() {
-        if let Err(cause) = look(&db, &streams, &mut free).await {
+        if let Err(cause) = look(&db, &streams).await {
             warn!(
                 error = &cause as &dyn std::error::Error,
                 "could not see whether alerts are evaluated, looking again"
@@ -55,11 +52,9 @@ pub(crate) async fn watch(db: PgPool, streams: Streams, stop: CancellationToken)
     }
 }
 
-/// `free`: since when the lease is seen to have been given back.
-async fn look(db: &PgPool, streams: &Streams, free: &mut Option<Time>) -> Result<(), WatchError> {
-    let Some(ends) = streams.lease_ends(ClientId::DESK, LEASE).await? else { return Ok(()) };
+async fn look(db: &PgPool, streams: &Streams) -> Result<(), WatchError> {
+    let Some(until) = passed(db).await? else { return Ok(()) };
     let at = Time::now();
-    let until = ended(ends, at, free);
     let silent = is_silent(until, at);
     let told = read::told_of(db, ClientId::DESK, "desk", Some(ALERTS.to_owned())).await?;
     let since = told.last().and_then(|event| {
@@ -76,10 +71,10 @@ async fn look(db: &PgPool, streams: &Streams, free: &mut Option<Time>) -> Result
     Ok(())
 }
 
-/// Since when nobody holds a lease that ends then: one that was given back counts from when that is seen first.
-fn ended(ends: Time, now: Time, free: &mut Option<Time>) -> Time {
-    *free = (ends == Time::EPOCH).then(|| free.unwrap_or(now));
-    free.unwrap_or(ends)
+/// When the alerts were last evaluated of the client of which that is longest ago; absent: nobody ever did.
+async fn passed(db: &PgPool) -> sqlx::Result<Option<Time>> {
+    let passed = sqlx::query_scalar!("select min(passed_at) from alerts.engines").fetch_one(db).await?;
+    Ok(passed.map(Time::from))
 }
 
 fn is_silent(until: Time, now: Time) -> bool {
@@ -87,13 +82,11 @@ fn is_silent(until: Time, now: Time) -> bool {
 }
 
 /// Tells on NATS whether somebody evaluates alerts, for ever.
-pub(crate) async fn beat(client: &Client, streams: &Streams) {
-    let mut free = None;
+pub(crate) async fn beat(client: &Client, db: &PgPool) {
     loop {
-        match streams.lease_ends(ClientId::DESK, LEASE).await {
-            Ok(ends) => {
+        match passed(db).await {
+            Ok(until) => {
                 let at = Time::now();
-                let until = ends.map(|ends| ended(ends, at, &mut free));
                 let beat = Beat { alive: until.map(|until| !is_silent(until, at)), until, at };
                 let text = serde_json::to_vec(&beat).expect("a beat always has a JSON form");
                 // Core NATS: nobody waits, and the next one comes soon.
@@ -112,19 +105,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_that_ended_a_while_ago_is_silence() {
+    fn what_was_evaluated_half_a_minute_ago_is_silence() {
         let at = |seconds: i64| Time::EPOCH.plus_micros(seconds * 1_000_000);
-        assert!(!is_silent(at(100), at(90)) && !is_silent(at(100), at(120)) && is_silent(at(100), at(121)));
-    }
-
-    #[test]
-    fn one_that_was_given_back_counts_from_when_it_was_seen() {
-        let at = |seconds: i64| Time::EPOCH.plus_micros(seconds * 1_000_000);
-        let mut free = None;
-        assert_eq!(ended(at(100), at(90), &mut free), at(100));
-        assert_eq!(ended(Time::EPOCH, at(95), &mut free), at(95));
-        assert_eq!(ended(Time::EPOCH, at(105), &mut free), at(95));
-        assert_eq!(ended(at(120), at(110), &mut free), at(120), "somebody took it");
-        assert_eq!(ended(Time::EPOCH, at(130), &mut free), at(130));
+        assert!(!is_silent(at(100), at(130)) && is_silent(at(100), at(131)));
     }
 }

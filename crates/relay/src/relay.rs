@@ -141,7 +141,7 @@ impl Relay {
         let mut beside = pin!(async {
             let follow = self.follow_heads(wakes, tell);
             let heads_told = heads::tell(session, &self.db);
-            let beats = dead_man::beat(&session.client, &self.streams);
+            let beats = dead_man::beat(&session.client, &self.db);
             tokio::join!(follow, heads_told, beats, self.look_after(session, heads))
         });
         let mut turns = FuturesUnordered::new();

@@ -5,11 +5,9 @@
 
 use std::time::Duration;
 
-use events::{ClientId, Time};
+use events::ClientId;
 use sqlx::PgPool;
 use uuid::Uuid;
-
-use crate::Streams;
 
 /// Proof of having held a lease; whether it is still held is judged when something is written under it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -75,14 +73,6 @@ impl Leases {
             .execute(&self.writer)
             .await?;
         Ok(())
-    }
-}
-
-impl Streams {
-    /// Until when somebody holds this lease, or held it; [`Time::EPOCH`]: it was given back; absent: nobody ever did.
-    pub async fn lease_ends(&self, client: ClientId, name: &str) -> sqlx::Result<Option<Time>> {
-        let ends = sqlx::query_scalar!("select es.lease_ends($1, $2)", client.0, name).fetch_one(self.writer()).await?;
-        Ok(ends.map(Time::from))
     }
 }
 

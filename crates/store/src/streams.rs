@@ -1,5 +1,7 @@
 //! A command's way into a stream: load the aggregate, ask it, append what it decided.
 
+use std::ops::RangeInclusive;
+
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use events::{AggregateRef, ClientId, CommandId, Event, Recorded};
 use sqlx::PgPool;
@@ -218,18 +220,23 @@ impl Streams {
         .map_err(|cause| ReadError::Database { client, cause })
     }
 
-    /// Every event of one kind of aggregate, in order, up to a number.
-    pub async fn all_of_kind(&self, client: ClientId, kind: &str, last: u64) -> Result<Vec<Recorded>, ReadError> {
+    /// Every event of one kind of aggregate, in order, of a stretch of the stream.
+    pub async fn all_of_kind(
+        &self,
+        client: ClientId,
+        kind: &str,
+        stretch: RangeInclusive<u64>,
+    ) -> Result<Vec<Recorded>, ReadError> {
         let mut events: Vec<Recorded> = Vec::new();
         loop {
-            let reached = events.last().map_or(0, |event| event.seq);
+            let reached = events.last().map_or(stretch.start().saturating_sub(1), |event| event.seq);
             let rows = self.of_kind(client, kind, reached, OF_KIND_AT_ONCE).await?;
             let whole = rows.len() < OF_KIND_AT_ONCE;
             for row in rows {
                 events.push(row.read()?);
             }
             if whole {
-                events.retain(|event| event.seq <= last);
+                events.retain(|event| event.seq <= *stretch.end());
                 return Ok(events);
             }
         }

@@ -116,6 +116,7 @@ impl Change {
             Event::Market(
                 MarketEvent::QuoteObserved { .. }
                 | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::QuotesUnknown { .. }
                 | MarketEvent::DepthObserved { .. }
                 | MarketEvent::DepthMinute { .. }
                 | MarketEvent::VolumeObserved { .. },

@@ -91,6 +91,10 @@ pub struct Group {
     pub tw_inventory: Option<Decimal>,
     /// The same of its distance from zero.
     pub tw_abs_inventory: Option<Decimal>,
+    /// The one over the other: from -1, always short, to 1, always long; null where nothing was ever held.
+    pub skew: Option<Decimal>,
+    /// `volume_base` over `tw_abs_inventory`: how many times what was held on average was traded.
+    pub turnover: Option<Decimal>,
     /// Each UTC day from the first fill on.
     pub daily: Vec<Day>,
     /// The same fills by other methods.
@@ -269,6 +273,7 @@ fn group(
         true => Ok(None),
         false => part.divided_by(whole).map(Some),
     };
+    let tw_abs_inventory = over_time(tally.weighted_abs)?;
     let inventory = |unrealized: Decimal, captured: Decimal| tally.realized.plus(unrealized)?.minus(captured);
     let by_lots = |realized_gross, cost| Ok(ByLots { realized_gross, cost, unrealized: tally.unrealized(cost, mark)? });
     Ok(Group {
@@ -297,7 +302,9 @@ fn group(
         inventory_pnl: unrealized.zip(tally.spread_capture).map(|(u, captured)| inventory(u, captured)).transpose()?,
         max_drawdown_1m: tally.drawdown,
         tw_inventory: over_time(tally.weighted)?,
-        tw_abs_inventory: over_time(tally.weighted_abs)?,
+        tw_abs_inventory,
+        skew: ratio(tally.weighted, tally.weighted_abs)?,
+        turnover: ratio(tally.volume_base, tw_abs_inventory.unwrap_or_default())?,
         daily: Vec::new(),
         alternatives: Alternatives {
             fifo: by_lots(tally.fifo_realized, tally.fifo_cost)?,

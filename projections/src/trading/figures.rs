@@ -22,8 +22,6 @@ const APART_US: i64 = WEAK_US;
 /// How long after a trade it is asked where the middle went.
 const AFTER_S: [i64; 3] = [1, 10, 60];
 pub(super) const AFTER_MAX_US: i64 = 60_000_000;
-/// A middle that was told longer ago says nothing.
-pub(super) const BELIEVED_US: i64 = 120_000_000;
 const SHARE_PLACES: u32 = 12;
 
 /// One trade, as it is known now.
@@ -41,7 +39,7 @@ pub struct Trade {
     pub trade_id: TradeId,
 }
 
-/// Where the middle of a book lay when it was told.
+/// Where the middle of a book lay when it was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Middle {
     #[serde(flatten)]
@@ -68,8 +66,9 @@ pub struct Line {
     pub exchange: Exchange,
     pub market: Market,
     pub pair: Pair,
-    /// Between the best bid and the best ask when that was told last in the window; null: nobody told it.
+    /// Between the best bid and the best ask when that was seen last in the window, and when that was; null: nobody saw it.
     pub middle: Option<Decimal>,
+    pub middle_at: Option<Time>,
     pub fills: i64,
     /// Sum of price x amount, in the quote asset.
     pub gross_volume: Decimal,
@@ -87,7 +86,8 @@ pub struct Line {
     /// Orders placed and cancelled over fills, of the same days.
     pub order_to_trade: Ratio,
     pub orders: Orders,
-    /// Amount filled over everybody's, of whole days of which both are known.
+    /// Amount filled over everybody's, of whole days of which both are known; what the client traded with itself is no part of
+    /// the first.
     pub volume_share: Ratio,
     /// How the middle went after a trade, in favour of it: bps of its price, weighted by volume.
     pub markouts: Vec<Markout>,
@@ -116,7 +116,7 @@ pub struct Markout {
     pub seconds: i64,
     #[serde(flatten)]
     pub bps: Ratio,
-    /// Volume of trades after which nobody was told where the middle was; it is not in the mean.
+    /// Volume of trades of which nobody looked where the middle was, behind them and within that time; it is not in the mean.
     pub unknown_volume: Decimal,
 }
 
@@ -182,62 +182,83 @@ fn own_halves(trades: &[&Trade]) -> BTreeMap<u64, Sure> {
 #[derive(Debug, Default)]
 pub struct Beside {
     pub orders: BTreeMap<Venue, Orders>,
-    /// Amount filled in whole days of which everybody's is known, and everybody's.
-    pub shares: BTreeMap<Venue, (Decimal, Decimal)>,
-    /// Amount and number of fills of the whole days that orders are counted in.
-    pub filled: BTreeMap<Venue, (Decimal, i64)>,
+    /// Everybody's amounts, of the days of which they are known.
+    pub everybodys: BTreeMap<(Venue, Time), Decimal>,
 }
 
-/// The lines of a bot. `trades`: all of the client's in its markets, in order, a little more than the window at both ends;
-/// `middles` in order.
+/// The lines of a bot. `days`: the whole days that the window touches. `trades`: all of the client's in its markets, in order,
+/// a little more than those days at both ends; middles in order.
 pub fn lines(
     bot: BotId,
     (from, to): (Time, Time),
-    trades: &[Trade],
-    middles: &[Middle],
-    beside: &Beside,
+    days: (Time, Time),
+    (trades, middles, beside): (&[Trade], &[Middle], &Beside),
 ) -> Result<Vec<Line>, ArithmeticError> {
-    let is_its = |trade: &&Trade| trade.bot_id == bot && trade.at >= from && trade.at < to;
-    let venues = trades.iter().filter(is_its).map(|trade| &trade.venue).chain(beside.orders.keys());
+    let of_days = |trade: &&Trade| trade.bot_id == bot && trade.at >= days.0 && trade.at < days.1;
+    let venues = trades.iter().filter(of_days).map(|trade| &trade.venue).chain(beside.orders.keys());
     let venues: BTreeSet<&Venue> = venues.collect();
     let line = |venue: &Venue| {
         let there: Vec<&Trade> = trades.iter().filter(|trade| trade.venue == *venue).collect();
         let halves = own_halves(&there);
-        let own: Vec<&Trade> = there.into_iter().filter(is_its).collect();
+        let own: Vec<&Trade> = there.into_iter().filter(of_days).collect();
+        let whole = Days { venue, own: &own, halves: &halves, beside };
+        let own: Vec<&Trade> = own.iter().filter(|trade| trade.at >= from && trade.at < to).copied().collect();
         let middles: Vec<&Middle> = middles.iter().filter(|middle| middle.venue == *venue).collect();
-        one_line(venue, &own, &halves, &middles, (beside, to))
+        one_line(&own, &middles, to, &whole)
     };
     venues.into_iter().map(line).collect()
 }
 
-fn one_line(
-    venue: &Venue,
-    own: &[&Trade],
-    halves: &BTreeMap<u64, Sure>,
-    middles: &[&Middle],
-    (beside, to): (&Beside, Time),
-) -> Result<Line, ArithmeticError> {
+/// A bot in one market on whole days.
+struct Days<'a> {
+    venue: &'a Venue,
+    own: &'a [&'a Trade],
+    halves: &'a BTreeMap<u64, Sure>,
+    beside: &'a Beside,
+}
+
+impl Days<'_> {
+    fn fill_rate(&self, orders: &Orders) -> Result<Ratio, ArithmeticError> {
+        let filled = self.own.iter().try_fold(Decimal::ZERO, |sum, trade| sum.plus(trade.amount))?;
+        Ratio::of(filled, orders.placed_amount)
+    }
+
+    fn order_to_trade(&self, orders: &Orders) -> Result<Ratio, ArithmeticError> {
+        let fills = Decimal::from_int(i64::try_from(self.own.len()).unwrap_or(i64::MAX));
+        Ratio::of(Decimal::from_int(orders.placed + orders.cancelled), fills)
+    }
+
+    fn volume_share(&self) -> Result<Ratio, ArithmeticError> {
+        let known = self.beside.everybodys.iter().filter(|((venue, _), _)| venue == self.venue);
+        let known: BTreeMap<Time, Decimal> = known.map(|((_, day), amount)| (*day, *amount)).collect();
+        let own = self.own.iter().filter(|trade| !self.halves.contains_key(&trade.seq));
+        let own = own.filter(|trade| known.contains_key(&trade.at.midnight()));
+        let own = own.map(|trade| trade.amount).try_fold(Decimal::ZERO, Decimal::plus)?;
+        Ratio::of(own, known.into_values().try_fold(Decimal::ZERO, Decimal::plus)?)
+    }
+}
+
+fn one_line(own: &[&Trade], middles: &[&Middle], to: Time, days: &Days<'_>) -> Result<Line, ArithmeticError> {
     let sum = |of: &dyn Fn(&Trade) -> Result<Option<Decimal>, ArithmeticError>| {
         own.iter().try_fold(Decimal::ZERO, |sum, trade| sum.plus(of(trade)?.unwrap_or_default()))
     };
     let when = |fits: &dyn Fn(&Trade) -> bool| sum(&|trade| fits(trade).then(|| trade.volume()).transpose());
     let amount = |side: Side| sum(&|trade| Ok((trade.side == side).then_some(trade.amount)));
-    let matched = |sure: Sure| when(&|trade| halves.get(&trade.seq) == Some(&sure));
+    let matched = |sure: Sure| when(&|trade| days.halves.get(&trade.seq) == Some(&sure));
     let self_matched =
         SelfMatched { exact: matched(Sure::Exact)?, strong: matched(Sure::Strong)?, weak: matched(Sure::Weak)? };
     let gross = when(&|_| true)?;
     let net = gross.minus(self_matched.exact)?.minus(self_matched.strong)?.minus(self_matched.weak)?;
     let (bought, sold) = (amount(Side::Buy)?, amount(Side::Sell)?);
-    let orders = beside.orders.get(venue).cloned().unwrap_or_default();
-    let (filled, fills) = beside.filled.get(venue).copied().unwrap_or_default();
-    let (of_us, of_all) = beside.shares.get(venue).copied().unwrap_or_default();
-    let told = Decimal::from_int(orders.placed + orders.cancelled);
-    let Venue { exchange, market, pair } = venue.clone();
+    let orders = days.beside.orders.get(days.venue).cloned().unwrap_or_default();
+    let middle = middles.iter().rev().find(|middle| middle.at < to);
+    let Venue { exchange, market, pair } = days.venue.clone();
     Ok(Line {
         exchange,
         market,
         pair,
-        middle: middles.iter().rev().find(|middle| middle.at < to).map(|middle| middle.middle.normalised()),
+        middle: middle.map(|middle| middle.middle.normalised()),
+        middle_at: middle.map(|middle| middle.at),
         fills: i64::try_from(own.len()).unwrap_or(i64::MAX),
         gross_volume: gross.normalised(),
         net_volume: net.normalised(),
@@ -249,10 +270,10 @@ fn one_line(
             when(&|trade| trade.liquidity == Liquidity::Maker)?,
             when(&|trade| trade.liquidity != Liquidity::Unknown)?,
         )?,
-        fill_rate: Ratio::of(filled, orders.placed_amount)?,
-        order_to_trade: Ratio::of(told, Decimal::from_int(fills))?,
+        fill_rate: days.fill_rate(&orders)?,
+        order_to_trade: days.order_to_trade(&orders)?,
         orders,
-        volume_share: Ratio::of(of_us, of_all)?,
+        volume_share: days.volume_share()?,
         markouts: AFTER_S.iter().map(|seconds| markout(*seconds, own, middles)).collect::<Result<_, _>>()?,
     })
 }
@@ -261,7 +282,7 @@ fn markout(seconds: i64, own: &[&Trade], middles: &[&Middle]) -> Result<Markout,
     let (mut sum, mut volume, mut unknown) = (Decimal::ZERO, Decimal::ZERO, Decimal::ZERO);
     for trade in own {
         let of_trade = trade.volume()?;
-        let Some(middle) = middle_at(middles, trade.at.plus_micros(seconds * 1_000_000)) else {
+        let Some(middle) = middle_after(middles, trade.at, seconds * 1_000_000) else {
             unknown = unknown.plus(of_trade)?;
             continue;
         };
@@ -276,11 +297,10 @@ fn markout(seconds: i64, own: &[&Trade], middles: &[&Middle]) -> Result<Markout,
     Ok(Markout { seconds, bps: Ratio::of(sum, volume)?, unknown_volume: unknown.normalised() })
 }
 
-/// Where the middle was by the last that was told of it before.
-fn middle_at(middles: &[&Middle], at: Time) -> Option<Decimal> {
-    let before = middles.partition_point(|middle| middle.at <= at);
-    let last = middles[..before].last()?;
-    (at.micros() - last.at.micros() <= BELIEVED_US).then_some(last.middle)
+/// Where the middle was at the last look behind a trade and no more than so long after it.
+fn middle_after(middles: &[&Middle], trade: Time, us: i64) -> Option<Decimal> {
+    let before = middles.partition_point(|middle| middle.at <= trade.plus_micros(us));
+    middles[..before].last().filter(|middle| middle.at >= trade).map(|middle| middle.middle)
 }
 
 #[cfg(test)]
@@ -313,7 +333,8 @@ mod tests {
     }
 
     fn line(trades: &[Trade], middles: &[Middle], beside: &Beside) -> Line {
-        lines(bot(1), (at(0), at(1_000_000)), trades, middles, beside).unwrap().remove(0)
+        let days = (at(0), at(86_400_000));
+        lines(bot(1), (at(0), at(1_000_000)), days, (trades, middles, beside)).unwrap().remove(0)
     }
 
     #[test]
@@ -348,31 +369,34 @@ mod tests {
         let trades = [
             // 100 at 100; a second later the middle is 101: +100 bps; after a minute 99: -100 bps.
             trade(1, 1, Side::Buy, "100", "1", 10_000),
-            // 300 at 100; a second later still 101: -100 bps; after a minute 98: +200 bps.
+            // 300 at 100; nobody looked within ten seconds; after a minute 98: +200 bps.
             trade(2, 1, Side::Sell, "100", "3", 20_000),
-            // Nobody told the middle for longer than two minutes.
+            // Nobody looked for a minute.
             trade(3, 1, Side::Buy, "100", "2", 500_000),
         ];
-        let middles = [middle(11_000, "101"), middle(70_000, "99"), middle(80_000, "98")];
+        let middles = [middle(9_999, "50"), middle(11_000, "101"), middle(70_000, "99"), middle(80_000, "98")];
         let line = line(&trades, &middles, &Beside::default());
-        assert_eq!(line.middle, Some(d("98")));
+        assert_eq!((line.middle, line.middle_at), (Some(d("98")), Some(at(80_000))));
         let after: Vec<_> = line.markouts.iter().map(|one| (one.seconds, one.bps.value, one.unknown_volume)).collect();
-        let expected = [(1, Some(d("-50")), d("200")), (10, Some(d("-50")), d("200")), (60, Some(d("125")), d("200"))];
+        let expected = [(1, Some(d("100")), d("500")), (10, Some(d("100")), d("500")), (60, Some(d("125")), d("200"))];
         assert_eq!(after, expected);
     }
 
     #[test]
     fn orders_and_shares_are_of_whole_days() {
         let orders = Orders { placed: 40, cancelled: 30, rejected: 1, placed_amount: d("20") };
-        let beside = Beside {
-            orders: [(venue(), orders)].into(),
-            shares: [(venue(), (d("5"), d("200")))].into(),
-            filled: [(venue(), (d("5"), 10))].into(),
-        };
-        let line = line(&[], &[], &beside);
-        assert_eq!(line.fill_rate.value, Some(d("0.25")));
-        assert_eq!(line.order_to_trade.value, Some(d("7")));
-        assert_eq!(line.volume_share, Ratio { value: Some(d("0.025")), numerator: d("5"), denominator: d("200") });
+        let beside = Beside { orders: [(venue(), orders)].into(), everybodys: [((venue(), at(0)), d("200"))].into() };
+        // Behind the window and on its day, one of them a half of a trade with itself.
+        let trades = [
+            trade(1, 1, Side::Buy, "100", "4", 2_000_000),
+            trade(2, 1, Side::Buy, "100", "1", 3_000_000),
+            trade(3, 1, Side::Sell, "100", "1", 3_001_000),
+            trade(4, 1, Side::Buy, "100", "1", 86_400_000),
+        ];
+        let line = line(&trades, &[], &beside);
+        assert_eq!((line.fills, line.fill_rate.value), (0, Some(d("0.3"))));
+        assert_eq!(line.order_to_trade, Ratio::of(d("70"), d("3")).unwrap());
+        assert_eq!(line.volume_share, Ratio { value: Some(d("0.02")), numerator: d("4"), denominator: d("200") });
         assert_eq!(line.maker_ratio.value, None);
     }
 }

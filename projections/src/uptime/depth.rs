@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use events::{
-    BotId, ClientId, Decimal, Exchange, Market, Pair, Time,
+    Asset, BotId, ClientId, Decimal, Exchange, Market, Pair, Time,
     bot::Venue,
     decimal::ArithmeticError,
     market::{DepthSum, MarketEvent, SlippageSum},
@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Except, Key, MINUTE_US, SHARE_PLACES};
+use super::{Except, Key, MINUTE_US, SHARE_PLACES, Share};
 use crate::{projection::ProjectError, rows};
 
 /// Depth within one distance of the middle, over a window.
@@ -42,6 +42,27 @@ pub struct Mean {
     pub numerator_quote_us: Decimal,
     /// In microseconds.
     pub denominator_us: i64,
+}
+
+/// Time with so much of the bot's own on each of both sides near the middle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Size {
+    /// How far from the middle, in bps.
+    pub bps: u32,
+    /// At least so much a side, in the quote asset.
+    pub quote_amount: Decimal,
+    /// Over the time that the bot's own orders were known beside the book.
+    #[serde(flatten)]
+    pub share: Share,
+}
+
+/// What depth a bot's book had in a window, all in one quote asset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Book {
+    pub quote: Option<Asset>,
+    pub deep: Vec<Deep>,
+    pub sizes: Vec<Size>,
+    pub slippage: Vec<Slippage>,
 }
 
 /// What it cost to trade an amount at once, over a window.
@@ -81,6 +102,9 @@ struct Sums {
     within: BTreeMap<u32, DepthSum>,
     #[serde(default)]
     slippage: BTreeMap<u32, SlippageSum>,
+    /// By distance, and by the highest step of amounts that was reached.
+    #[serde(default)]
+    sized: BTreeMap<u32, BTreeMap<Decimal, u64>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -98,7 +122,8 @@ struct Row<'a> {
 impl Depths {
     /// Takes a minute in.
     pub fn hear(&mut self, told: &MarketEvent) -> Result<(), String> {
-        let MarketEvent::DepthMinute { bot, venue, known_us, own_known_us, within, slippage, at, .. } = told else {
+        let MarketEvent::DepthMinute { bot, venue, known_us, own_known_us, within, slippage, sized_us, at, .. } = told
+        else {
             return Ok(());
         };
         let us = |us: &u64| i64::try_from(*us).ok().filter(|us| *us <= MINUTE_US);
@@ -111,7 +136,11 @@ impl Depths {
         if slippage.values().any(|sum| sum.buy_us.max(sum.sell_us) > known_us.unsigned_abs()) {
             return Err("a minute of slippage is longer than what was known of it".to_owned());
         }
-        let sums = Sums { known_us, own_known_us, within: within.clone(), slippage: slippage.clone() };
+        if sized_us.values().any(|of| of.values().sum::<u64>() > own_known_us.unsigned_abs()) {
+            return Err("a minute of sizes is longer than what was known of it".to_owned());
+        }
+        let (within, slippage, sized) = (within.clone(), slippage.clone(), sized_us.clone());
+        let sums = Sums { known_us, own_known_us, within, slippage, sized };
         let minute = self.minutes.entry((*bot, venue.clone(), *at)).or_default();
         minute.add(&sums).map_err(|cause| cause.to_string())
     }
@@ -177,7 +206,7 @@ async fn known(
         r#"
         select jsonb_build_object('bot_id', m.bot_id, 'exchange', m.exchange, 'market', m.market, 'pair', m.pair, 'at', m.at,
                  'sums', jsonb_build_object('known_us', m.known_us, 'own_known_us', m.own_known_us,
-                   'within', m.within, 'slippage', m.slippage))::text as "row!"
+                   'within', m.within, 'slippage', m.slippage, 'sized', m.sized))::text as "row!"
           from depth_minutes m
           join (select distinct bot_id, at from unnest($2::uuid[], $3::timestamptz[]) k(bot_id, at)) k using (bot_id, at)
          where m.client_id = $1
@@ -195,21 +224,23 @@ async fn known(
     Ok(found.iter().map(read).collect())
 }
 
-/// How deep the book was from one minute to the begin of another.
+/// How deep the book was in a window. A bot that went elsewhere is told of in the quote asset that it had last.
 pub(super) async fn within(
     db: &mut PgConnection,
     client: ClientId,
     bot: BotId,
     window: &Except,
-) -> Result<(Vec<Deep>, Vec<Slippage>), ProjectError> {
+) -> Result<Book, ProjectError> {
     let row = sqlx::query_scalar!(
         r#"
-        with minutes as (
-               select *
+        with all_minutes as (
+               select m.*, split_part(m.pair, '-', 2) as quote
                  from depth_minutes m
                 where m.client_id = $1 and m.bot_id = $2 and m.at >= $3 and m.at < $4
                   and not exists (select from unnest($5::timestamptz[], $6::timestamptz[]) x(since, until)
                                    where m.at + interval '1 minute' > x.since and m.at < x.until)),
+             minutes as (
+               select * from all_minutes where quote = (select quote from all_minutes order by at desc limit 1)),
              -- A step that a minute does not name was beyond all of it.
              steps as (
                select key as step,
@@ -221,6 +252,7 @@ pub(super) async fn within(
                  from minutes m, jsonb_each(m.within)
                 group by key)
         select jsonb_build_object(
+                 'quote',        (select max(quote) from minutes),
                  'known_us',     (select coalesce(sum(known_us), 0)::bigint from minutes),
                  'own_known_us', (select coalesce(sum(own_known_us), 0)::bigint from minutes),
                  'within', (
@@ -239,7 +271,14 @@ pub(super) async fn within(
                                   sum((value ->> 'sell_bps_us')::numeric)         as sell_bps_us,
                                   sum((value ->> 'sell_us')::bigint)::bigint      as sell_us
                              from minutes m, jsonb_each(m.slippage)
-                            group by key) q))::text as "row!"
+                            group by key) q),
+                 'sized', (
+                   select coalesce(jsonb_object_agg(q.step, q.sizes), '{}')
+                     from (select step, jsonb_object_agg(size, us) as sizes
+                             from (select s.key as step, z.key as size, sum(z.value::bigint)::bigint as us
+                                     from minutes m, jsonb_each(m.sized) s, jsonb_each_text(s.value) z
+                                    group by s.key, z.key) z
+                            group by step) q))::text as "row!"
         "#,
         client.0,
         bot.0,
@@ -250,8 +289,15 @@ pub(super) async fn within(
     )
     .fetch_one(db)
     .await?;
-    let sums: Sums = rows::read(&row);
-    Ok((sums.deep().map_err(unkept)?, sums.slipped().map_err(unkept)?))
+    #[derive(Deserialize)]
+    struct Of {
+        quote: Option<Asset>,
+        #[serde(flatten)]
+        sums: Sums,
+    }
+    let Of { quote, sums } = rows::read(&row);
+    let (deep, sizes, slippage) = (sums.deep(), sums.sizes(), sums.slipped());
+    Ok(Book { quote, deep: deep.map_err(unkept)?, sizes: sizes.map_err(unkept)?, slippage: slippage.map_err(unkept)? })
 }
 
 impl Sums {
@@ -267,9 +313,26 @@ impl Sums {
             let sum = self.slippage.entry(*amount).or_default();
             *sum = sum.plus(*more).ok_or(ArithmeticError::Overflow)?;
         }
+        for (bps, sizes) in &other.sized {
+            let sum = self.sized.entry(*bps).or_default();
+            sizes.iter().for_each(|(size, us)| *sum.entry(*size).or_default() += us);
+        }
         self.known_us += other.known_us;
         self.own_known_us += other.own_known_us;
         Ok(())
+    }
+
+    /// Each size that was reached, the largest first, with all the time that it or a larger one was.
+    fn sizes(&self) -> Result<Vec<Size>, ArithmeticError> {
+        let of_step = |(bps, sizes): (&u32, &BTreeMap<Decimal, u64>)| {
+            let (bps, mut lasted) = (*bps, 0);
+            let each = sizes.iter().rev().map(|(quote_amount, us)| {
+                lasted += us.cast_signed();
+                Ok(Size { bps, quote_amount: *quote_amount, share: Share::of(lasted, self.own_known_us)? })
+            });
+            each.collect::<Vec<Result<Size, ArithmeticError>>>()
+        };
+        self.sized.iter().flat_map(of_step).collect()
     }
 
     fn slipped(&self) -> Result<Vec<Slippage>, ArithmeticError> {
@@ -368,6 +431,10 @@ mod tests {
             within: within.iter().copied().collect(),
             changes_left_out: None,
             slippage: BTreeMap::new(),
+            sized_us: BTreeMap::new(),
+            middles: BTreeMap::new(),
+            best_bid: None,
+            best_ask: None,
             at: at(0),
         }
     }
@@ -391,6 +458,36 @@ mod tests {
         let far = check(&[first, second], 100);
         assert_eq!((far.bid_quote.value, far.bid_quote.denominator_us), (Some(d("100")), 30_000_000));
         assert_eq!((far.ask_quote.value, far.own_ask_share), (Some(d("0")), None));
+    }
+
+    #[test]
+    fn a_size_lasted_as_long_as_it_or_a_larger_one_was_there() {
+        let sized = |us: &[(&str, u64)]| {
+            let sizes = us.iter().map(|(size, seconds)| (d(size), seconds * 1_000_000)).collect();
+            let MarketEvent::DepthMinute { bot, venue, at, .. } = minute(60, 40, &[]) else { unreachable!() };
+            MarketEvent::DepthMinute {
+                bot,
+                venue,
+                known_us: 60_000_000,
+                own_known_us: 40_000_000,
+                within: BTreeMap::new(),
+                changes_left_out: None,
+                slippage: BTreeMap::new(),
+                sized_us: [(100, sizes)].into(),
+                middles: BTreeMap::new(),
+                best_bid: None,
+                best_ask: None,
+                at,
+            }
+        };
+        let mut depths = Depths::default();
+        depths.hear(&sized(&[("500", 10), ("2000", 30)])).unwrap();
+        depths.hear(&sized(&[("500", 5), ("1000", 15)])).unwrap();
+        let sizes = depths.minutes.into_values().next().unwrap().sizes().unwrap();
+        let told: Vec<_> = sizes.iter().map(|of| (of.quote_amount, of.share.value)).collect();
+        let share = |text: &str| Some(d(text));
+        assert_eq!(told, [(d("2000"), share("0.375")), (d("1000"), share("0.5625")), (d("500"), share("0.75"))]);
+        assert!(Depths::default().hear(&sized(&[("500", 41)])).is_err());
     }
 
     #[test]

@@ -18,6 +18,8 @@ fn told(bid_s: u64, ask_s: u64, spread_bps: i64, unknown_s: u64) -> MarketEvent 
         unknown_us: unknown_s * 1_000_000,
         band_us: [(u32::try_from(spread_bps).unwrap(), both)].into(),
         changes_left_out: None,
+        bid: None,
+        ask: None,
         at: at(0),
     }
 }

@@ -7,7 +7,7 @@ use events::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Condition, Reading,
+    Condition, Reading, Turn,
     kind::{Kind, Timing},
 };
 
@@ -25,7 +25,7 @@ pub(super) struct Instance {
     above: [Option<Time>; 3],
     /// Since when it has been well.
     clear: Option<Time>,
-    later: Vec<(Time, Condition)>,
+    later: Vec<Turn>,
     firing: Option<Firing>,
     evidence: Evidence,
     summary: String,
@@ -81,7 +81,7 @@ impl Instance {
     }
 
     fn next(&self, timing: &Timing) -> Option<(Time, Due)> {
-        let turn = self.later.first().map(|(at, _)| (*at, Due::Turn));
+        let turn = self.later.first().map(|turn| (turn.at, Due::Turn));
         let fire = Severity::ALL.into_iter().filter_map(|severity| {
             let worse = self.firing.as_ref().is_none_or(|firing| firing.severity < severity);
             let since = self.above[severity as usize].filter(|_| worse)?;
@@ -113,8 +113,10 @@ impl Instance {
     pub fn read(&mut self, reading: Reading, at: Time, seq: u64) {
         let Reading { now, later, features, seqs, summary } = reading;
         self.find(now, at);
+        // Of what nobody can tell there is nothing to show, unless something becomes of that.
+        let is_shown = now != Condition::Unknown || !later.is_empty();
         self.later = later;
-        if now != Condition::Unknown {
+        if is_shown {
             let mut seqs = seqs;
             seqs.retain(|one| *one != seq);
             seqs.push(seq);
@@ -148,8 +150,11 @@ impl Instance {
         let (_, due) = self.next(timing).filter(|(next, _)| *next <= at)?;
         match due {
             Due::Turn => {
-                let (turned, condition) = self.later.remove(0);
+                let Turn { at: turned, condition, shown } = self.later.remove(0);
                 self.find(condition, turned);
+                if let Some((features, summary)) = shown {
+                    (self.evidence.features, self.summary) = (features, summary);
+                }
                 None
             }
             Due::Resolve => {

@@ -24,7 +24,9 @@ impl Late {
         let of = match told {
             MarketEvent::QuoteObserved { .. } | MarketEvent::QuoteMinute { .. } => &mut self.quotes,
             MarketEvent::DepthObserved { .. } | MarketEvent::DepthMinute { .. } => &mut self.books,
-            MarketEvent::MarkObserved { .. } | MarketEvent::VolumeObserved { .. } => return,
+            MarketEvent::MarkObserved { .. }
+            | MarketEvent::QuotesUnknown { .. }
+            | MarketEvent::VolumeObserved { .. } => return,
         };
         let late_us = event.recorded_at.micros().saturating_sub(happened.micros());
         if late_us <= MOST_US {

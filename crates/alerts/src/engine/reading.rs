@@ -14,14 +14,23 @@ use super::{Configs, Kind, World};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     pub now: Condition,
-    /// What becomes of it at these moments, the next first, if nothing else is read before.
-    pub later: Vec<(Time, Condition)>,
+    /// What becomes of it, the next first, if nothing else is read before.
+    pub later: Vec<Turn>,
     /// What was measured.
     pub features: Vec<Feature>,
     /// Events that show it, beside the one that is heard.
     pub seqs: Vec<u64>,
     /// For a person, in one sentence.
     pub summary: String,
+}
+
+/// What becomes of one thing at a moment, if nothing else is read before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    pub at: Time,
+    pub condition: Condition,
+    /// What is measured by then, where that is something else than now, and the sentence for it.
+    pub shown: Option<(Vec<Feature>, String)>,
 }
 
 /// How a rule finds one thing.
@@ -119,9 +128,20 @@ impl Reading {
 
     /// What becomes of it at a moment, if nothing else is read before.
     #[must_use]
-    pub fn then(mut self, at: Time, condition: Condition) -> Self {
-        self.later.push((at, condition));
-        self.later.sort_by_key(|(at, _)| *at);
+    pub fn then(self, at: Time, condition: Condition) -> Self {
+        self.turns(Turn { at, condition, shown: None })
+    }
+
+    /// The same, shown by what is measured and said then.
+    #[must_use]
+    pub fn then_shown(self, at: Time, then: Self) -> Self {
+        let Self { now: condition, features, summary, .. } = then;
+        self.turns(Turn { at, condition, shown: Some((features, summary)) })
+    }
+
+    fn turns(mut self, turn: Turn) -> Self {
+        self.later.push(turn);
+        self.later.sort_by_key(|turn| turn.at);
         self
     }
 }

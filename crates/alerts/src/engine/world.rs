@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::exact::{divided, minus, plus, times};
 
+const MINUTE_US: i64 = 60_000_000;
+
 /// Everything that several rules want to know.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct World {
@@ -41,6 +43,8 @@ pub struct Bot {
     /// Whether somebody wants it to run, and since when it is so.
     pub wanted: bool,
     pub wanted_at: Time,
+    /// When it was asked to run last; absent: it never was.
+    pub asked_at: Option<Time>,
     /// Since when it runs; absent: it does not.
     pub runs_since: Option<Time>,
 }
@@ -98,6 +102,7 @@ impl World {
                 limits: config.limits.clone(),
                 wanted: false,
                 wanted_at: *at,
+                asked_at: None,
                 runs_since: None,
             };
             self.bots.insert(id, bot);
@@ -127,8 +132,11 @@ impl World {
         }
     }
 
-    /// Books a fill, or takes it back.
+    /// Books a fill, or takes it back. What a bot did before it was asked to run last is told late, and is no part of that.
     fn book(&mut self, fill: &Fill, back: bool) {
+        if self.bots.get(&fill.bot).and_then(|bot| bot.asked_at).is_some_and(|asked| fill.at < asked) {
+            return;
+        }
         let fees =
             fill.fees.iter().flatten().filter_map(|fee| self.in_quote(&fill.pair, fill.price, &fee.asset, fee.amount));
         let fees = fees.fold(Decimal::ZERO, plus);
@@ -162,11 +170,25 @@ impl World {
             MarketEvent::QuoteObserved { bot, venue, bid, ask, at, .. } => {
                 self.quotes.insert((*bot, venue.clone()), Quote { bid: *bid, ask: *ask, at: *at });
             }
+            MarketEvent::QuotesUnknown { bot, venue, .. } => drop(self.quotes.remove(&(*bot, venue.clone()))),
+            MarketEvent::QuoteMinute { bot, venue, bid, ask, at, .. } => {
+                // A minute that does not tell how it ended leaves what was told before.
+                if bid.is_some() || ask.is_some() {
+                    let at = at.plus_micros(MINUTE_US);
+                    self.quotes.insert((*bot, venue.clone()), Quote { bid: *bid, ask: *ask, at });
+                }
+            }
             MarketEvent::DepthObserved { venue, middle, at, .. } => match middle {
                 Some(middle) => drop(self.middles.insert(venue.clone(), (*middle, *at))),
                 None => drop(self.middles.remove(venue)),
             },
-            MarketEvent::QuoteMinute { .. } | MarketEvent::DepthMinute { .. } | MarketEvent::VolumeObserved { .. } => {}
+            MarketEvent::DepthMinute { venue, middles, at, .. } => {
+                if let Some((since_ms, middle)) = middles.last_key_value() {
+                    let at = at.plus_micros(i64::from(*since_ms) * 1_000);
+                    self.middles.insert(venue.clone(), (*middle, at));
+                }
+            }
+            MarketEvent::VolumeObserved { .. } => {}
         }
     }
 
@@ -215,7 +237,9 @@ impl Bot {
                 (self.venue, self.parameters) = (config.venue.clone(), config.parameters.clone());
                 self.limits = config.limits.clone();
             }
-            BotEvent::BotDeployRequested { at } => (self.wanted, self.wanted_at) = (true, *at),
+            BotEvent::BotDeployRequested { at } => {
+                (self.wanted, self.wanted_at, self.asked_at) = (true, *at, Some(*at));
+            }
             BotEvent::BotDeployed { at, .. } => self.runs_since = Some(*at),
             BotEvent::BotDeployFailed { at, .. } | BotEvent::BotStopRequested { at, .. } => {
                 (self.wanted, self.wanted_at) = (false, *at);

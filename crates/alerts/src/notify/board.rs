@@ -4,10 +4,16 @@ use std::collections::BTreeMap;
 
 use events::{
     AlertId, ChannelId, Event, Recorded, RuleName, SealedId, SilenceId, Slug, Time,
-    alert::{AlertEvent, Feature, Labels, Notice, Scope, Severity, SilenceEvent},
+    account::AccountEvent,
+    alert::{AlertEvent, Delivery, Feature, Labels, Notice, Scope, Severity, SilenceEvent},
     channel::{ChannelEvent, Kind, Settings},
 };
 use serde::{Deserialize, Serialize};
+
+/// What ended longer ago than this is no news to anybody.
+const OLD_US: i64 = 7 * 86_400_000_000;
+/// What something explained may end by itself for so long after that is over.
+const GRACE_US: i64 = 60_000_000;
 
 /// Everything of a client that people may have to hear of.
 #[derive(Debug, Default)]
@@ -17,6 +23,18 @@ pub struct Board {
     pub(super) episodes: BTreeMap<(AlertId, u64), Episode>,
     pub(super) asked: Vec<Asked>,
     silences: BTreeMap<SilenceId, Silence>,
+    /// Alerts of which nobody is to hear until then, whatever becomes of them, and which event said so.
+    snoozed: BTreeMap<AlertId, (Time, u64)>,
+    hummingbot: Hummingbot,
+}
+
+/// Whether the Hummingbot API answers: while it does not, that explains much else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Hummingbot {
+    #[default]
+    Answers,
+    Lost,
+    BackSince(Time),
 }
 
 /// A way to people.
@@ -44,12 +62,12 @@ pub struct Episode {
     pub(super) news: Vec<News>,
     pub(super) fired_at: Time,
     pub(super) resolved_at: Option<Time>,
-    /// Something else explains it.
-    pub(super) inhibited: bool,
+    /// Something else explained it when it fired.
+    inhibited: bool,
     /// Somebody looks after it, so long.
     acknowledged: Option<Peace>,
-    /// Nobody is to be called for it before, whatever becomes of it.
-    silenced_until: Option<Time>,
+    /// Things that were told of it by a channel for good, or for which that was given up.
+    finished: BTreeMap<ChannelId, u32>,
 }
 
 /// What one event tells of an episode.
@@ -102,15 +120,24 @@ impl Board {
             if let Ok(channel) = event.aggregate.id.parse() {
                 self.hear_of_channel(channel, event.seq, told);
             }
-        } else if let Event::Silence(told) = &event.event
-            && let Ok(silence) = event.aggregate.id.parse()
-        {
-            self.hear_of_silence(silence, told);
+        } else if let Event::Silence(told) = &event.event {
+            if let Ok(silence) = event.aggregate.id.parse() {
+                self.hear_of_silence(silence, told);
+            }
+        } else if let Event::Account(told) = &event.event {
+            match told {
+                AccountEvent::HummingbotLost { .. } => self.hummingbot = Hummingbot::Lost,
+                AccountEvent::HummingbotBack { at } => self.hummingbot = Hummingbot::BackSince(*at),
+                AccountEvent::BalanceObserved { .. } => {}
+            }
         }
     }
 
     fn hear_of_alert(&mut self, alert: AlertId, seq: u64, told: &AlertEvent) {
         let key = (alert, told.episode());
+        if let AlertEvent::AlertSilenced { until, .. } = told {
+            self.snoozed.insert(alert, (*until, seq));
+        }
         if let Some(episode) = Episode::fired(told) {
             self.episodes.insert(key, episode);
         }
@@ -169,14 +196,50 @@ impl Board {
         self.channels.get(&id)
     }
 
+    /// Forgets what ended so long ago that nobody is told of it any more.
+    pub(super) fn forget(&mut self, now: Time) {
+        let old = now.plus_micros(-OLD_US);
+        self.episodes.retain(|_, episode| episode.resolved_at.is_none_or(|at| at > old));
+        self.silences.retain(|_, silence| silence.until > old);
+        self.snoozed.retain(|_, (until, _)| *until > old);
+    }
+
+    /// The episodes that go on, or whose end somebody has not heard of.
+    pub(super) fn episodes(&self) -> impl Iterator<Item = (AlertId, u64)> {
+        self.episodes.keys().copied()
+    }
+
+    /// The first event of all that is still to be heard of.
+    pub(super) fn news_from(&self) -> Option<u64> {
+        let fired = self.episodes.values().filter_map(|episode| episode.news.first()).map(|news| news.seq);
+        fired.chain(self.snoozed.values().map(|(_, seq)| *seq)).min()
+    }
+
+    /// Whether something else explains an episode, or did all the while that it lasted: nobody is called for it. What lasts on
+    /// is given a minute to end by itself.
+    pub(super) fn is_explained(&self, episode: &Episode, now: Time) -> bool {
+        let may_be =
+            episode.inhibited || crate::rule(episode.rule.as_str()).is_some_and(|kind| kind.inhibited_by.is_some());
+        match self.hummingbot {
+            Hummingbot::Answers => episode.inhibited,
+            Hummingbot::Lost => may_be,
+            Hummingbot::BackSince(back) => {
+                let grace = back.plus_micros(GRACE_US);
+                let ended = episode.inhibited && episode.resolved_at.is_some_and(|at| at <= grace);
+                may_be && now < grace && episode.fired_at <= grace || ended
+            }
+        }
+    }
+
     /// Whether nobody is to be called for this at that time.
-    pub(super) fn is_silent(&self, episode: &Episode, at: Time) -> bool {
+    pub(super) fn is_silent(&self, alert: AlertId, episode: &Episode, at: Time) -> bool {
         let hushed = |silence: &Silence| {
             (silence.from..silence.until).contains(&at)
                 && silence.rule.as_ref().is_none_or(|rule| *rule == episode.rule)
                 && silence.scope.covers(&episode.labels)
         };
-        episode.is_in_peace(at) || self.silences.values().any(hushed)
+        let snoozed = self.snoozed.get(&alert).is_some_and(|(until, _)| *until > at);
+        snoozed || episode.is_looked_after(at) || self.silences.values().any(hushed)
     }
 }
 
@@ -235,7 +298,7 @@ impl Episode {
             resolved_at: None,
             inhibited: inhibited_by.is_some(),
             acknowledged: None,
-            silenced_until: None,
+            finished: BTreeMap::new(),
         })
     }
 
@@ -258,8 +321,10 @@ impl Episode {
             AlertEvent::AlertAcknowledged { until, .. } => {
                 self.acknowledged = Some(until.map_or(Peace::ToTheEnd, Peace::Until));
             }
-            AlertEvent::AlertSilenced { until, .. } => self.silenced_until = Some(*until),
-            AlertEvent::AlertNotified { .. } => {}
+            AlertEvent::AlertNotified { channel, result: Delivery::Delivered | Delivery::GivenUp { .. }, .. } => {
+                *self.finished.entry(*channel).or_default() += 1;
+            }
+            AlertEvent::AlertSilenced { .. } | AlertEvent::AlertNotified { result: Delivery::Failed { .. }, .. } => {}
         }
     }
 
@@ -267,12 +332,16 @@ impl Episode {
         self.news.push(News { notice, severity, seq, at });
     }
 
-    fn is_in_peace(&self, at: Time) -> bool {
-        let looked_after = match self.acknowledged {
+    /// How many things were told of it by a channel for good.
+    pub(super) fn finished(&self, channel: ChannelId) -> u32 {
+        self.finished.get(&channel).copied().unwrap_or_default()
+    }
+
+    fn is_looked_after(&self, at: Time) -> bool {
+        match self.acknowledged {
             Some(Peace::Until(until)) => until > at,
             Some(Peace::ToTheEnd) => true,
             None => false,
-        };
-        looked_after || self.silenced_until.is_some_and(|until| until > at)
+        }
     }
 }

@@ -8,10 +8,19 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
-use super::plan::{Message, Said, Told};
+use super::{
+    board::Board,
+    plan::{Message, Said, Told},
+    post::Outcome,
+};
 
 /// Nobody is at a message for longer than this.
 const TAKEN_S: i32 = 40;
+/// Messages of one client that are on their way at once.
+const OF_CLIENT_MAX: i64 = 4;
+
+/// So long it is kept what was told, and of what is over: longer than a message is tried, and than anything is news.
+const KEPT_US: i64 = 30 * 86_400_000_000;
 
 /// A message that somebody is at.
 #[derive(Debug)]
@@ -23,6 +32,8 @@ pub struct Taken {
     pub made_at: Time,
     /// The how many-th try it is.
     pub attempt: u32,
+    /// What came of that try, if it was made and nobody has recorded it yet.
+    pub came: Option<Outcome>,
 }
 
 /// What was put into messages of a client.
@@ -45,6 +56,36 @@ pub async fn told(db: &PgPool, client: ClientId) -> sqlx::Result<Told> {
         told.note(ChannelId(row.channel_id), &rule, AlertId(row.alert_id), row.episode as u64, row.notice, at);
     }
     Ok(told)
+}
+
+/// Forgets what was told long ago, but for episodes that may have to be told of again: those on the board.
+pub async fn forget(db: &PgPool, client: ClientId, board: &Board, now: Time) -> sqlx::Result<()> {
+    let before = chrono::DateTime::from(now.plus_micros(-KEPT_US));
+    let (alerts, numbers): (Vec<Uuid>, Vec<i64>) =
+        board.episodes().map(|(alert, number)| (alert.0, number as i64)).unzip();
+    sqlx::query!(
+        r#"
+        delete from alerts.told t
+         using (select channel_id, alert_id, episode
+                  from alerts.told
+                 where client_id = $1
+                 group by channel_id, alert_id, episode
+                having max(told_at) < $2) old
+         where t.client_id = $1
+           and (t.channel_id, t.alert_id, t.episode) = (old.channel_id, old.alert_id, old.episode)
+           and (t.alert_id, t.episode) not in (select * from unnest($3::uuid[], $4::bigint[]))
+        "#,
+        client.0,
+        before,
+        &alerts,
+        &numbers
+    )
+    .execute(db)
+    .await?;
+    sqlx::query!("delete from alerts.messages where client_id = $1 and over and made_at < $2", client.0, before)
+        .execute(db)
+        .await
+        .map(drop)
 }
 
 /// Makes a message of what is due. False: another process has told some of it.
@@ -110,23 +151,34 @@ async fn note(
     Ok(noted.rows_affected() == 1)
 }
 
-/// Takes messages whose time has come and that nobody is at, those that have waited longest first.
+/// Takes messages whose time has come and that nobody is at, those that have waited longest first, and of no client so many that
+/// slow receivers of its own hold others up.
 pub async fn take(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<Taken>> {
     let rows = sqlx::query!(
         r#"
         update alerts.messages m
-           set taken_until = now() + $2::int * interval '1 second', attempts = m.attempts + 1
-          from (select client_id, message_id
-                  from alerts.messages
-                 where not over and due_at <= now() and taken_until <= now()
-                 order by due_at
-                 limit $1
-                   for update skip locked) due
+           set taken_until = now() + $2::int * interval '1 second', attempts = m.attempts + (m.came is null)::int
+          from (select due.client_id, due.message_id
+                  from (select distinct client_id
+                          from alerts.messages
+                         where not over and due_at <= now() and taken_until <= now()) c
+                 cross join lateral (
+                        select client_id, message_id, due_at
+                          from alerts.messages
+                         where client_id = c.client_id and not over and due_at <= now() and taken_until <= now()
+                         order by due_at
+                         limit greatest(0, $3 - (select count(*)
+                                                   from alerts.messages b
+                                                  where b.client_id = c.client_id and not b.over and b.taken_until > now()))
+                           for update skip locked) due
+                 order by due.due_at
+                 limit $1) due
          where (m.client_id, m.message_id) = (due.client_id, due.message_id)
-        returning m.client_id, m.message_id, m.channel_id, m.said, m.made_at, m.attempts
+        returning m.client_id, m.message_id, m.channel_id, m.said, m.made_at, m.attempts, m.came
         "#,
         most,
-        TAKEN_S
+        TAKEN_S,
+        OF_CLIENT_MAX
     )
     .fetch_all(db)
     .await?;
@@ -142,9 +194,24 @@ pub async fn take(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<Taken>
             said: said.ok()?,
             made_at: Time::from(row.made_at),
             attempt: row.attempts.unsigned_abs(),
+            came: row.came.and_then(|came| serde_json::from_value(came).ok()),
         })
     });
     Ok(taken.collect())
+}
+
+/// Keeps what came of a try until it is recorded: it was made, whatever becomes of whoever made it.
+pub async fn came(db: impl PgExecutor<'_>, taken: &Taken, outcome: &Outcome) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update alerts.messages set came = $3 where client_id = $1 and message_id = $2 and attempts = $4",
+        taken.client.0,
+        taken.message.0,
+        serde_json::to_value(outcome).expect("an outcome has a JSON form"),
+        taken.attempt.cast_signed()
+    )
+    .execute(db)
+    .await
+    .map(drop)
 }
 
 /// It is tried no more. Nothing, where somebody else has taken it meanwhile.
@@ -165,7 +232,8 @@ pub async fn put_off(db: impl PgExecutor<'_>, taken: &Taken, wait: Duration, cou
     sqlx::query!(
         r#"
         update alerts.messages
-           set due_at = now() + $3::bigint * interval '1 millisecond', taken_until = 'epoch', attempts = attempts - $4
+           set due_at = now() + $3::bigint * interval '1 millisecond', taken_until = 'epoch', attempts = attempts - $4,
+               came = null
          where client_id = $1 and message_id = $2 and attempts = $5 and not over
         "#,
         taken.client.0,

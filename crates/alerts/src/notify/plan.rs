@@ -19,6 +19,8 @@ const INTERVAL_US: i64 = 5 * 60 * SECOND_US;
 /// After that it is told again that something goes on.
 const REPEAT_US: i64 = 4 * 3_600 * SECOND_US;
 const REPEAT_CRITICAL_US: i64 = 30 * 60 * SECOND_US;
+/// No message is tried for longer: its retries take 75 hours, and a fifth more at most.
+pub(super) const TRIED_US: i64 = 96 * 3_600 * SECOND_US;
 /// What one message tells at most; what is more makes another one.
 const ITEMS_MAX: usize = 50;
 /// The rule that is not told by the channel that it is about.
@@ -65,7 +67,15 @@ pub struct Item {
 pub struct Told {
     said: BTreeSet<(ChannelId, AlertId, u64, String)>,
     last_of_rule: BTreeMap<(ChannelId, RuleName), Time>,
-    last_of_episode: BTreeMap<(ChannelId, AlertId, u64), (Time, u32)>,
+    last_of_episode: BTreeMap<(ChannelId, AlertId, u64), Last>,
+}
+
+/// What a channel was told of an episode last: when, how many things, and how many of them said that it goes on.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    at: Time,
+    things: u32,
+    reminders: u32,
 }
 
 impl Told {
@@ -75,8 +85,9 @@ impl Told {
         self.said.insert((channel, alert, episode, key));
         let of_rule = self.last_of_rule.entry((channel, rule.clone())).or_insert(at);
         *of_rule = at.max(*of_rule);
-        let of_episode = self.last_of_episode.entry((channel, alert, episode)).or_insert((at, 0));
-        *of_episode = (at.max(of_episode.0), of_episode.1 + reminded);
+        let nothing = Last { at, things: 0, reminders: 0 };
+        let last = self.last_of_episode.entry((channel, alert, episode)).or_insert(nothing);
+        *last = Last { at: at.max(last.at), things: last.things + 1, reminders: last.reminders + reminded };
     }
 
     /// The same of a message.
@@ -88,6 +99,13 @@ impl Told {
         }
     }
 
+    /// Forgets what was told of episodes that nobody has to hear of any more.
+    pub fn forget(&mut self, board: &Board) {
+        let goes_on = |alert: AlertId, episode: u64| board.episodes.contains_key(&(alert, episode));
+        self.said.retain(|(_, alert, episode, _)| goes_on(*alert, *episode));
+        self.last_of_episode.retain(|(_, alert, episode), _| goes_on(*alert, *episode));
+    }
+
     fn knows(&self, channel: ChannelId, alert: AlertId, episode: u64, key: &str) -> bool {
         self.said.contains(&(channel, alert, episode, key.to_owned()))
     }
@@ -95,10 +113,12 @@ impl Told {
 
 /// The messages that are due now; and forgets what nobody has to hear of any more.
 pub fn due(board: &mut Board, told: &Told, now: Time) -> Vec<Message> {
+    board.forget(now);
     let mut messages = Vec::new();
     let mut waiting = BTreeSet::new();
     for (id, channel) in board.channels.iter().filter(|(_, channel)| channel.tells()) {
         let one = One { board, told, id: *id, channel, now };
+        waiting.extend(one.on_their_way());
         for (rule, items) in one.pending() {
             if one.is_due(&rule, &items) {
                 let parts = items.chunks(ITEMS_MAX).map(<[Item]>::to_vec);
@@ -168,13 +188,16 @@ impl One<'_> {
         if !self.is_its(episode) && known.is_none() {
             return Vec::new();
         }
-        let silent = self.board.is_silent(episode, episode.resolved_at.unwrap_or(self.now));
+        let silent = self.board.is_silent(alert, episode, episode.resolved_at.unwrap_or(self.now));
         let mut items: Vec<Item> = Vec::new();
         for news in &episode.news {
             let key = key_of(news);
             let wanted = match news.notice {
-                // Whoever was called hears how it ended.
-                Notice::Resolved => known.is_some() || !items.is_empty(),
+                // Whoever was called hears how it ended, and not before he has heard that it began.
+                Notice::Resolved => match known {
+                    Some(last) => !self.is_on_its_way(episode, *last),
+                    None => !items.is_empty(),
+                },
                 Notice::Fired | Notice::Escalated | Notice::Reminder => {
                     !silent && news.severity >= self.channel.settings.severity
                 }
@@ -188,20 +211,36 @@ impl One<'_> {
         items
     }
 
+    /// Episodes that are over, and whose end is told when it was told that they began.
+    fn on_their_way(&self) -> impl Iterator<Item = (AlertId, u64)> {
+        self.board.episodes.iter().filter_map(|((alert, number), episode)| {
+            let last = self.told.last_of_episode.get(&(self.id, *alert, *number))?;
+            (episode.resolved_at.is_some() && self.is_on_its_way(episode, *last)).then_some((*alert, *number))
+        })
+    }
+
+    /// Whether something of an episode that was to be told is being tried still.
+    fn is_on_its_way(&self, episode: &Episode, last: Last) -> bool {
+        last.things > episode.finished(self.id) && self.now < last.at.plus_micros(TRIED_US)
+    }
+
     /// Whether a channel tells of an episode at all.
     fn is_its(&self, episode: &Episode) -> bool {
         let of_itself = episode.rule.as_str() == OF_CHANNELS && episode.labels.about == Some(self.id.to_string());
         let goes_on = episode.resolved_at.is_none();
-        !episode.inhibited && !of_itself && (goes_on || episode.fired_at >= self.channel.since(episode.severity))
+        !self.board.is_explained(episode, self.now)
+            && !of_itself
+            && (goes_on || episode.fired_at >= self.channel.since(episode.severity))
     }
 
     /// That something goes on, if it was not said for long enough.
-    fn reminder(&self, episode: &Episode, (last, reminded): (Time, u32)) -> Option<(News, String)> {
+    fn reminder(&self, episode: &Episode, last: Last) -> Option<(News, String)> {
         let news = episode.news.last().filter(|_| episode.resolved_at.is_none())?;
         let critical = episode.severity == Severity::Critical;
         let repeat = if critical { REPEAT_CRITICAL_US } else { REPEAT_US };
         let news = News { notice: Notice::Reminder, severity: episode.severity, ..news.clone() };
-        (self.now >= last.plus_micros(repeat)).then(|| (news, format!("reminder:{}", reminded + 1)))
+        let is_due = self.now >= last.at.plus_micros(repeat);
+        is_due.then(|| (news, format!("reminder:{}", last.reminders + 1)))
     }
 
     /// Whether it is time to tell them.

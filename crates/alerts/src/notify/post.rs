@@ -17,6 +17,7 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::Sha256;
 use url::Url;
@@ -32,13 +33,14 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// For what follows the status.
 const REST_MAX: Duration = Duration::from_secs(1);
-/// What is read of an answer; whoever has more to say is not heard out.
+/// What is read of an answer's head, and of its body; whoever has more to say is not heard out.
 const ANSWER_BYTES_MAX: usize = 8 * 1_024;
 /// Whoever asks to be left alone for longer is asked again after this.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// What came of a try.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Delivered,
     Failed {
@@ -79,7 +81,8 @@ where
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(tls);
+        let mut http = Client::builder(TokioExecutor::new());
+        let http = http.pool_max_idle_per_host(0).http1_max_buf_size(ANSWER_BYTES_MAX).build(tls);
         Self { guard, telegram, http }
     }
 

@@ -1,7 +1,7 @@
 //! Sending: takes what is due, opens where it leads, tries once, and records what came of it.
 //!
-//! A message that was sent by somebody who died before he could record it is sent again, with the same id: the other side
-//! knows it by that.
+//! What came of a try is kept at once, and recorded when it can be. A message that was sent by somebody who died before he could
+//! keep that is sent again, with the same id: the other side knows it by that.
 
 use std::{
     sync::Arc,
@@ -28,7 +28,7 @@ use super::{
     circuit::Circuits,
     mail::Mailer,
     outbox::{self, Taken},
-    plan::Said,
+    plan::{Said, TRIED_US},
     post::{Letter, Outcome, Post},
     target::Target,
 };
@@ -128,39 +128,61 @@ impl Sender {
     }
 
     async fn send(self: Arc<Self>, taken: Taken, _place: OwnedSemaphorePermit) {
-        if let Err(fault) = self.try_to_send(&taken).await {
-            let (client, message) = (taken.client, taken.message);
-            warn!(client.id = %client, error = &fault as &dyn std::error::Error, "message {message} is sent again");
+        let (client, message) = (taken.client, taken.message);
+        let outcome = match &taken.came {
+            // It was made before, and nobody could record it.
+            Some(came) => Ok(Some(came.clone())),
+            None => self.try_to_send(&taken).await,
+        };
+        let recorded = match outcome {
+            Ok(Some(outcome)) => self.ended(&taken, outcome).await,
+            Ok(None) => Ok(()),
+            Err(fault) => {
+                // Nothing was sent: it is no try.
+                let _ = outbox::put_off(&self.db, &taken, FAULT_PAUSE * 5, false).await;
+                Err(fault)
+            }
+        };
+        if let Err(fault) = recorded {
+            warn!(client.id = %client, error = &fault as &dyn std::error::Error, "message {message} has to wait");
         }
     }
 
-    async fn try_to_send(&self, taken: &Taken) -> Result<(), SendError> {
+    /// What came of a try; absent: none was made, and it is settled what becomes of the message.
+    async fn try_to_send(&self, taken: &Taken) -> Result<Option<Outcome>, SendError> {
         let (channel, _) = self.streams.load::<Channel>(taken.client, &taken.channel.to_string()).await?;
         if channel.kind().is_none() {
             // Nobody waits for what a removed one was to tell.
-            return Ok(outbox::close(&self.db, taken).await?);
+            return Ok(outbox::close(&self.db, taken).await.map(|()| None)?);
         }
         let Some(leads) = channel.leads() else {
-            // It rests; when it goes on, so does this.
-            return Ok(outbox::put_off(&self.db, taken, RESTING, false).await?);
+            // It rests; when it goes on, so does this, unless that is long ago.
+            let is_old = Time::now() > taken.made_at.plus_micros(TRIED_US);
+            return match is_old {
+                true => Ok(outbox::close(&self.db, taken).await.map(|()| None)?),
+                false => Ok(outbox::put_off(&self.db, taken, RESTING, false).await.map(|()| None)?),
+            };
         };
         let (target, signing) = match self.open(taken, &leads).await {
             Ok(opened) => opened,
-            Err(NotOpened::Never(reason)) => return self.ended(taken, Outcome::failed(reason)).await,
+            Err(NotOpened::Never(reason)) => return Ok(Some(Outcome::failed(reason))),
             Err(NotOpened::NotNow(reason)) => {
                 warn!(client.id = %taken.client, "message {} has to wait: {reason}", taken.message);
-                return Ok(outbox::put_off(&self.db, taken, FAULT_PAUSE * 5, false).await?);
+                return Ok(outbox::put_off(&self.db, taken, FAULT_PAUSE * 5, false).await.map(|()| None)?);
             }
         };
         // By channel: what one client's leads to is no reason to be silent to another's.
         let endpoint = format!("{}/{}", taken.client, taken.channel);
         if let Err(wait) = self.circuits.may_try(&endpoint, Instant::now()) {
             debug!(client.id = %taken.client, "channel {} is left in peace for {} s", taken.channel, wait.as_secs());
-            return Ok(outbox::put_off(&self.db, taken, wait, false).await?);
+            return Ok(outbox::put_off(&self.db, taken, wait, false).await.map(|()| None)?);
         }
         let outcome = self.post(taken, &target, &signing).await;
         self.circuits.tried(&endpoint, outcome == Outcome::Delivered, Instant::now());
-        self.ended(taken, outcome).await
+        if let Err(cause) = outbox::came(&self.db, taken, &outcome).await {
+            warn!(client.id = %taken.client, error = %cause, "what came of message {} is not kept", taken.message);
+        }
+        Ok(Some(outcome))
     }
 
     /// Where it leads, and by what it is signed: by the secret before, too, while that counts.

@@ -33,7 +33,9 @@ impl Rule for AgentActionDenied {
     type Memory = Window<u64>;
 
     fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
-        let Event::Agent(AgentEvent::PlanRejected { action, foreign, refusals, .. }) = &hearing.event.event else { return };
+        let Event::Agent(AgentEvent::PlanRejected { action, foreign, refusals, .. }) = &hearing.event.event else {
+            return;
+        };
         memory.push(hearing.at, hearing.event.seq, WINDOW_US, REMEMBERED_MAX);
         let labels = Labels::default();
         let (many, critical) = (count(memory.len()), hearing.parameter(&labels, "critical"));

@@ -29,7 +29,9 @@ impl Rule for AgentLimitNear {
     type Memory = ();
 
     fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
-        let Event::Agent(AgentEvent::BudgetCharged { spent_today, allowed_a_day, .. }) = &hearing.event.event else { return };
+        let Event::Agent(AgentEvent::BudgetCharged { spent_today, allowed_a_day, .. }) = &hearing.event.event else {
+            return;
+        };
         let Some(used) = allowed_a_day.and_then(|allowed| percent(*spent_today, allowed)) else { return };
         let labels = Labels::default();
         let share = hearing.parameter(&labels, "share");

@@ -13,10 +13,13 @@ use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
 
 pub(crate) struct AgreementMissed;
 
+/// No day is later.
+const OVER: i64 = i64::MAX;
+
 impl Rule for AgreementMissed {
     const KIND: Kind = Kind {
         name: "agreement_missed",
-        version: 1,
+        version: 2,
         about: "the last day that was judged did not keep all that was promised",
         of: Of::Clients,
         parameters: &[number("clauses", "clauses", ["1", "1", "20"], "so many promises have to be broken")],
@@ -42,10 +45,14 @@ impl Rule for AgreementMissed {
                 }
             }
             AgreementEvent::AgreementEnded { .. } => {
-                last.remove(&agreement);
+                // Its last day is judged still, and nobody waits for a better one.
+                last.insert(agreement, OVER);
                 hearing.say(labels, Reading::clear());
             }
-            AgreementEvent::AgreementSet { .. } | AgreementEvent::ExclusionDeclared { .. } => {}
+            AgreementEvent::AgreementSet { .. } => {
+                last.entry(agreement).and_modify(|day| *day = if *day == OVER { i64::MIN } else { *day });
+            }
+            AgreementEvent::ExclusionDeclared { .. } => {}
         }
     }
 }
@@ -54,10 +61,13 @@ fn reading(hearing: &Hearing<'_>, labels: &Labels, day: &str, verdicts: &[Verdic
     let missed: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.outcome == Outcome::Missed).collect();
     let (count, most) = (Decimal::from_int(missed.len() as i64), hearing.parameter(labels, "clauses"));
     if count < most {
-        return Reading::clear();
+        // What nobody could measure was not kept.
+        let unknown = verdicts.iter().any(|verdict| verdict.outcome == Outcome::Unknown);
+        return if unknown { Reading::unknown() } else { Reading::clear() };
     }
     let summary = format!("{day} kept {} of {} promises", verdicts.len() - missed.len(), verdicts.len());
-    let reading = Reading::new(Condition::Above(Severity::Warning), summary).with("missed", count, Some(most), "clauses");
+    let reading =
+        Reading::new(Condition::Above(Severity::Warning), summary).with("missed", count, Some(most), "clauses");
     missed.iter().fold(reading, |reading, verdict| {
         let (name, promised, unit) = promised(&verdict.clause);
         reading.with(name, verdict.measured.unwrap_or_default(), promised, unit)

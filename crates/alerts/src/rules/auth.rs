@@ -30,14 +30,19 @@ impl Rule for AuthAnomaly {
         if let DeskEvent::RefreshReused { user, .. } = told {
             let summary = format!("a refresh token of user {user} is in two hands");
             let reading = Reading::new(Condition::Above(Severity::Critical), summary);
-            hearing.say(Labels::about(user.to_string()), reading);
+            let (twice, once) = (Decimal::from_int(2), Decimal::ONE);
+            hearing.say(Labels::about(user.to_string()), reading.with("used", twice, Some(once), "times"));
         } else if let DeskEvent::LoginsFailed { user, failures, .. } = told {
             let labels = Labels::about(user.to_string());
             let (failed, many) = (Decimal::from_int((*failures).into()), hearing.parameter(&labels, "failures"));
             if failed >= many {
                 let summary = format!("{failures} logins of user {user} failed one after the other");
-                let reading = Reading::new(Condition::Above(Severity::Warning), summary)
-                    .with("failures", failed, Some(many), "logins");
+                let reading = Reading::new(Condition::Above(Severity::Warning), summary).with(
+                    "failures",
+                    failed,
+                    Some(many),
+                    "logins",
+                );
                 hearing.say(labels, reading);
             }
         }

@@ -13,11 +13,16 @@ pub(crate) struct BalanceLow;
 impl Rule for BalanceLow {
     const KIND: Kind = Kind {
         name: "balance_low",
-        version: 1,
+        version: 2,
         about: "an account has less of an asset free than was said, or than two orders of its bots need",
         of: Of::Clients,
         parameters: &[
-            number("least", "asset", ["0", "0", "1000000000000"], "what shall be free of the asset; 0: what two orders need"),
+            number(
+                "least",
+                "asset",
+                ["0", "0", "1000000000000"],
+                "what shall be free of the asset, whatever its orders need; 0: nothing beside",
+            ),
             number("orders", "orders", ["0", "2", "100"], "how many orders' worth shall be free"),
             number("clear_ratio", "x", ["1", "1.2", "100"], "above how many times that it is well"),
             wait("60"),
@@ -32,19 +37,26 @@ impl Rule for BalanceLow {
 
     fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
         if let Some(venue) = hearing.left() {
-            return [venue.pair.base_asset(), venue.pair.quote_asset()].iter().for_each(|asset| left(&venue, asset, hearing));
+            return [venue.pair.base_asset(), venue.pair.quote_asset()]
+                .iter()
+                .for_each(|asset| left(&venue, asset, hearing));
         }
-        let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, available, .. }) = &hearing.event.event
+        let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, available, .. }) =
+            &hearing.event.event
         else {
             return;
         };
         let labels = of(*exchange, *market, asset);
         let [least, orders, clear] = ["least", "orders", "clear_ratio"].map(|name| hearing.parameter(&labels, name));
-        let needed = || largest_order(hearing.world, (*exchange, *market), asset).map(|order| times(order, orders));
-        let Some(wanted) = Some(least).filter(Decimal::is_positive).or_else(needed) else { return };
+        let needed = largest_order(hearing.world, (*exchange, *market), asset).map(|order| times(order, orders));
+        let Some(wanted) = needed.into_iter().chain([least]).filter(Decimal::is_positive).max() else { return };
         let summary = format!("only {} {asset} are free on {exchange}", available.normalised());
-        let reading = Reading::new(below(*available, wanted, None, times(wanted, clear)), summary)
-            .with("free", *available, Some(wanted), asset.as_str());
+        let reading = Reading::new(below(*available, wanted, None, times(wanted, clear)), summary).with(
+            "free",
+            *available,
+            Some(wanted),
+            asset.as_str(),
+        );
         hearing.say(labels, reading);
     }
 }

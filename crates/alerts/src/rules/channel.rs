@@ -46,7 +46,7 @@ impl Rule for ChannelFailing {
                 rows.remove(&channel);
                 Reading::clear()
             }
-            Heard::Dead(why) => critical(format!("channel {channel} is dead: {why}")),
+            Heard::Dead(why) => critical(format!("channel {channel} is dead: {why}"), "gone"),
             Heard::Tried(message, result) => {
                 let row = rows.entry(channel.clone()).or_default();
                 if row.failed.len() >= FAILED_MAX || !row.failed.insert(message) {
@@ -55,12 +55,19 @@ impl Rule for ChannelFailing {
                 let (failed, most) = (row.failed.len(), hearing.parameter(&labels, "failures"));
                 let failed = Decimal::from_int(failed as i64);
                 let now = match result {
-                    Some(why) => return hearing.say(labels, critical(format!("channel {channel} did not take a message: {why}"))),
+                    Some(why) => {
+                        let summary = format!("channel {channel} did not take a message: {why}");
+                        return hearing.say(labels, critical(summary, "given_up"));
+                    }
                     None if failed >= most => Condition::Above(Severity::Warning),
                     None => Condition::Between,
                 };
-                Reading::new(now, format!("{failed} tries of channel {channel} failed in a row"))
-                    .with("failed", failed, Some(most), "tries")
+                Reading::new(now, format!("{failed} tries of channel {channel} failed in a row")).with(
+                    "failed",
+                    failed,
+                    Some(most),
+                    "tries",
+                )
             }
         };
         hearing.say(labels, reading);
@@ -77,8 +84,8 @@ enum Heard {
     Tried((MessageId, u32), Option<String>),
 }
 
-fn critical(summary: String) -> Reading {
-    Reading::new(Condition::Above(Severity::Critical), summary)
+fn critical(summary: String, what: &str) -> Reading {
+    Reading::new(Condition::Above(Severity::Critical), summary).with(what, Decimal::ONE, Some(Decimal::ZERO), "times")
 }
 
 fn heard(hearing: &Hearing<'_>) -> Option<(String, Heard)> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Rule, number};
 use crate::{
     engine::{Condition, Ends, Hearing, Kind, Of, Reading, venue_of},
-    exact::minus,
+    exact::{minus, plus},
 };
 
 pub(crate) struct DailyLossLimit;
@@ -31,7 +31,7 @@ pub(crate) struct Begin {
 impl Rule for DailyLossLimit {
     const KIND: Kind = Kind {
         name: "daily_loss_limit",
-        version: 1,
+        version: 2,
         about: "a bot has lost as much on a day (UTC) as it may",
         of: Of::Clients,
         parameters: &[number(
@@ -54,12 +54,16 @@ impl Rule for DailyLossLimit {
                 (begin.made, begin.last) = (minus(begin.made, begin.last), Decimal::ZERO);
             });
         }
-        for (bot, venue, made) in valued(hearing) {
+        for Valued { bot, venue, made, of_before } in valued(hearing) {
             let labels = Labels::of(bot, &venue);
             let day = hearing.at.midnight();
             let begin = memory.entry((bot, venue.clone())).or_insert(Begin { day, made: Decimal::ZERO, last: made });
             if begin.day != day {
                 *begin = Begin { day, made: begin.last, last: made };
+            }
+            if of_before {
+                // What it made on another day is no part of what it made on this one.
+                begin.made = plus(begin.made, minus(made, begin.last));
             }
             begin.last = made;
             let told = hearing.parameter(&labels, "limit_quote");
@@ -83,16 +87,26 @@ pub(super) fn begins_anew(hearing: &Hearing<'_>) -> Option<BotId> {
     asked.then(|| hearing.event.aggregate.id.parse().ok()).flatten()
 }
 
-/// Which bots' figures an event changes, and what each has made in which market since it was asked to run.
-pub(super) fn valued(hearing: &Hearing<'_>) -> Vec<(BotId, Venue, Decimal)> {
-    let made = |bot: BotId, venue: Venue| {
+/// What a bot has made in a market since it was asked to run.
+pub(super) struct Valued {
+    pub bot: BotId,
+    pub venue: Venue,
+    pub made: Decimal,
+    /// What changed it happened on a day before.
+    pub of_before: bool,
+}
+
+/// Which bots' figures an event changes.
+pub(super) fn valued(hearing: &Hearing<'_>) -> Vec<Valued> {
+    let made = |bot: BotId, venue: Venue, of_before: bool| {
         let made = hearing.world.made(bot, &venue)?;
-        Some((bot, venue, made))
+        Some(Valued { bot, venue, made, of_before })
     };
     if let Event::Ledger(LedgerEvent::FillRecorded(fill)) = &hearing.event.event {
-        return made(fill.bot, venue_of(fill)).into_iter().collect();
+        let of_before = fill.at < hearing.at.midnight();
+        return made(fill.bot, venue_of(fill), of_before).into_iter().collect();
     }
     let Event::Market(MarketEvent::MarkObserved { pair, .. }) = &hearing.event.event else { return Vec::new() };
     let books = hearing.world.books.keys().filter(|(_, venue)| venue.pair == *pair);
-    books.filter_map(|(bot, venue)| made(*bot, venue.clone())).collect()
+    books.filter_map(|(bot, venue)| made(*bot, venue.clone(), false)).collect()
 }

@@ -1,7 +1,7 @@
 //! Nobody evaluated alerts for a while. Another part of the platform saw it, and told it when it was so.
 
 use events::{
-    Event,
+    Decimal, Event,
     alert::{Labels, Severity},
     desk::DeskEvent,
 };
@@ -14,8 +14,8 @@ pub(crate) struct DeadMan;
 impl Rule for DeadMan {
     const KIND: Kind = Kind {
         name: "dead_man",
-        version: 1,
-        about: "nobody evaluates alerts",
+        version: 2,
+        about: "nobody evaluates alerts, or not those of every client",
         of: Of::Desk,
         parameters: &[keep("20")],
         ends: Ends::WhenClear,
@@ -27,9 +27,11 @@ impl Rule for DeadMan {
 
     fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
         let Event::Desk(told) = &hearing.event.event else { return };
-        if let DeskEvent::AlertsSilent { since, .. } = told {
-            let summary = format!("nobody has evaluated alerts since {since}");
-            hearing.say(Labels::default(), Reading::new(Condition::Above(Severity::Critical), summary));
+        if let DeskEvent::AlertsSilent { since, at } = told {
+            let summary = format!("nobody has evaluated some client's alerts since {since}");
+            let silent = Decimal::new(i128::from(at.micros() - since.micros()), 6);
+            let reading = Reading::new(Condition::Above(Severity::Critical), summary);
+            hearing.say(Labels::default(), reading.with("silent", silent, Some(Decimal::from_int(30)), "s"));
         } else if let DeskEvent::AlertsBack { .. } = told {
             hearing.say(Labels::default(), Reading::clear());
         }

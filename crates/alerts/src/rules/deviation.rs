@@ -1,6 +1,11 @@
 //! A bot quotes around a price that other exchanges do not have.
 
-use events::{BotId, Decimal, Event, alert::{Labels, Severity}, bot::Venue, market::MarketEvent};
+use events::{
+    BotId, Decimal, Event,
+    alert::{Labels, Severity},
+    bot::Venue,
+    market::MarketEvent,
+};
 
 use super::{Rule, keep, median, number, wait};
 use crate::{
@@ -10,21 +15,20 @@ use crate::{
 
 pub(crate) struct PriceDeviation;
 
-/// So many exchanges have to be known, and none longer ago than this.
+/// So many exchanges have to be known.
 const VENUES_MIN: usize = 3;
-const KNOWN_FOR_US: i64 = 300_000_000;
-/// Quotes are told when they change by a band: where they stand within it, nobody can tell for longer.
-const QUOTED_FOR_US: i64 = 60_000_000;
+/// Quotes and middles are told at the end of each minute, and when they change by a band: what was told longer ago says nothing.
+const KNOWN_FOR_US: i64 = 90_000_000;
 
 impl Rule for PriceDeviation {
     const KIND: Kind = Kind {
         name: "price_deviation",
-        version: 1,
+        version: 2,
         about: "the middle of a bot's quotes is far from the median of three exchanges or more",
         of: Of::Clients,
         parameters: &[
             number("off_bps", "bps", ["1", "100", "10000"], "so far off is too far"),
-            number("clear_bps", "bps", ["1", "60", "10000"], "less off than this is well"),
+            number("clear_bps", "bps", ["1", "60", "10000"], "less off than this is well").up_to("off_bps"),
             wait("10"),
             keep("0"),
         ],
@@ -37,9 +41,12 @@ impl Rule for PriceDeviation {
 
     fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
         let Event::Market(told) = &hearing.event.event else { return };
-        if let MarketEvent::QuoteObserved { bot, venue, .. } = told {
+        if let MarketEvent::QuoteObserved { bot, venue, .. }
+        | MarketEvent::QuotesUnknown { bot, venue, .. }
+        | MarketEvent::QuoteMinute { bot, venue, .. } = told
+        {
             say(*bot, venue, hearing);
-        } else if let MarketEvent::DepthObserved { venue, .. } = told {
+        } else if let MarketEvent::DepthObserved { venue, .. } | MarketEvent::DepthMinute { venue, .. } = told {
             let bots: Vec<(BotId, Venue)> =
                 hearing.world.wanted_in(&venue.pair).map(|(bot, venue)| (bot, venue.clone())).collect();
             bots.into_iter().for_each(|(bot, venue)| say(bot, &venue, hearing));
@@ -50,7 +57,7 @@ impl Rule for PriceDeviation {
 fn say(bot: BotId, venue: &Venue, hearing: &mut Hearing<'_>) {
     let labels = Labels::of(bot, venue);
     let quote = hearing.world.quotes.get(&(bot, venue.clone())).copied();
-    let until = quote.map(|quote| quote.at.plus_micros(QUOTED_FOR_US)).filter(|until| hearing.at < *until);
+    let until = quote.map(|quote| quote.at.plus_micros(KNOWN_FOR_US)).filter(|until| hearing.at < *until);
     let Some(until) = until else { return hearing.say(labels, Reading::unknown()) };
     let recent = |at: events::Time| hearing.at.micros() - at.micros() <= KNOWN_FOR_US;
     let others: Vec<Decimal> = hearing
@@ -72,7 +79,8 @@ fn say(bot: BotId, venue: &Venue, hearing: &mut Hearing<'_>) {
     } else {
         Condition::Between
     };
-    let summary = format!("{} quotes {} {} bps from what others have", hearing.world.name(bot), venue.pair, off.rounded(1));
+    let summary =
+        format!("{} quotes {} {} bps from what others have", hearing.world.name(bot), venue.pair, off.rounded(1));
     let reading = Reading::new(now, summary)
         .with("off", off, Some(far), "bps")
         .with("own_middle", own, None, venue.pair.quote())

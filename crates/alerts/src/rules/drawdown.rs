@@ -9,7 +9,7 @@ use super::{Rule, above, keep, number, wait};
 use crate::{
     engine::{Condition, Ends, Hearing, Kind, Of, Reading},
     exact::{minus, percent, plus},
-    rules::daily_loss::{begins_anew, valued},
+    rules::daily_loss::{Valued, begins_anew, valued},
 };
 
 pub(crate) struct PnlDrawdown;
@@ -20,18 +20,20 @@ pub(crate) struct Peak {
     day: Time,
     highest: Decimal,
     seq: u64,
+    /// The last that was known.
+    last: Decimal,
 }
 
 impl Rule for PnlDrawdown {
     const KIND: Kind = Kind {
         name: "pnl_drawdown",
-        version: 1,
+        version: 2,
         about: "what a bot is worth has fallen below its highest of the day by too much of it",
         of: Of::Clients,
         parameters: &[
             number("fall", "%", ["0.01", "2", "100"], "a fall that is too far"),
-            number("critical_fall", "%", ["0.01", "5", "100"], "a fall that is critical"),
-            number("clear_fall", "%", ["0", "1.5", "100"], "a fall that is well again"),
+            number("critical_fall", "%", ["0.01", "5", "100"], "a fall that is critical").from("fall"),
+            number("clear_fall", "%", ["0", "1.5", "100"], "a fall that is well again").up_to("fall"),
             number("limit_quote", "quote", ["0", "0", "1000000000"], "a fall that is too far in money; 0: none"),
             number("capital_quote", "quote", ["0", "0", "1000000000"], "what it began with; 0: what it quotes with"),
             wait("30"),
@@ -48,15 +50,21 @@ impl Rule for PnlDrawdown {
         if let Some(bot) = begins_anew(hearing) {
             memory.retain(|(of, _), _| *of != bot);
         }
-        for (bot, venue, made) in valued(hearing) {
+        for Valued { bot, venue, made, of_before } in valued(hearing) {
             let labels = Labels::of(bot, &venue);
             let told = hearing.parameter(&labels, "capital_quote");
             let quotes_with = || hearing.world.bots.get(&bot)?.capital();
             let Some(capital) = Some(told).filter(Decimal::is_positive).or_else(quotes_with) else { continue };
             let (worth, day, seq) = (plus(capital, made), hearing.at.midnight(), hearing.event.seq);
-            let peak = memory.entry((bot, venue.clone())).or_insert(Peak { day, highest: worth, seq });
+            let begin = Peak { day, highest: worth, seq, last: worth };
+            let peak = memory.entry((bot, venue.clone())).or_insert(begin.clone());
+            if of_before {
+                // What another day brought or took was there all of this one.
+                peak.highest = plus(peak.highest, minus(worth, peak.last));
+            }
+            peak.last = worth;
             if peak.day != day || worth >= peak.highest {
-                *peak = Peak { day, highest: worth, seq };
+                *peak = begin;
             }
             say(&labels, peak, worth, hearing);
         }

@@ -1,29 +1,31 @@
 //! Nobody can tell what a bot's orders or its market look like.
 
 use events::{
-    Decimal, Event, Time,
+    Decimal, Event,
     alert::{Labels, Severity},
     market::MarketEvent,
 };
 
-use super::{Rule, number, seconds};
+use super::{Rule, keep, number, seconds};
 use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
 
 pub(crate) struct FeedStale;
 
 const MINUTE_US: i64 = 60_000_000;
-/// How long after its end a minute may be told.
-const LATE_US: i64 = 30_000_000;
+/// How long after its begin the minute after this one is told at the latest: half a minute after its end.
+const OVERDUE_US: i64 = 2 * MINUTE_US + 30_000_000;
 
 impl Rule for FeedStale {
     const KIND: Kind = Kind {
         name: "feed_stale",
-        version: 1,
+        version: 2,
         about: "for part of a minute nobody could tell what a bot quoted or what stood in its market, or no minute is told at all",
         of: Of::Clients,
         parameters: &[
             number("unknown_s", "s", ["1", "10", "60"], "so much of a minute unknown is stale"),
-            number("critical_s", "s", ["1", "59", "60"], "so much of a minute unknown is critical"),
+            number("critical_s", "s", ["1", "59", "60"], "so much of a minute unknown is critical").from("unknown_s"),
+            // Three minutes of which everything is known.
+            keep("120"),
         ],
         ends: Ends::WhenClear,
         while_wanted: true,
@@ -41,6 +43,7 @@ impl Rule for FeedStale {
             }
             MarketEvent::MarkObserved { .. }
             | MarketEvent::QuoteObserved { .. }
+            | MarketEvent::QuotesUnknown { .. }
             | MarketEvent::DepthObserved { .. }
             | MarketEvent::VolumeObserved { .. } => return,
         };
@@ -58,15 +61,18 @@ impl Rule for FeedStale {
         };
         let told = Decimal::new(unknown.into(), 6);
         let whose = hearing.world.name(*bot);
-        let summary = format!("for {} s of a minute nobody could tell the {what} of {whose} in {}", told.rounded(1), venue.pair);
+        let summary =
+            format!("for {} s of a minute nobody could tell the {what} of {whose} in {}", told.rounded(1), venue.pair);
         let reading = Reading::new(now, summary)
             .with("unknown", told, Some(Decimal::new(stale.into(), 6)), "s")
-            .then(next(at), Condition::Above(Severity::Critical));
+            .then_shown(at.plus_micros(OVERDUE_US), overdue(&format!("the {what} of {whose} in {}", venue.pair)));
         hearing.say(labels, reading);
     }
 }
 
-/// When the minute after this one is overdue.
-fn next(minute: Time) -> Time {
-    minute.plus_micros(2 * MINUTE_US + LATE_US)
+/// The minute after the last one is not told.
+fn overdue(of_what: &str) -> Reading {
+    let most = Decimal::new(OVERDUE_US.into(), 6);
+    let summary = format!("nobody has told {of_what} for {} s", most.normalised());
+    Reading::new(Condition::Above(Severity::Critical), summary).with("untold", most, Some(most), "s")
 }

@@ -2,12 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use events::{
-    BotId, Decimal, Event, Time,
-    alert::Labels,
-    bot::Venue,
-    ledger::LedgerEvent,
-};
+use events::{BotId, Decimal, Event, Time, alert::Labels, bot::Venue, ledger::LedgerEvent};
 use serde::{Deserialize, Serialize};
 
 use super::{Rule, Window, above, count, keep, number, wait};
@@ -38,12 +33,13 @@ pub(crate) struct Pace {
 impl Rule for FillBurst {
     const KIND: Kind = Kind {
         name: "fill_burst",
-        version: 1,
+        version: 2,
         about: "a bot fills many times as often within a minute as it did in the hour before",
         of: Of::Clients,
         parameters: &[
             number("ratio", "x", ["1", "5", "1000"], "how many times the usual pace is a burst"),
-            number("clear_ratio", "x", ["1", "2", "1000"], "below how many times the usual pace it is well"),
+            number("clear_ratio", "x", ["1", "2", "1000"], "below how many times the usual pace it is well")
+                .up_to("ratio"),
             number("least", "fills/min", ["1", "20", "100000"], "a pace that is never a burst"),
             wait("60"),
             keep("120"),
@@ -60,16 +56,19 @@ impl Rule for FillBurst {
         let venue = venue_of(fill);
         let labels = Labels::of(fill.bot, &venue);
         let pace = memory.entry((fill.bot, venue.clone())).or_default();
-        pace.fill(hearing.at, hearing.event.seq);
+        if !pace.fill(fill.at, hearing.event.seq) {
+            return;
+        }
         // In its first hour nothing is unusual.
-        let Some(usual) = pace.usual.filter(|_| pace.since.is_some_and(|since| hearing.at >= since)) else { return };
+        let Some(usual) = pace.usual.filter(|_| pace.since.is_some_and(|since| fill.at >= since)) else { return };
         let now = count(pace.recent.len());
         let seqs: Vec<u64> = pace.recent.iter().rev().take(10).map(|(_, seq)| *seq).collect();
         let [ratio, clear, least] = ["ratio", "clear_ratio", "least"].map(|name| hearing.parameter(&labels, name));
         let burst = times(usual, ratio).max(least);
         let condition = above(now, burst, None, times(usual, clear).max(Decimal::ONE));
         let summary = format!("{} filled {now} times within a minute in {}", hearing.world.name(fill.bot), venue.pair);
-        let quiet = hearing.at.plus_micros(MINUTE_US);
+        let newest = pace.recent.last().map_or(fill.at, |(at, _)| *at);
+        let quiet = newest.plus_micros(MINUTE_US);
         let reading = Reading::new(condition, summary)
             .with("fills_a_minute", now, Some(burst), "fills/min")
             .with("usual", usual, None, "fills/min")
@@ -80,10 +79,16 @@ impl Rule for FillBurst {
 }
 
 impl Pace {
-    fn fill(&mut self, at: Time, seq: u64) {
-        self.recent.push(at, seq, MINUTE_US, FILLS_MAX);
+    /// Takes a fill in by its own time. One that is told when its minute is long over says nothing of the pace now.
+    fn fill(&mut self, at: Time, seq: u64) -> bool {
         let minute = at.plus_micros(-at.micros().rem_euclid(MINUTE_US));
         let before = *self.minute.get_or_insert(minute);
+        if minute < before {
+            return false;
+        }
+        self.recent.push(at, seq, MINUTE_US, FILLS_MAX);
+        let newest = self.recent.last().map_or(at, |(at, _)| *at);
+        self.recent.forget(newest, MINUTE_US);
         self.since.get_or_insert(minute.plus_micros(MINUTES * MINUTE_US));
         let passed = (minute.micros() - before.micros()) / MINUTE_US;
         if passed > 0 {
@@ -93,6 +98,7 @@ impl Pace {
             (self.minute, self.in_minute) = (Some(minute), 0);
         }
         self.in_minute += 1;
+        true
     }
 
     fn fade(&mut self, fills: Decimal) {

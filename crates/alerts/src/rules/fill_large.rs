@@ -31,9 +31,14 @@ impl Rule for FillLarge {
         of: Of::Clients,
         parameters: &[
             number("ratio", "x", ["1", "5", "1000"], "how many times the median is large"),
-            number("warning_ratio", "x", ["1", "10", "1000"], "how many times the median is a warning"),
+            number("warning_ratio", "x", ["1", "10", "1000"], "how many times the median is a warning").from("ratio"),
             number("limit_quote", "quote", ["0", "0", "1000000000"], "what is never large, whatever the median"),
-            number("first_quote", "quote", ["0", "1000", "1000000000"], "what is large while there are fewer than 50 fills"),
+            number(
+                "first_quote",
+                "quote",
+                ["0", "1000", "1000000000"],
+                "what is large while there are fewer than 50 fills",
+            ),
             number("lasts_s", "s", ["1", "900", "86400"], "how long it is shown"),
         ],
         ends: Ends::Passing,
@@ -50,8 +55,8 @@ impl Rule for FillLarge {
         let fills = memory.entry((fill.bot, venue.clone())).or_default();
         let usual = median(fills.iter().map(|(_, worth)| *worth)).filter(|_| fills.len() >= FILLS_MIN);
         fills.push(hearing.at, notional, EVER_US, FILLS_MAX);
-        let [ratio, warning, limit, first] = ["ratio", "warning_ratio", "limit_quote", "first_quote"]
-            .map(|name| hearing.parameter(&labels, name));
+        let [ratio, warning, limit, first] =
+            ["ratio", "warning_ratio", "limit_quote", "first_quote"].map(|name| hearing.parameter(&labels, name));
         let large = usual.map_or(first, |usual| times(usual, ratio)).max(limit);
         let worse = usual.map_or(times(first, Decimal::from_int(2)), |usual| times(usual, warning)).max(limit);
         let now = match (notional > large, notional > worse) {

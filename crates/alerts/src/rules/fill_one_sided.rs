@@ -28,7 +28,7 @@ impl Rule for FillOneSided {
         of: Of::Clients,
         parameters: &[
             number("share", "%", ["50", "85", "100"], "a larger share of one side is one-sided"),
-            number("clear_share", "%", ["50", "75", "100"], "up to this share it is well"),
+            number("clear_share", "%", ["50", "75", "100"], "up to this share it is well").up_to("share"),
         ],
         ends: Ends::WhenClear,
         while_wanted: true,
@@ -48,7 +48,10 @@ impl Rule for FillOneSided {
             return;
         }
         let sum = |only: bool| {
-            fills.iter().filter(|(_, (_, bought))| !only || *bought).fold(Decimal::ZERO, |sum, (_, (worth, _))| plus(sum, *worth))
+            fills
+                .iter()
+                .filter(|(_, (_, bought))| !only || *bought)
+                .fold(Decimal::ZERO, |sum, (_, (worth, _))| plus(sum, *worth))
         };
         let Some(bought) = percent(sum(true), sum(false)) else { return };
         let larger = bought.max(minus(Decimal::from_int(100), bought));
@@ -60,8 +63,12 @@ impl Rule for FillOneSided {
         } else {
             Condition::Between
         };
-        let summary =
-            format!("{} bought {} % of its last {FILLS} fills in {}", hearing.world.name(fill.bot), bought.rounded(2), venue.pair);
+        let summary = format!(
+            "{} bought {} % of its last {FILLS} fills in {}",
+            hearing.world.name(fill.bot),
+            bought.rounded(2),
+            venue.pair
+        );
         hearing.say(labels, Reading::new(now, summary).with("bought", bought, Some(share), "%"));
     }
 }

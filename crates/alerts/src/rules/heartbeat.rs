@@ -14,11 +14,17 @@ pub(crate) struct HeartbeatLost;
 impl Rule for HeartbeatLost {
     const KIND: Kind = Kind {
         name: "heartbeat_lost",
-        version: 1,
+        version: 2,
         about: "a bot that runs gives no sign of life",
         of: Of::Clients,
         parameters: &[
-            number("critical_s", "s", ["30", "120", "86400"], "a silence that is critical"),
+            number(
+                "least_s",
+                "s",
+                ["30", "30", "86400"],
+                "a shorter silence is none: three signs of life, and half a minute",
+            ),
+            number("critical_s", "s", ["30", "120", "86400"], "a silence that is critical").from("least_s"),
             keep("20"),
         ],
         ends: Ends::WhenClear,
@@ -33,13 +39,20 @@ impl Rule for HeartbeatLost {
         let Ok(bot) = hearing.event.aggregate.id.parse::<BotId>() else { return };
         let labels = Labels::bot(bot);
         if let BotEvent::BotSilent { last_seen, .. } = told {
-            let critical = last_seen.plus_micros(seconds(hearing.parameter(&labels, "critical_s")));
+            let [least, critical] = ["least_s", "critical_s"].map(|name| hearing.parameter(&labels, name));
             let silent = Decimal::new(i128::from(hearing.at.micros() - last_seen.micros()), 6);
             let summary = format!("{} has not been heard of since {last_seen}", hearing.world.name(bot));
-            let reading = Reading::new(Condition::Above(Severity::Warning), summary)
-                .with("silent", silent, None, "s")
-                .then(critical, Condition::Above(Severity::Critical));
-            hearing.say(labels, reading);
+            let so = |severity, silent, least| {
+                Reading::new(Condition::Above(severity), summary.clone()).with("silent", silent, Some(least), "s")
+            };
+            let reached = |step| last_seen.plus_micros(seconds(step));
+            let worse = so(Severity::Critical, critical, critical);
+            let reading = if silent >= least {
+                so(Severity::Warning, silent, least)
+            } else {
+                Reading::new(Condition::Between, "").then_shown(reached(least), so(Severity::Warning, least, least))
+            };
+            hearing.say(labels, reading.then_shown(reached(critical), worse));
         } else if let BotEvent::BotSeenAlive { .. } | BotEvent::BotStopped { .. } = told {
             hearing.say(labels, Reading::clear());
         }

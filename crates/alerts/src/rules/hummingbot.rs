@@ -1,7 +1,7 @@
 //! The Hummingbot API does not answer.
 
 use events::{
-    Event,
+    Decimal, Event,
     alert::{Labels, Severity},
     desk::DeskEvent,
 };
@@ -14,7 +14,7 @@ pub(crate) struct HummingbotDown;
 impl Rule for HummingbotDown {
     const KIND: Kind = Kind {
         name: "hummingbot_down",
-        version: 1,
+        version: 2,
         about: "the Hummingbot API, through which every bot is run, does not answer",
         of: Of::Desk,
         parameters: &[keep("0")],
@@ -27,9 +27,11 @@ impl Rule for HummingbotDown {
 
     fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
         let Event::Desk(told) = &hearing.event.event else { return };
-        if let DeskEvent::HummingbotLost { since, reason, .. } = told {
+        if let DeskEvent::HummingbotLost { since, reason, at } = told {
             let summary = format!("the Hummingbot API has not answered since {since}: {reason}");
-            hearing.say(Labels::default(), Reading::new(Condition::Above(Severity::Critical), summary));
+            let unanswered = Decimal::new(i128::from(at.micros() - since.micros()), 6);
+            let reading = Reading::new(Condition::Above(Severity::Critical), summary);
+            hearing.say(Labels::default(), reading.with("unanswered", unanswered, None, "s"));
         } else if let DeskEvent::HummingbotBack { .. } = told {
             hearing.say(Labels::default(), Reading::clear());
         }

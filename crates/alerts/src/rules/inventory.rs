@@ -19,8 +19,8 @@ impl Rule for InventoryImbalance {
         parameters: &[
             number("target", "%", ["0", "50", "100"], "the share that it shall be"),
             number("off", "points", ["1", "20", "100"], "so far off is too far"),
-            number("critical_off", "points", ["1", "35", "100"], "so far off is critical"),
-            number("clear_off", "points", ["0", "15", "100"], "less off than this is well"),
+            number("critical_off", "points", ["1", "35", "100"], "so far off is critical").from("off"),
+            number("clear_off", "points", ["0", "15", "100"], "less off than this is well").up_to("off"),
             wait("120"),
             keep("0"),
         ],
@@ -62,7 +62,8 @@ fn say(bot: BotId, venue: &Venue, hearing: &mut Hearing<'_>) {
         ["target", "off", "critical_off", "clear_off"].map(|name| hearing.parameter(&labels, name));
     let is_off = minus(share, target).abs();
     let asset = venue.pair.base();
-    let summary = format!("{} % of what {} holds of {} is {asset}", share.rounded(2), hearing.world.name(bot), venue.pair);
+    let summary =
+        format!("{} % of what {} holds of {} is {asset}", share.rounded(2), hearing.world.name(bot), venue.pair);
     let reading = Reading::new(above(is_off, off, Some(critical), clear), summary)
         .with("off", is_off, Some(off), "points")
         .with("share", share, None, "%");

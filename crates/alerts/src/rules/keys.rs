@@ -53,7 +53,8 @@ impl Rule for KeyAnomaly {
         let labels = Labels::about(id.clone());
         if let CredentialEvent::CredentialRefused { misfit, .. } = told {
             let summary = format!("what lies in the vault for credential {id} is not its own: {misfit}");
-            hearing.say(labels, Reading::new(Condition::Above(Severity::Critical), summary));
+            let reading = Reading::new(Condition::Above(Severity::Critical), summary);
+            hearing.say(labels, reading.with("refused", Decimal::ONE, Some(Decimal::ZERO), "openings"));
         } else if let CredentialEvent::CredentialOpened { .. } = told {
             let habit = memory.entry(id.clone()).or_default();
             habit.open(hearing.at);

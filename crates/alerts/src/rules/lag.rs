@@ -1,6 +1,10 @@
 //! Read models are behind the streams.
 
-use events::{Decimal, Event, alert::{Labels, Severity}, desk::DeskEvent};
+use events::{
+    Decimal, Event,
+    alert::{Labels, Severity},
+    desk::DeskEvent,
+};
 
 use super::{Rule, keep, number, wait, wait_critical};
 use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
@@ -16,8 +20,8 @@ impl Rule for ProjectionLag {
         parameters: &[
             number("events", "events", ["1", "500", "1000000"], "so many events behind is too far"),
             number("age_s", "s", ["1", "5", "3600"], "so long behind is too far"),
-            number("clear_events", "events", ["0", "50", "1000000"], "fewer than this are well"),
-            number("clear_age_s", "s", ["0", "2", "3600"], "less than this is well"),
+            number("clear_events", "events", ["0", "50", "1000000"], "fewer than this are well").up_to("events"),
+            number("clear_age_s", "s", ["0", "2", "3600"], "less than this is well").up_to("age_s"),
             wait("10"),
             wait_critical("60"),
             keep("0"),
@@ -51,8 +55,11 @@ pub(super) fn say(hearing: &mut Hearing<'_>, of: &str, what: &str) {
         Condition::Between
     };
     let summary = format!("{what} {name} is {behind} events and {} s behind", age.rounded(1));
-    let reading = Reading::new(now, summary.replace("  ", " "))
-        .with("behind", behind, Some(many), "events")
-        .with("age", age, Some(long), "s");
+    let reading = Reading::new(now, summary.replace("  ", " ")).with("behind", behind, Some(many), "events").with(
+        "age",
+        age,
+        Some(long),
+        "s",
+    );
     hearing.say(labels, reading);
 }

@@ -65,7 +65,8 @@ impl Rule for BalanceMismatch {
             // Another key may be one of another account.
             if let CredentialEvent::CredentialActive { .. } = told {
                 let (client, id) = (hearing.event.client, &hearing.event.aggregate.id);
-                memory.retain(|(exchange, market, _), _| CredentialId::of(client, *exchange, *market).to_string() != *id);
+                memory
+                    .retain(|(exchange, market, _), _| CredentialId::of(client, *exchange, *market).to_string() != *id);
             }
         } else if let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, total, .. }) =
             &hearing.event.event
@@ -79,7 +80,9 @@ impl Rule for BalanceMismatch {
 }
 
 fn look(expected: &mut Expected, total: Decimal, hearing: &mut Hearing<'_>) {
-    let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, .. }) = &hearing.event.event else { return };
+    let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, .. }) = &hearing.event.event else {
+        return;
+    };
     let Some((first, _)) = expected.first else {
         expected.before.forget(hearing.at, NEAR_US);
         let near = expected.before.iter().fold(Decimal::ZERO, |near, (_, amount)| plus(near, amount.abs()));

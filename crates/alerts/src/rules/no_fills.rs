@@ -38,7 +38,7 @@ pub(crate) struct Pauses {
 impl Rule for NoFills {
     const KIND: Kind = Kind {
         name: "no_fills",
-        version: 1,
+        version: 2,
         about: "a bot that quotes both sides has had no fill for much longer than usual",
         of: Of::Clients,
         parameters: &[
@@ -60,26 +60,41 @@ impl Rule for NoFills {
         } else if let Event::Ledger(LedgerEvent::FillRecorded(fill)) = &hearing.event.event {
             let key = (fill.bot, venue_of(fill));
             let pauses = memory.entry(key.clone()).or_default();
-            pauses.filled(hearing.at, hearing.event.seq);
+            pauses.filled(fill.at, hearing.event.seq);
             say(&key, pauses, hearing);
-        } else if let Event::Market(MarketEvent::QuoteObserved { bot, venue, bid, ask, .. }) = &hearing.event.event {
-            let key = (*bot, venue.clone());
+        } else if let Event::Market(told) = &hearing.event.event
+            && let Some((bot, venue, both)) = quoted(told)
+        {
+            let key = (bot, venue.clone());
             let pauses = memory.entry(key.clone()).or_default();
-            pauses.quotes(hearing.at, bid.is_some() && ask.is_some());
+            pauses.quotes(hearing.at, both);
             say(&key, pauses, hearing);
         }
     }
 }
 
+/// Whose quotes an event tells, and whether they are on both sides; nobody quotes both where nobody can tell.
+fn quoted(told: &MarketEvent) -> Option<(BotId, &Venue, bool)> {
+    if let MarketEvent::QuoteObserved { bot, venue, bid, ask, .. } = told {
+        return Some((*bot, venue, bid.is_some() && ask.is_some()));
+    }
+    let MarketEvent::QuotesUnknown { bot, venue, .. } = told else { return None };
+    Some((*bot, venue, false))
+}
+
 impl Pauses {
+    /// By the fill's own time: one that was before the last says nothing of the pauses since.
     fn filled(&mut self, at: Time, seq: u64) {
+        if self.last.is_some_and(|(last, _)| at < last) {
+            return;
+        }
         if let Some((last, _)) = self.last {
             self.pauses.push(at.micros() - last.micros());
             let old = self.pauses.len().saturating_sub(PAUSES_MAX);
             self.pauses.drain(..old);
         }
         self.last = Some((at, seq));
-        (self.two_sided, self.waited_us) = (self.two_sided.map(|_| at), 0);
+        (self.two_sided, self.waited_us) = (self.two_sided.map(|since| since.max(at)), 0);
     }
 
     /// A moment of one side does not begin the wait anew.
@@ -104,7 +119,7 @@ fn say((bot, venue): &(BotId, Venue), pauses: &Pauses, hearing: &mut Hearing<'_>
     let now = if is_filled(hearing) { Condition::Clear } else { Condition::Between };
     let summary = format!("{} quotes {} and has had no fill for long", hearing.world.name(*bot), venue.pair);
     let reading = Reading::new(now, summary)
-        .with("longest_pause", longest, None, "s")
+        .with("pause", longest, Some(longest), "s")
         .with("usual_pause", usual, None, "s")
         .by(pauses.last.map(|(_, seq)| seq))
         .then(since.plus_micros(left), Condition::Above(Severity::Info));

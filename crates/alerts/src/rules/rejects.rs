@@ -24,7 +24,7 @@ impl Rule for OrderRejectRate {
         parameters: &[
             number("share", "%", ["0", "10", "100"], "a larger part refused is too many"),
             number("least", "orders", ["0", "10", "100000"], "so few refused are never too many"),
-            number("clear_share", "%", ["0", "3", "100"], "a smaller part refused is well"),
+            number("clear_share", "%", ["0", "3", "100"], "a smaller part refused is well").up_to("share"),
             wait("60"),
             keep("0"),
         ],
@@ -41,7 +41,9 @@ impl Rule for OrderRejectRate {
         let refused = match told {
             OrderEvent::OrderPlaced { .. } => false,
             OrderEvent::OrderRejected { .. } => true,
-            OrderEvent::OrderCancelled { .. } | OrderEvent::OrderFilled { .. } | OrderEvent::OrderExpired { .. } => return,
+            OrderEvent::OrderCancelled { .. } | OrderEvent::OrderFilled { .. } | OrderEvent::OrderExpired { .. } => {
+                return;
+            }
         };
         let (id, venue) = (hearing.event.aggregate.id.clone(), told.venue().clone());
         let Ok(bot) = id.parse() else { return };

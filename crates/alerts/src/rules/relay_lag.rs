@@ -14,8 +14,8 @@ impl Rule for RelayLag {
         parameters: &[
             number("events", "events", ["1", "500", "1000000"], "so many events behind is too far"),
             number("age_s", "s", ["1", "5", "3600"], "so long behind is too far"),
-            number("clear_events", "events", ["0", "50", "1000000"], "fewer than this are well"),
-            number("clear_age_s", "s", ["0", "2", "3600"], "less than this is well"),
+            number("clear_events", "events", ["0", "50", "1000000"], "fewer than this are well").up_to("events"),
+            number("clear_age_s", "s", ["0", "2", "3600"], "less than this is well").up_to("age_s"),
             wait("10"),
             wait_critical("60"),
             keep("0"),

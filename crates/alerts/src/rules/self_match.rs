@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use events::{
-    BotId, Event, TradeId,
+    BotId, Decimal, Event, TradeId,
     alert::{Labels, Severity},
     bot::Venue,
     ledger::{Fill, LedgerEvent, Side},
@@ -15,9 +15,9 @@ use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading, venue_of};
 
 pub(crate) struct SelfMatch;
 
-/// How long fills are remembered, and how many.
-const REMEMBERED_US: i64 = 60_000_000;
-const FILLS_MAX: usize = 2_000;
+/// How long fills are remembered, and how many: the two halves of one trade may be told a quarter of an hour apart.
+const REMEMBERED_US: i64 = 900_000_000;
+const FILLS_MAX: usize = 1_000;
 
 /// As much of a fill as it takes to see that another is its other half.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,12 +44,17 @@ enum Sure {
 impl Rule for SelfMatch {
     const KIND: Kind = Kind {
         name: "self_match",
-        version: 1,
+        version: 2,
         about: "fills of one client stand on both sides of one trade, or look as if they did",
         of: Of::Clients,
         parameters: &[
             number("strong_s", "s", ["0", "2", "60"], "how far apart the two halves of one price and amount may be"),
-            number("weak_s", "s", ["0", "10", "60"], "how far apart the two halves of a round trip may be; 0: they say nothing"),
+            number(
+                "weak_s",
+                "s",
+                ["0", "10", "60"],
+                "how far apart the two halves of a round trip may be; 0: they say nothing",
+            ),
         ],
         ends: Ends::ByHand,
         while_wanted: false,
@@ -67,20 +72,22 @@ impl Rule for SelfMatch {
         let fills = memory.entry(venue.clone()).or_default();
         let met = fills.iter().rev().filter_map(|(at, other)| {
             let apart = (fill.at.micros() - at.micros()).abs();
-            Some((half.meets(other, apart, strong, weak)?, other))
+            Some((half.meets(other, apart, strong, weak)?, apart, other))
         });
-        let met = met.max_by_key(|(sure, _)| *sure).map(|(sure, other)| (sure, other.clone()));
+        let met = met.max_by_key(|(sure, ..)| *sure).map(|(sure, apart, other)| (sure, apart, other.clone()));
         fills.push(fill.at, half, REMEMBERED_US, FILLS_MAX);
-        let Some((sure, other)) = met else { return };
-        let (severity, what) = match sure {
-            Sure::Exact => (Severity::Critical, "traded with itself"),
-            Sure::Strong => (Severity::Critical, "bought and sold at one price within moments"),
-            Sure::Weak => (Severity::Warning, "went round without a net change"),
+        let Some((sure, apart, other)) = met else { return };
+        let (what, most) = match sure {
+            Sure::Exact => ("traded with itself", None),
+            Sure::Strong => ("bought and sold at one price within moments", Some(strong)),
+            Sure::Weak => ("went round without a net change", Some(weak)),
         };
+        let shown = |us: i64| Decimal::new(us.into(), 6);
         let names = [fill.bot, other.bot].map(|bot| hearing.world.name(bot));
         let who = if names[0] == names[1] { names[0].clone() } else { names.join(" and ") };
         let summary = format!("{who} {what} in {}: {} at {}", venue.pair, fill.amount, fill.price);
-        let reading = Reading::new(Condition::Above(severity), summary)
+        let reading = Reading::new(Condition::Above(Severity::Critical), summary)
+            .with("apart", shown(apart), most.map(shown), "s")
             .with("amount", fill.amount.0, None, venue.pair.base())
             .with("price", fill.price.0, None, venue.pair.quote())
             .by([other.seq]);
@@ -91,7 +98,7 @@ impl Rule for SelfMatch {
 impl Half {
     fn of(fill: &Fill, seq: u64) -> Self {
         let Fill { bot, side, trade, .. } = fill.clone();
-        let exact = |number: events::Decimal| number.normalised().to_string();
+        let exact = |number: Decimal| number.normalised().to_string();
         Self { seq, bot, side, price: exact(fill.price.0), amount: exact(fill.amount.0), trade }
     }
 

@@ -13,13 +13,15 @@ pub(crate) struct SpreadWide;
 impl Rule for SpreadWide {
     const KIND: Kind = Kind {
         name: "spread_wide",
-        version: 1,
+        version: 2,
         about: "the best bid and ask of a bot are further apart than its config says",
         of: Of::Clients,
         parameters: &[
             number("ratio", "x", ["1", "2", "100"], "how many times the configured spread is too wide"),
-            number("critical_ratio", "x", ["1", "4", "100"], "how many times the configured spread is critical"),
-            number("clear_ratio", "x", ["1", "1.6", "100"], "below how many times the configured spread it is well"),
+            number("critical_ratio", "x", ["1", "4", "100"], "how many times the configured spread is critical")
+                .from("ratio"),
+            number("clear_ratio", "x", ["1", "1.6", "100"], "below how many times the configured spread it is well")
+                .up_to("ratio"),
             number("floor_bps", "bps", ["1", "50", "5000"], "a spread that is never too wide"),
             wait("30"),
             keep("30"),
@@ -32,7 +34,14 @@ impl Rule for SpreadWide {
     type Memory = ();
 
     fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
-        let Event::Market(MarketEvent::QuoteObserved { bot, venue, .. }) = &hearing.event.event else { return };
+        let Event::Market(
+            MarketEvent::QuoteObserved { bot, venue, .. }
+            | MarketEvent::QuotesUnknown { bot, venue, .. }
+            | MarketEvent::QuoteMinute { bot, venue, bid: Some(_), ask: Some(_), .. },
+        ) = &hearing.event.event
+        else {
+            return;
+        };
         let labels = Labels::of(*bot, venue);
         let quote = hearing.world.quotes.get(&(*bot, venue.clone()));
         let Some((_, spread)) = quote.and_then(|quote| quote.spread()) else {
@@ -44,9 +53,9 @@ impl Rule for SpreadWide {
         // Where the config does not say, only the floor counts: what it says else is as wide as half of it.
         let configured = told.unwrap_or_else(|| floor.divided_by(ratio).unwrap_or(floor));
         let at_least = |ratio| times(configured, ratio).max(floor);
-        let well = times(configured, clear).max(times(floor, clear.divided_by(ratio).unwrap_or(clear)).min(floor));
-        let now = above(spread, at_least(ratio), Some(at_least(critical).max(times(floor, events::Decimal::from_int(2)))), well);
-        let summary = format!("the quotes of {} in {} are {} bps apart", hearing.world.name(*bot), venue.pair, spread.rounded(2));
+        let now = above(spread, at_least(ratio), Some(at_least(critical)), times(configured, clear));
+        let summary =
+            format!("the quotes of {} in {} are {} bps apart", hearing.world.name(*bot), venue.pair, spread.rounded(2));
         let mut reading = Reading::new(now, summary).with("spread", spread, Some(at_least(ratio)), "bps");
         if let Some(told) = told {
             reading = reading.with("configured_spread", told, None, "bps");

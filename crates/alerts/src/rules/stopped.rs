@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use events::{
-    BotId, Event, Time,
+    BotId, Decimal, Event, Time,
     alert::{Labels, Severity},
     bot::{BotEvent, ReportedState},
 };
@@ -16,7 +16,7 @@ pub(crate) struct BotStoppedUnexpectedly;
 impl Rule for BotStoppedUnexpectedly {
     const KIND: Kind = Kind {
         name: "bot_stopped_unexpectedly",
-        version: 1,
+        version: 2,
         about: "a bot stopped, or is said to have stopped, and nobody asked for it just before",
         of: Of::Clients,
         parameters: &[number("asked_s", "s", ["0", "60", "3600"], "how long before it may have been asked for")],
@@ -42,7 +42,9 @@ impl Rule for BotStoppedUnexpectedly {
             BotEvent::BotStateReported { state: ReportedState::Stopped | ReportedState::NotFound, .. } => {
                 (hearing.world.bots.get(&bot).is_some_and(|bot| bot.runs_since.is_some()), false)
             }
-            BotEvent::BotStateReported { state: ReportedState::Running, .. } | BotEvent::BotDeployed { .. } => (false, true),
+            BotEvent::BotStateReported { state: ReportedState::Running, .. } | BotEvent::BotDeployed { .. } => {
+                (false, true)
+            }
             BotEvent::BotStateReported { state: ReportedState::Failing, .. }
             | BotEvent::BotCreated { .. }
             | BotEvent::BotConfigChanged { .. }
@@ -64,10 +66,17 @@ impl Rule for BotStoppedUnexpectedly {
         };
         let before = seconds(hearing.parameter(&labels, "asked_s"));
         let asked = memory.get(&bot).copied().flatten();
-        let expected = asked.is_some_and(|asked| !hearing.world.is_wanted(bot) || hearing.at.micros() - asked.micros() <= before);
+        let expected =
+            asked.is_some_and(|asked| !hearing.world.is_wanted(bot) || hearing.at.micros() - asked.micros() <= before);
         if gone && !expected {
             let summary = format!("{} stopped, and nobody asked for that", hearing.world.name(bot));
-            hearing.say(labels, Reading::new(Condition::Above(Severity::Critical), summary));
+            let reading = Reading::new(Condition::Above(Severity::Critical), summary);
+            let since = asked.map(|asked| Decimal::new(i128::from(hearing.at.micros() - asked.micros()), 6));
+            let reading = match since {
+                Some(since) => reading.with("asked", since, Some(Decimal::new(before.into(), 6)), "s ago"),
+                None => reading.with("asked", Decimal::ZERO, None, "times"),
+            };
+            hearing.say(labels, reading);
         } else if well {
             hearing.say(labels, Reading::clear());
         }

@@ -1,23 +1,25 @@
 //! A bot that shall run does not quote both sides.
 
 use events::{
-    Event,
+    BotId, Decimal, Event,
     alert::{Labels, Severity},
-    bot::BotEvent,
+    bot::{BotEvent, Venue},
     market::MarketEvent,
 };
 
-use super::{Rule, keep, number, seconds, wait, wait_critical};
+use super::{Rule, count, keep, number, seconds, wait, wait_critical};
 use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
 
 pub(crate) struct NoTwoSidedQuotes;
 
 const MINUTE_US: u64 = 60_000_000;
+/// A missing side is as bad as can be; how long it is missing makes the difference.
+const SO: Condition = Condition::Above(Severity::Critical);
 
 impl Rule for NoTwoSidedQuotes {
     const KIND: Kind = Kind {
         name: "no_two_sided_quotes",
-        version: 1,
+        version: 2,
         about: "a bot that shall run has no order on one side of the book, or on none",
         of: Of::Clients,
         parameters: &[
@@ -34,39 +36,60 @@ impl Rule for NoTwoSidedQuotes {
     type Memory = ();
 
     fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
-        if let Event::Market(MarketEvent::QuoteObserved { bot, venue, bid, ask, .. }) = &hearing.event.event {
-            let side = match (bid, ask) {
-                (Some(_), Some(_)) => return hearing.say(Labels::of(*bot, venue), Reading::clear()),
-                (Some(_), None) => "offers nothing",
-                (None, Some(_)) => "bids nothing",
-                (None, None) => "quotes nothing",
-            };
-            let (labels, so) = (Labels::of(*bot, venue), Condition::Above(Severity::Critical));
-            let summary = format!("{} {side} in {}", hearing.world.name(*bot), venue.pair);
-            // What is told of a run before this one says nothing.
-            let Some(since) = hearing.world.bots.get(bot).and_then(|bot| bot.runs_since) else {
-                return hearing.say(labels, Reading::unknown());
-            };
-            let begins = Some(since.plus_micros(seconds(hearing.parameter(&labels, "start_s"))));
-            hearing.say(labels, match begins.filter(|begins| hearing.at < *begins) {
-                Some(begins) => Reading::new(Condition::Unknown, summary).then(begins, so),
-                None => Reading::new(so, summary),
-            });
-        } else if let Some((labels, reading)) = minute(&hearing.event.event) {
-            hearing.say(labels, reading);
+        if let Event::Market(told) = &hearing.event.event {
+            quoted(told, hearing);
         } else if let Event::Bot(BotEvent::BotDeployed { .. }) = &hearing.event.event {
             began(hearing);
         }
     }
 }
 
-/// Not every change is told of a bot whose quotes change often: a whole minute of both sides says that it is well.
-fn minute(event: &Event) -> Option<(Labels, Reading)> {
-    let Event::Market(MarketEvent::QuoteMinute { bot, venue, two_sided_us, changes_left_out, .. }) = event else {
-        return None;
+fn quoted(told: &MarketEvent, hearing: &mut Hearing<'_>) {
+    match told {
+        MarketEvent::QuoteObserved { bot, venue, bid, ask, .. } => {
+            say(*bot, venue, [bid.is_some(), ask.is_some()], hearing);
+        }
+        MarketEvent::QuoteMinute { bot, venue, bid, ask, .. } if bid.is_some() || ask.is_some() => {
+            say(*bot, venue, [bid.is_some(), ask.is_some()], hearing);
+        }
+        // Not every change is told of a bot whose quotes change often; a whole minute says enough.
+        MarketEvent::QuoteMinute { bot, venue, bid_us, ask_us, two_sided_us, unknown_us, changes_left_out, .. } => {
+            let is_known = *unknown_us == 0;
+            if changes_left_out.is_some() && *two_sided_us >= MINUTE_US {
+                say(*bot, venue, [true; 2], hearing);
+            } else if is_known && *bid_us == 0 && *ask_us == 0 {
+                say(*bot, venue, [false; 2], hearing);
+            }
+        }
+        MarketEvent::QuotesUnknown { bot, venue, .. } => hearing.say(Labels::of(*bot, venue), Reading::unknown()),
+        MarketEvent::MarkObserved { .. }
+        | MarketEvent::DepthObserved { .. }
+        | MarketEvent::DepthMinute { .. }
+        | MarketEvent::VolumeObserved { .. } => {}
+    }
+}
+
+fn say(bot: BotId, venue: &Venue, sides: [bool; 2], hearing: &mut Hearing<'_>) {
+    let labels = Labels::of(bot, venue);
+    let side = match sides {
+        [true, true] => return hearing.say(labels, Reading::clear()),
+        [true, false] => "offers nothing",
+        [false, true] => "bids nothing",
+        [false, false] => "quotes nothing",
     };
-    let is_well = changes_left_out.is_some_and(|left_out| left_out > 0) && *two_sided_us >= MINUTE_US;
-    is_well.then(|| (Labels::of(*bot, venue), Reading::clear()))
+    // What is told of a run before this one says nothing.
+    let Some(since) = hearing.world.bots.get(&bot).and_then(|bot| bot.runs_since) else {
+        return hearing.say(labels, Reading::unknown());
+    };
+    let summary = format!("{} {side} in {}", hearing.world.name(bot), venue.pair);
+    let missing = count(sides.iter().filter(|there| !**there).count());
+    let reading = |now| Reading::new(now, summary).with("missing", missing, Some(Decimal::ZERO), "sides");
+    let begins = since.plus_micros(seconds(hearing.parameter(&labels, "start_s")));
+    let reading = match hearing.at < begins {
+        true => reading(Condition::Unknown).then(begins, SO),
+        false => reading(SO),
+    };
+    hearing.say(labels, reading);
 }
 
 /// A bot that has just begun is given time to quote.
@@ -76,5 +99,6 @@ fn began(hearing: &mut Hearing<'_>) {
     let labels = Labels::of(bot, &venue);
     let begins = hearing.at.plus_micros(seconds(hearing.parameter(&labels, "start_s")));
     let summary = format!("{} has not quoted in {} since it began to run", hearing.world.name(bot), venue.pair);
-    hearing.say(labels, Reading::new(Condition::Unknown, summary).then(begins, Condition::Above(Severity::Critical)));
+    let reading = Reading::new(Condition::Unknown, summary).with("missing", count(2), Some(Decimal::ZERO), "sides");
+    hearing.say(labels, reading.then(begins, SO));
 }

@@ -52,8 +52,8 @@ impl Rule for QuoteUptimeLow {
         of: Of::Clients,
         parameters: &[
             number("share", "%", ["0", "95", "100"], "a smaller share of an hour or a day is low"),
-            number("critical_share", "%", ["0", "90", "100"], "a smaller share is critical"),
-            number("clear_share", "%", ["0", "96", "100"], "above this share it is well"),
+            number("critical_share", "%", ["0", "90", "100"], "a smaller share is critical").up_to("share"),
+            number("clear_share", "%", ["0", "96", "100"], "above this share it is well").from("share"),
             number("spread_bps", "bps", ["1", "100", "1000"], "quotes that are further apart do not count"),
         ],
         ends: Ends::WhenClear,
@@ -85,8 +85,12 @@ impl Rule for QuoteUptimeLow {
         let [low, critical, clear] =
             ["share", "critical_share", "clear_share"].map(|name| hearing.parameter(&labels, name));
         let now = below(least, low, Some(critical), clear);
-        let summary =
-            format!("{} quoted {} closely enough for {} % of the time", hearing.world.name(*bot), venue.pair, least.rounded(2));
+        let summary = format!(
+            "{} quoted {} closely enough for {} % of the time",
+            hearing.world.name(*bot),
+            venue.pair,
+            least.rounded(2)
+        );
         let mut reading = Reading::new(now, summary).with("share", least, Some(low), "%");
         for (name, share) in [("share_of_the_hour", of_hour), ("share_of_the_day", of_day)] {
             if let Some(share) = share {

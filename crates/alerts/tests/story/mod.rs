@@ -107,8 +107,16 @@ impl Story {
         };
         let made = self.engine.hear(&recorded);
         self.stream.push(recorded);
+        self.restore();
         self.note(made);
         self
+    }
+
+    /// Somebody else goes on from what was kept: whatever an engine does not keep is lost here.
+    fn restore(&mut self) {
+        let kept = self.engine.written();
+        self.engine = Engine::restored(&kept).expect("it was kept by this build");
+        assert_eq!(self.engine.written(), kept, "what was kept is not what is kept next");
     }
 
     /// What the engine decides goes into the stream, as it does for real.
@@ -132,6 +140,24 @@ impl Story {
             Some((recorded.aggregate.clone(), told.clone()))
         });
         fired.into_iter().find(|(_, told)| told.rule().0.as_str() == rule).expect("it fired")
+    }
+
+    /// Every alert shows what it follows from: events, and what was measured.
+    pub fn shows(&self) {
+        for recorded in &self.stream {
+            if let Event::Alert(
+                AlertEvent::AlertFired { rule, evidence, .. }
+                | AlertEvent::AlertEscalated { rule, evidence, .. }
+                | AlertEvent::AlertResolved { rule, evidence, .. },
+            ) = &recorded.event
+            {
+                let seqs = &evidence.seqs;
+                assert!(!seqs.is_empty() && seqs.iter().all(|seq| *seq < recorded.seq), "{rule}: {evidence:?}");
+            }
+            if let Event::Alert(AlertEvent::AlertFired { rule, evidence, summary, .. }) = &recorded.event {
+                assert!(!evidence.features.is_empty() && !summary.is_empty(), "{rule}: {evidence:?}");
+            }
+        }
     }
 
     /// Its stream replayed gives the same, and nothing else.
@@ -201,6 +227,8 @@ impl Story {
             unknown_us: us(unknown_s),
             band_us: [(20, us(good_s))].into(),
             changes_left_out: None,
+            bid: None,
+            ask: None,
             at: at(second),
         };
         self.at(second + 60, AggregateRef::new("market", "SOL-USDT"), event)
@@ -218,6 +246,10 @@ impl Story {
             within: [(200, sum)].into(),
             changes_left_out: None,
             slippage: BTreeMap::new(),
+            sized_us: BTreeMap::new(),
+            middles: BTreeMap::new(),
+            best_bid: None,
+            best_ask: None,
             at: at(second),
         };
         self.at(second + 60, AggregateRef::new("market", "SOL-USDT"), event)

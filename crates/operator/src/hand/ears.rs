@@ -2,7 +2,7 @@
 
 use domain::bot::Sight;
 use events::{BotId, Time};
-use hummingbot::mqtt::{Heard, Message};
+use hummingbot::mqtt::{Happened, Heard, Message, Said};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::warn;
 
@@ -44,7 +44,7 @@ impl Hand {
         self.note_sights(&messages).await?;
         loop {
             match Told::by(&self.mandate, &self.bots, &messages).keep(&self.mandate).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => break,
                 Err(HandError::Overtaken) => return Err(HandError::Overtaken),
                 Err(fault) => {
                     warn!(error = &fault as &dyn std::error::Error, "what bots said is not written down yet");
@@ -53,6 +53,10 @@ impl Hand {
                 }
             }
         }
+        if messages.iter().any(tells_of_a_fill) {
+            self.look_soon();
+        }
+        Ok(())
     }
 
     /// An instance may speak before the stream has told this hand of it: then the stream is asked.
@@ -110,4 +114,8 @@ impl Hand {
         }
         Ok(())
     }
+}
+
+fn tells_of_a_fill(message: &Message) -> bool {
+    matches!(&message.said, Said::Event(event) if matches!(event.happened, Happened::OrderFilled(_)))
 }

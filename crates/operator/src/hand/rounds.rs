@@ -27,8 +27,10 @@ use crate::{
     manual, observe, reconcile, risk, strays,
 };
 
-/// Balances and volumes are looked at every so many looks.
-const ALL_EVERY: u64 = 12;
+/// Balances and volumes are looked at so many times less often than books.
+const ALL_EVERY: u32 = 12;
+/// After a fill its book is looked at so many times sooner: what the trade was worth shows in where the middle goes.
+const AFTER_FILLS: u32 = 5;
 
 impl Hand {
     /// The bots that run, and their instances.
@@ -40,7 +42,7 @@ impl Hand {
     pub(super) async fn look_around(&mut self) -> Result<(), HandError> {
         let running: Vec<(BotId, BotName)> = self.listening_to().collect();
         let settings = &self.mandate.means.settings;
-        let (silence, told_to) = (settings.silence, Time::now().plus_micros(-micros(settings.grace)));
+        let (silence, told_to) = (settings.silence, Time::now().plus_micros(-micros(settings.overdue)));
         let seen = self.sights.look(&running, self.hears, silence);
         self.tell(seen).await?;
         self.begin_to_listen(&running);
@@ -172,6 +174,11 @@ impl Hand {
         });
     }
 
+    /// Looks at the market sooner than it would.
+    pub(super) fn look_soon(&mut self) {
+        self.look_at = self.look_at.min(Instant::now() + self.mandate.means.settings.observe_every / AFTER_FILLS);
+    }
+
     fn look_at_market(&mut self) {
         let configs = || self.bots.values().filter(|bot| bot.instance().is_some()).filter_map(Bot::config);
         let venues: BTreeSet<Venue> = configs().filter_map(|config| config.venue.clone()).collect();
@@ -180,9 +187,12 @@ impl Hand {
         if Instant::now() < self.look_at || venues.is_empty() {
             return;
         }
-        self.look_at = Instant::now() + self.mandate.means.settings.observe_every;
-        let all = self.looks.is_multiple_of(ALL_EVERY);
-        self.looks += 1;
+        let (now, every) = (Instant::now(), self.mandate.means.settings.observe_every);
+        self.look_at = now + every;
+        let all = now >= self.look_at_all;
+        if all {
+            self.look_at_all = now + every * ALL_EVERY;
+        }
         let mandate = self.mandate.clone();
         let (venues, shared): (Vec<_>, Vec<_>) = (venues.into_iter().collect(), shared.into_iter().collect());
         self.work.spawn(async move { Ended::Looked(observe::look(&mandate, &venues, &shared, all).await) });

@@ -60,7 +60,7 @@ impl<S: Copy + PartialEq> Changes<S> {
 
     /// What was told last says nothing of what comes now; how many changes are left out by that.
     pub fn forget(&mut self) -> u64 {
-        (self.now, self.told) = (None, None);
+        (self.now, self.told, self.told_at) = (None, None, None);
         std::mem::take(&mut self.untold)
     }
 }

@@ -28,6 +28,9 @@ const BELIEVED_US: i64 = 15_000_000;
 /// More digits than real books have; fewer than would leave no room for a minute's sums.
 const DIGITS_MAX: u32 = 56;
 
+/// The ladder 1, 2, 5, 10, 20, 50 and so on of amounts of a quote asset, by how long each was the highest one reached.
+pub(super) type Sizes = BTreeMap<Decimal, u64>;
+
 /// One look at an order book.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
@@ -63,6 +66,9 @@ pub(super) struct Minute {
     pub own_known_us: i64,
     pub within: BTreeMap<u32, DepthSum>,
     pub slippage: BTreeMap<u32, SlippageSum>,
+    pub sized_us: BTreeMap<u32, Sizes>,
+    /// By milliseconds after its begin.
+    pub middles: BTreeMap<u32, Price>,
 }
 
 /// What makes one state of a book differ from another: the step that its spread fits into, and of each watched step how far
@@ -163,6 +169,17 @@ fn rung(depth: Decimal) -> Option<Rung> {
     Some(Rung { of, power: significant - scale - 1 })
 }
 
+impl Rung {
+    /// The step itself; absent: no number is so large or so small.
+    fn amount(self) -> Option<Decimal> {
+        let of = i128::from(self.of);
+        match u32::try_from(self.power) {
+            Ok(power) => of.checked_mul(10_i128.checked_pow(power)?).map(|amount| Decimal::new(amount, 0)),
+            Err(_) => Some(Decimal::new(of, self.power.unsigned_abs())),
+        }
+    }
+}
+
 impl Depth {
     /// `of_day`: so many changes were told of the day of `since` before.
     pub fn new(since: Time, of_day: u32) -> Self {
@@ -172,6 +189,9 @@ impl Depth {
     /// Takes a look in.
     pub fn see(&mut self, look: Look, at: Time) {
         self.left_out += self.changes.note(look.bands());
+        let since_ms = (at.micros() - super::minute(at).micros()) / 1_000;
+        let since_ms = u32::try_from(since_ms).expect("a minute has fewer");
+        self.minute.middles.extend(look.middle.map(|middle| (since_ms, middle)));
         self.look = Some((look, at.plus_micros(BELIEVED_US)));
     }
 
@@ -187,6 +207,11 @@ impl Depth {
         }
     }
 
+    /// The best bid and the best ask as they stand; absent: nobody knows.
+    pub fn best(&self) -> Option<(Price, Price)> {
+        self.look.as_ref().and_then(|(look, _)| look.best)
+    }
+
     /// The book as it stands, to be told.
     pub fn tell(&mut self, at: Time) -> Option<&Look> {
         let (look, _) = self.look.as_ref()?;
@@ -200,7 +225,8 @@ impl Depth {
         let Some((Look { middle: Some(middle), within, slippage, .. }, _)) = &self.look else { return };
         let slipped = slippage::with(&self.minute.slippage, slippage, us);
         if let Ok(more) = stretch(*middle, within, us, own).and_then(|more| self.minute.with(&more)) {
-            self.minute = Minute { slippage: slipped, ..more };
+            let middles = std::mem::take(&mut self.minute.middles);
+            self.minute = Minute { slippage: slipped, middles, ..more };
         }
     }
 
@@ -208,7 +234,8 @@ impl Depth {
     pub fn close(&mut self) -> Option<(Minute, u64)> {
         let (mut minute, left_out) = (std::mem::take(&mut self.minute), std::mem::take(&mut self.left_out));
         let known = minute.known_us.unsigned_abs();
-        minute.within.retain(|_, sum| sum.beyond_us < known);
+        let has_own = |sum: &DepthSum| !sum.own_bid_quote_us.is_zero() || !sum.own_ask_quote_us.is_zero();
+        minute.within.retain(|_, sum| sum.beyond_us < known || has_own(sum));
         (minute.known_us > 0 || left_out > 0).then_some((minute, left_out))
     }
 }
@@ -221,7 +248,7 @@ fn stretch(
     own: Option<&[Own]>,
 ) -> Result<Minute, ArithmeticError> {
     let time = Decimal::from_int(us);
-    let mut sums = BTreeMap::new();
+    let (mut sums, mut sized_us) = (BTreeMap::new(), BTreeMap::new());
     for bps in GRID_BPS {
         let mut sum = DepthSum::default();
         match within.get(&bps) {
@@ -230,18 +257,24 @@ fn stretch(
             }
             None => sum.beyond_us = us.unsigned_abs(),
         }
+        let (mut bids, mut asks) = (Decimal::ZERO, Decimal::ZERO);
         for Own { side, price, left } in own.unwrap_or_default() {
             if is_within(*price, *side, middle, bps) {
                 let of_side = match side {
-                    Side::Buy => &mut sum.own_bid_quote_us,
-                    Side::Sell => &mut sum.own_ask_quote_us,
+                    Side::Buy => &mut bids,
+                    Side::Sell => &mut asks,
                 };
-                *of_side = of_side.plus(price.0.times(*left)?.times(time)?)?;
+                *of_side = of_side.plus(price.0.times(*left)?)?;
             }
+        }
+        (sum.own_bid_quote_us, sum.own_ask_quote_us) = (bids.times(time)?, asks.times(time)?);
+        if let Some(size) = rung(bids.min(asks)).and_then(Rung::amount) {
+            sized_us.insert(bps, Sizes::from([(size, us.unsigned_abs())]));
         }
         sums.insert(bps, sum);
     }
-    Ok(Minute { known_us: us, own_known_us: if own.is_some() { us } else { 0 }, within: sums, ..Minute::default() })
+    let own_known_us = if own.is_some() { us } else { 0 };
+    Ok(Minute { known_us: us, own_known_us, within: sums, sized_us, ..Minute::default() })
 }
 
 impl Minute {
@@ -259,8 +292,13 @@ impl Minute {
             };
             within.insert(*bps, added);
         }
+        let mut sized_us = self.sized_us.clone();
+        for (bps, sizes) in &more.sized_us {
+            let of_step = sized_us.entry(*bps).or_default();
+            sizes.iter().for_each(|(size, us)| *of_step.entry(*size).or_default() += us);
+        }
         let (known_us, own_known_us) = (self.known_us + more.known_us, self.own_known_us + more.own_known_us);
-        Ok(Self { known_us, own_known_us, within, ..Self::default() })
+        Ok(Self { known_us, own_known_us, within, sized_us, ..Self::default() })
     }
 }
 

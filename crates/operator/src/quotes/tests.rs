@@ -51,6 +51,7 @@ fn minutes(events: &[MarketEvent]) -> Vec<(u64, u64, u64, u64, Decimal)> {
             *spread_bps_us,
         )),
         MarketEvent::QuoteObserved { .. }
+        | MarketEvent::QuotesUnknown { .. }
         | MarketEvent::DepthObserved { .. }
         | MarketEvent::DepthMinute { .. }
         | MarketEvent::MarkObserved { .. }
@@ -66,6 +67,7 @@ fn changes(events: &[MarketEvent]) -> Vec<(i64, bool, bool, Option<u32>)> {
             Some(((then.micros() - at(0).micros()) / 1_000_000, bid.is_some(), ask.is_some(), *band_bps))
         }
         MarketEvent::QuoteMinute { .. }
+        | MarketEvent::QuotesUnknown { .. }
         | MarketEvent::DepthObserved { .. }
         | MarketEvent::DepthMinute { .. }
         | MarketEvent::MarkObserved { .. }
@@ -134,12 +136,12 @@ fn an_order_from_before_the_silence_gives_way_to_a_new_one_of_its_side() {
 }
 
 #[test]
-fn the_minute_before_it_was_looked_at_is_unknown_and_a_stopped_bot_quotes_nothing() {
+fn the_minute_is_unknown_before_it_was_looked_at_and_after_the_bot_stopped() {
     let mut quotes = begun(40_000, Beginning::default());
     quotes.order(&placed("b", Side::Buy, "99", 40_000));
     quotes.stopped(at(50_000));
     let told = quotes.until(at(120_000));
-    assert_eq!(minutes(&told), [(0, 10, 0, 40, Decimal::ZERO), (0, 0, 0, 0, Decimal::ZERO)]);
+    assert_eq!(minutes(&told), [(0, 10, 0, 50, Decimal::ZERO)]);
 }
 
 #[test]
@@ -174,6 +176,7 @@ fn a_bot_that_changes_all_the_time_keeps_within_its_budget_and_its_minutes_say_w
     let left_out = told.iter().map(|event| match event {
         MarketEvent::QuoteMinute { changes_left_out, .. } => changes_left_out.unwrap_or_default(),
         MarketEvent::QuoteObserved { .. }
+        | MarketEvent::QuotesUnknown { .. }
         | MarketEvent::DepthObserved { .. }
         | MarketEvent::DepthMinute { .. }
         | MarketEvent::MarkObserved { .. }
@@ -215,6 +218,7 @@ fn a_days_budget_goes_on_where_somebody_else_stopped_and_the_next_day_has_its_ow
         let left_out = told.iter().map(|event| match event {
             MarketEvent::QuoteMinute { changes_left_out, .. } => changes_left_out.unwrap_or_default(),
             MarketEvent::QuoteObserved { .. }
+            | MarketEvent::QuotesUnknown { .. }
             | MarketEvent::DepthObserved { .. }
             | MarketEvent::DepthMinute { .. }
             | MarketEvent::MarkObserved { .. }
@@ -250,6 +254,7 @@ fn depths(events: &[MarketEvent]) -> Vec<(i64, Option<Decimal>)> {
             Some(((then.micros() - at(0).micros()) / 1_000_000, within.get(&100).map(|of| of.bid_quote)))
         }
         MarketEvent::QuoteObserved { .. }
+        | MarketEvent::QuotesUnknown { .. }
         | MarketEvent::QuoteMinute { .. }
         | MarketEvent::DepthMinute { .. }
         | MarketEvent::MarkObserved { .. }
@@ -295,6 +300,55 @@ fn how_much_of_the_book_is_its_own_follows_its_fills_whenever_they_are_told() {
         d("99900").times(d("0.75").times(d("4999000")).unwrap().plus(d("0.25").times(d("5000000")).unwrap()).unwrap());
     assert_eq!(within[&100].own_bid_quote_us, own.unwrap());
     assert_eq!((within[&5].own_bid_quote_us, within[&100].own_ask_quote_us), (Decimal::ZERO, Decimal::ZERO));
+}
+
+#[test]
+fn that_nobody_can_tell_any_more_is_told_and_so_is_how_it_is_when_somebody_can() {
+    let mut quotes = quotes();
+    quotes.order(&placed("b", Side::Buy, "99", 1_000));
+    quotes.order(&placed("a", Side::Sell, "101", 1_000));
+    quotes.deaf(at(20_000));
+    quotes.deaf(at(21_000));
+    quotes.hears(at(25_000));
+    let told = quotes.until(at(60_000));
+    let unknown = |event: &MarketEvent| matches!(event, MarketEvent::QuotesUnknown { .. });
+    assert_eq!(told.iter().filter(|event| unknown(event)).map(MarketEvent::at).collect::<Vec<_>>(), [at(20_000)]);
+    assert_eq!(changes(&told), [(1, true, true, Some(200)), (25, true, true, Some(200))]);
+    let Some(MarketEvent::QuoteMinute { bid, ask, unknown_us: 5_000_000, .. }) = told.last() else {
+        panic!("no minute: {told:?}")
+    };
+    assert_eq!((*bid, *ask), (Some(Price(d("99"))), Some(Price(d("101")))));
+}
+
+#[test]
+fn of_the_rest_of_the_minute_in_which_it_stopped_and_of_those_after_it_nothing_is_known() {
+    let mut quotes = quotes();
+    quotes.order(&placed("b", Side::Buy, "99", 0));
+    quotes.stopped(at(59_500));
+    let told = quotes.until(at(240_000));
+    assert_eq!(minutes(&told), [(0, 59, 0, 0, Decimal::ZERO)]);
+    let Some(MarketEvent::QuoteMinute { unknown_us, .. }) = told.last() else { panic!("no minute: {told:?}") };
+    assert_eq!(*unknown_us, 500_000);
+}
+
+#[test]
+fn own_orders_are_measured_further_out_than_the_book_is_seen_and_so_is_how_large_they_are() {
+    let mut quotes = quotes();
+    // 999 away from 100,000: within 100 bps, where the book is seen no further than 10.
+    quotes.order(&placed_for("b", Side::Buy, d("99001"), d("0.3"), 0));
+    quotes.order(&placed_for("a", Side::Sell, d("100999"), d("0.6"), 0));
+    quotes.book(book(10, 3, false), at(0));
+    quotes.order(&cancelled("b", 10_000));
+    let told = quotes.until(at(60_000));
+    let Some(MarketEvent::DepthMinute { within, sized_us, middles, own_known_us, .. }) = told.last() else {
+        panic!("no minute: {told:?}")
+    };
+    assert_eq!((within[&100].own_bid_quote_us, *own_known_us), (d("297003000000"), 15_000_000));
+    assert_eq!(within[&100].beyond_us, 15_000_000);
+    assert!(!within.contains_key(&50));
+    // 29,700.3 on the thinner side, for ten of the fifteen seconds that the look is believed.
+    assert_eq!(sized_us[&100], [(d("20000"), 10_000_000)].into());
+    assert_eq!(*middles, [(0, Price(d("100000")))].into());
 }
 
 /// A step of a made-up life: a moment in milliseconds, and what happens then.
@@ -489,7 +543,7 @@ fn by_brute_force(steps: &[(i64, Step)]) -> (Vec<QuoteSums>, Vec<DepthSums>) {
             world.look_at_depth(ms, &mut depth);
         }
         quotes.push((quote.0, quote.1, quote.2, quote.3, quote.4.normalised()));
-        depth.2.retain(|_, of| (of[4] as u64) < depth.0);
+        depth.2.retain(|_, of| (of[4] as u64) < depth.0 || of[2] != 0 || of[3] != 0);
         depths.extend((depth.0 > 0).then_some(depth));
     }
     (quotes, depths)
@@ -514,6 +568,7 @@ fn exactly(events: &[MarketEvent]) -> (Vec<QuoteSums>, Vec<DepthSums>) {
                 depths.push((known_us / 1_000, own_known_us / 1_000, within));
             }
             MarketEvent::DepthMinute { .. }
+            | MarketEvent::QuotesUnknown { .. }
             | MarketEvent::QuoteObserved { .. }
             | MarketEvent::DepthObserved { .. }
             | MarketEvent::MarkObserved { .. }

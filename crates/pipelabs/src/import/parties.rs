@@ -146,6 +146,7 @@ impl Parties {
             Event::Market(
                 MarketEvent::QuoteObserved { .. }
                 | MarketEvent::QuoteMinute { .. }
+                | MarketEvent::QuotesUnknown { .. }
                 | MarketEvent::DepthObserved { .. }
                 | MarketEvent::DepthMinute { .. }
                 | MarketEvent::VolumeObserved { .. },

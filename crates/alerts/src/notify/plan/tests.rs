@@ -2,6 +2,7 @@
 
 use events::{
     AggregateRef, ClientId, Event, EventId, Recorded, SealedId, SilenceId, Uuid,
+    account::AccountEvent,
     alert::{AlertEvent, Delivery, Evidence, Scope, SilenceEvent, WhyEscalated, WhyResolved},
     channel::{ChannelEvent, Kind, Settings, WhyDisabled},
 };
@@ -132,11 +133,46 @@ impl Story {
         self.hear(AggregateRef::new("silence", SilenceId(Uuid::from_u128(4))), set.into());
     }
 
-    /// What is said at a moment: of each message, what it tells of which alert.
+    /// What is said at a moment, and taken: of each message, what it tells of which alert.
     fn says(&mut self, seconds: i64) -> Vec<String> {
+        let messages = self.sends(seconds);
+        messages.iter().for_each(|message| self.ends(message, Delivery::Delivered, seconds));
+        messages.iter().map(|message| spoken(&message.said)).collect()
+    }
+
+    /// What goes out at a moment.
+    fn sends(&mut self, seconds: i64) -> Vec<Message> {
         let messages = due(&mut self.board, &self.told, at(seconds));
         messages.iter().for_each(|message| self.told.note_all(message, at(seconds)));
-        messages.iter().map(|message| spoken(&message.said)).collect()
+        messages
+    }
+
+    /// What comes of a message.
+    fn ends(&mut self, message: &Message, result: Delivery, seconds: i64) {
+        let Said::Alerts { rule, items } = &message.said else { return };
+        for item in items {
+            let event = AlertEvent::AlertNotified {
+                rule: rule.clone(),
+                severity: item.severity,
+                episode: item.episode,
+                channel: message.channel,
+                notice: item.notice,
+                attempt: 1,
+                result: result.clone(),
+                message: None,
+                at: at(seconds),
+            };
+            self.hear(AggregateRef::new("alert", item.alert_id), event.into());
+        }
+    }
+
+    fn hummingbot(&mut self, is_lost: bool, seconds: i64) {
+        let at = at(seconds);
+        let event = match is_lost {
+            true => AccountEvent::HummingbotLost { since: at, reason: "down".into(), at },
+            false => AccountEvent::HummingbotBack { at },
+        };
+        self.hear(AggregateRef::new("account", "hummingbot"), event.into());
     }
 
     /// The same board, read from the stream once more.
@@ -372,4 +408,101 @@ proptest! {
         prop_assert!(first.iter().all(|(_, times)| **times == 1), "{told:?}");
         prop_assert_eq!(first.iter().filter(|(part, _)| part.starts_with("fired")).count(), fired);
     }
+}
+
+#[test]
+fn what_ended_a_week_ago_is_told_to_nobody() {
+    let mut story = Story::begin(settings());
+    story.fires(1, Severity::Warning, 100);
+    story.resolves(1, 200);
+    let mut late = Story::begin(settings());
+    late.fires(1, Severity::Warning, 100);
+    late.resolves(1, 200);
+    assert_eq!(story.says(7 * 24 * HOUR), ["fired 1, resolved 1"]);
+    assert!(late.says(7 * 24 * HOUR + 200).is_empty());
+}
+
+#[test]
+fn only_what_goes_on_has_to_be_read_again_and_nothing_of_it_is_told_anew() {
+    let mut story = Story::begin(settings());
+    story.fires(1, Severity::Warning, 100);
+    story.resolves(1, 150);
+    story.fires(2, Severity::Warning, 160);
+    assert_eq!(story.board.news_from(), Some(2));
+    assert_eq!(story.says(190), ["fired 1, resolved 1, fired 2"]);
+    assert_eq!(story.board.news_from(), Some(4));
+    story.told.forget(&story.board);
+    story.board = Board::default();
+    story.events.iter().filter(|event| event.seq == 1 || event.seq >= 4).for_each(|event| story.board.hear(event));
+    assert!(story.says(4 * HOUR).is_empty());
+    story.resolves(2, 4 * HOUR + 1);
+    assert_eq!(story.says(4 * HOUR + 31), ["resolved 2"]);
+    assert_eq!(story.board.news_from(), None);
+}
+
+#[test]
+fn nobody_hears_that_something_is_over_before_he_has_heard_that_it_began() {
+    let mut story = Story::begin(settings());
+    story.fires(1, Severity::Warning, 100);
+    let began = story.sends(130).remove(0);
+    story.ends(&began, Delivery::Failed { reason: "503".into() }, 131);
+    story.resolves(1, 140);
+    assert!(story.says(HOUR).is_empty());
+    story.again();
+    assert!(story.says(HOUR + 1).is_empty());
+    story.ends(&began, Delivery::Delivered, HOUR + 60);
+    assert_eq!(story.says(HOUR + 61), ["resolved 1"]);
+    // One that was given up holds nothing up, and neither does one of which nobody ever tells what came of it.
+    for n in [2, 3] {
+        story.fires(n, Severity::Critical, 2 * HOUR);
+    }
+    let lost = story.sends(2 * HOUR + 30);
+    story.resolves(2, 2 * HOUR + 40);
+    story.resolves(3, 2 * HOUR + 40);
+    assert!(story.says(3 * HOUR).is_empty());
+    let Said::Alerts { rule, items } = lost[0].said.clone() else { panic!("no alerts") };
+    let first = Message { said: Said::Alerts { rule, items: items[..1].to_vec() }, ..lost[0].clone() };
+    story.ends(&first, Delivery::GivenUp { reason: "no".into() }, 3 * HOUR);
+    assert_eq!(story.says(3 * HOUR + 1), ["resolved 2"]);
+    assert_eq!(story.says(100 * HOUR), ["resolved 3"]);
+}
+
+#[test]
+fn what_something_else_explained_is_told_when_that_is_over_and_it_goes_on() {
+    let silent = |story: &mut Story, n, seconds| {
+        story.fires_of("heartbeat_lost", n, 1, Severity::Critical, Some("hummingbot_down"), seconds);
+    };
+    let mut story = Story::begin(settings());
+    // One that fired just before it was known that it is explained is explained, too.
+    story.fires_of("heartbeat_lost", 1, 1, Severity::Warning, None, 90);
+    story.hummingbot(true, 100);
+    silent(&mut story, 2, 110);
+    silent(&mut story, 3, 110);
+    assert!(story.says(500).is_empty());
+    story.hummingbot(false, 600);
+    story.resolves(3, 620);
+    assert!(story.says(659).is_empty());
+    assert_eq!(story.says(660), ["fired 1, fired 2"]);
+    story.again();
+    story.resolves(2, 700);
+    assert_eq!(story.says(1_000), ["resolved 2"]);
+}
+
+#[test]
+fn who_wants_to_hear_nothing_of_an_alert_for_a_while_hears_of_no_new_episode_either() {
+    let mut story = Story::begin(settings());
+    story.fires(1, Severity::Warning, 100);
+    assert_eq!(story.says(130), ["fired 1"]);
+    let (rule, severity) = ("spread_wide".parse().unwrap(), Severity::Warning);
+    let (until, note) = (at(8 * HOUR), String::new());
+    story.of_alert(1, AlertEvent::AlertSilenced { rule, severity, episode: 1, until, note, at: at(140) });
+    story.resolves(1, 150);
+    assert_eq!(story.says(500), ["resolved 1"]);
+    let seq = story.board.news_from().expect("what was snoozed has to be read again");
+    story.fires_of("spread_wide", 1, 2, Severity::Critical, None, HOUR);
+    assert!(story.says(2 * HOUR).is_empty());
+    story.board = Board::default();
+    story.events.iter().filter(|event| event.seq == 1 || event.seq >= seq).for_each(|event| story.board.hear(event));
+    assert!(story.says(3 * HOUR).is_empty());
+    assert_eq!(story.says(8 * HOUR), ["fired 1"]);
 }
