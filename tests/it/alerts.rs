@@ -292,9 +292,11 @@ async fn many_failed_logins_of_one_user_are_told_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn that_nobody_evaluates_alerts_is_seen_by_another_process_and_told_on_nats() {
     let edge = Edge::new("api,projector").await;
-    let silent = "insert into es.leases (client_id, name, token, holder, expires_at)
-                  values ($1, 'alerts', 1, gen_random_uuid(), now() - interval '60 seconds')";
-    sqlx::query(silent).bind(ClientId::DESK.0).execute(&edge.database.superuser()).await.unwrap();
+    // Of one client, while those of the others are evaluated.
+    let silent = "insert into alerts.engines (client_id, token, reached, shape, state, passed_at)
+                  values ($1, 0, 0, '', '', now() - interval '60 seconds'), ($2, 0, 0, '', '', now() + interval '1 hour')";
+    let all = sqlx::query(silent).bind(edge.acme.client.0).bind(ClientId::DESK.0);
+    all.execute(&edge.database.superuser()).await.unwrap();
     let mut beats = edge.database.nats().admin().await.subscribe("pipelabs_beats.alerts").await.unwrap();
     let _relay = Served::start(&edge.database, "relay");
     let hears = tokio::time::timeout(Duration::from_secs(60), async {

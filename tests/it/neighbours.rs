@@ -169,7 +169,7 @@ pub fn of_alerts(of: &Party) -> Vec<Append> {
     let feature = Feature { name: word(of, "feature"), value: price, threshold: None, unit: "bps".into() };
     let fired = AlertEvent::AlertFired {
         rule: rule.clone(),
-        version: 1,
+        version: alerts::rule(rule.as_str()).expect("there is such a rule").version,
         severity: Severity::Warning,
         labels,
         episode: 1,

@@ -231,7 +231,7 @@ pub(super) async fn within(
     bot: BotId,
     window: &Except,
 ) -> Result<Book, ProjectError> {
-    let row = sqlx::query_scalar!(
+    let row = sqlx::query!(
         r#"
         with all_minutes as (
                select m.*, split_part(m.pair, '-', 2) as quote
@@ -251,8 +251,8 @@ pub(super) async fn within(
                       sum(m.known_us - coalesce(value ->> 'beyond_us', '0')::bigint)::bigint as seen_us
                  from minutes m, jsonb_each(m.within)
                 group by key)
-        select jsonb_build_object(
-                 'quote',        (select max(quote) from minutes),
+        select (select max(quote) from minutes) as quote,
+               jsonb_build_object(
                  'known_us',     (select coalesce(sum(known_us), 0)::bigint from minutes),
                  'own_known_us', (select coalesce(sum(own_known_us), 0)::bigint from minutes),
                  'within', (
@@ -278,7 +278,7 @@ pub(super) async fn within(
                              from (select s.key as step, z.key as size, sum(z.value::bigint)::bigint as us
                                      from minutes m, jsonb_each(m.sized) s, jsonb_each_text(s.value) z
                                     group by s.key, z.key) z
-                            group by step) q))::text as "row!"
+                            group by step) q))::text as "sums!"
         "#,
         client.0,
         bot.0,
@@ -289,13 +289,9 @@ pub(super) async fn within(
     )
     .fetch_one(db)
     .await?;
-    #[derive(Deserialize)]
-    struct Of {
-        quote: Option<Asset>,
-        #[serde(flatten)]
-        sums: Sums,
-    }
-    let Of { quote, sums } = rows::read(&row);
+    let sums: Sums = rows::read(&row.sums);
+    let unreadable = |_| ProjectError::Unfoldable { seq: 0, reason: "its quote asset is none".to_owned() };
+    let quote = row.quote.map(|quote| quote.parse()).transpose().map_err(unreadable)?;
     let (deep, sizes, slippage) = (sums.deep(), sums.sizes(), sums.slipped());
     Ok(Book { quote, deep: deep.map_err(unkept)?, sizes: sizes.map_err(unkept)?, slippage: slippage.map_err(unkept)? })
 }
