@@ -493,6 +493,12 @@ fn agreement_events() -> Vec<AgreementEvent> {
     ]
 }
 
+/// A promise of a size on each side.
+fn sized_agreement() -> AgreementEvent {
+    let clauses = vec![Clause::TwoSided { least: d("0.9"), within_bps: Some(100), size_quote: Some(d("2000")) }];
+    AgreementEvent::AgreementSet { name: "maker".parse().unwrap(), bot: bot(), clauses, at: at() }
+}
+
 fn agent_events() -> Vec<AgentEvent> {
     let refusal = PlanRefusal { rule: "max_order_notional".into(), limit: "500 USDT".into(), value: "900 USDT".into() };
     vec![
@@ -786,6 +792,7 @@ fn with_more() -> Vec<(&'static str, Event)> {
         ("best", wide.into()),
         ("ended", ended().into()),
         ("ended", sized().into()),
+        ("sized", sized_agreement().into()),
         ("slippage", slipped.into()),
         ("session", asked_in.into()),
         ("session", rotated_in.into()),

@@ -7,7 +7,8 @@ use events::{
     alert::{RuleEvent, Scope, SilenceEvent},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
+use store::{ReadError, read};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -224,6 +225,25 @@ pub async fn silences(db: &mut PgConnection, client: ClientId) -> sqlx::Result<V
     .fetch_all(db)
     .await?;
     Ok(rows.iter().map(|row| rows::read(row)).collect())
+}
+
+/// What is said of rules about the platform, folded each time: no read model is made of the desk's stream.
+pub async fn of_desk(db: &PgPool) -> sqlx::Result<Vec<Said>> {
+    let events = read::told_of(db, ClientId::DESK, "rule", None).await.map_err(|cause| match cause {
+        ReadError::Database { cause, .. } => cause,
+        corrupt @ ReadError::Corrupt(_) => sqlx::Error::Decode(Box::new(corrupt)),
+    })?;
+    let mut settings = AlertSettings {
+        rules: BTreeMap::new(),
+        silences: BTreeMap::new(),
+        changed: BTreeSet::new(),
+        gone: BTreeSet::new(),
+        hushed: BTreeSet::new(),
+    };
+    for event in &events {
+        settings.fold(event).map_err(|cause| sqlx::Error::Decode(Box::new(cause)))?;
+    }
+    Ok(settings.rules.into_values().collect())
 }
 
 #[cfg(test)]

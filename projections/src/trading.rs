@@ -20,7 +20,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use self::figures::{AFTER_MAX_US, Beside, Middle, Trade};
+use self::figures::{Beside, Middle, Trade};
 pub use self::figures::{Line, Markout, Orders, Ratio, SelfMatched};
 use crate::{
     projection::{ProjectError, Projection},
@@ -392,31 +392,57 @@ async fn trades(
     Ok(found.iter().map(|row| rows::read(row)).collect())
 }
 
+/// Where the middle lay in the minutes of the bot's trades and those after them, and where it was seen last.
 async fn middles(
     db: &mut PgConnection,
     client: ClientId,
     bot: BotId,
     (from, to): (Time, Time),
 ) -> sqlx::Result<Vec<Middle>> {
+    #[derive(Deserialize)]
+    struct Minute {
+        minute: Time,
+        /// By milliseconds after its begin, in words: what is flattened knows no other names.
+        middles: BTreeMap<String, Decimal>,
+    }
     let found = sqlx::query_scalar!(
         r#"
-        select jsonb_build_object('exchange', m.exchange, 'market', m.market, 'pair', m.pair,
-                 'at', m.minute + key::int * interval '1 millisecond', 'middle', value)::text as "row!"
-          from middles m, jsonb_each_text(m.middles)
-         where m.client_id = $1 and m.minute >= $3 and m.minute <= $4
-           and (m.exchange, m.market, m.pair) in (select o.exchange, o.market, o.pair
-                                                    from trades o
-                                                   where o.client_id = $1 and o.bot_id = $2)
-         order by m.minute, key::int
+        with traded as (
+               select exchange, market, pair, at from trades where client_id = $1 and bot_id = $2),
+             near as (
+               select exchange, market, pair, date_trunc('minute', at, 'UTC') + k.n * interval '1 minute' as minute
+                 from traded, generate_series(0, 1) k(n)
+                where at >= $3 and at < $4
+                union
+               select exchange, market, pair, max(minute)
+                 from middles
+                where client_id = $1 and minute >= date_trunc('minute', $3::timestamptz, 'UTC') and minute < $4
+                  and (exchange, market, pair) in (select exchange, market, pair from traded)
+                group by exchange, market, pair)
+        select jsonb_build_object('exchange', m.exchange, 'market', m.market, 'pair', m.pair, 'minute', m.minute,
+                 'middles', m.middles)::text as "row!"
+          from middles m
+          join near using (exchange, market, pair, minute)
+         where m.client_id = $1
+         order by m.minute
         "#,
         client.0,
         bot.0,
-        DateTime::<Utc>::from(from.plus_micros(-MINUTE_US)),
-        DateTime::<Utc>::from(to.plus_micros(AFTER_MAX_US))
+        DateTime::<Utc>::from(from),
+        DateTime::<Utc>::from(to)
     )
     .fetch_all(db)
     .await?;
-    Ok(found.iter().map(|row| rows::read(row)).collect())
+    let of_minute = |At { venue, what: Minute { minute, middles } }: At<Minute>| {
+        let middle = move |(since_ms, middle): (String, Decimal)| {
+            let at = minute.plus_micros(since_ms.parse::<i64>().ok()? * 1_000);
+            Some(Middle { venue: venue.clone(), at, middle })
+        };
+        middles.into_iter().filter_map(middle)
+    };
+    let mut middles: Vec<Middle> = found.iter().flat_map(|row| of_minute(rows::read(row))).collect();
+    middles.sort_by_key(|middle| middle.at);
+    Ok(middles)
 }
 
 /// What became of the orders of whole days, by market.

@@ -134,6 +134,7 @@ async fn an_alert_fires_is_looked_after_and_ends_and_everybody_is_told_once() {
 async fn a_token_that_is_in_two_hands_is_an_alert_of_the_desk_alone() {
     let edge = Edge::new("api,projector,alerts").await;
     let somebody = edge.database.signed_in(events::desk::Role::Operator, None).await;
+    let mut live = edge.served.listen(&edge.admin, "/api/stream", None).await.expect("the desk may listen");
     for expected in [200, 401] {
         let token = json!({"refresh_token": somebody.refresh});
         let answer = Answer::to(edge.served.request(Method::POST, "/api/auth/refresh").json(&token)).await;
@@ -154,6 +155,42 @@ async fn a_token_that_is_in_two_hands_is_an_alert_of_the_desk_alone() {
     assert_eq!(alert["labels"]["about"], somebody.session.user.id.to_string());
     assert_eq!(edge.served.ask(&edge.acme.token, path).await.status, 403);
     assert_eq!(edge.served.ask(&edge.acme.token, "/api/alerts").await.json()["items"], json!([]));
+    let heard = tokio::time::timeout(Duration::from_secs(60), live.next()).await.expect("it is told").unwrap();
+    let told: Value = serde_json::from_str(&heard.data).unwrap();
+    assert_eq!(told["payload"]["AlertFired"]["rule"], "auth_anomaly", "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_about_the_platform_has_numbers_of_its_own_that_the_desk_says() {
+    let edge = Edge::new("api,projector").await;
+    let rules = "/api/admin/alerts/rules";
+    let put = async |token: &str, rule: &str, key: &str, body: &Value| {
+        Answer::to(edge.served.command(Method::PUT, token, &format!("{rules}/{rule}"), key, body)).await
+    };
+    let body = json!({"on": true, "parameters": {"failures": "3"}});
+    assert_eq!(put(&edge.acme.token, "auth_anomaly", "a", &body).await.status, 403);
+    assert_eq!(put(&edge.admin, "spread_wide", "b", &body).await.status, 404, "it is about bots");
+    let flaps = json!({"on": true, "parameters": {"events": "10"}});
+    let refused = put(&edge.admin, "projection_lag", "c", &flaps).await;
+    assert!(
+        refused.text().contains("clear_events is 50 and may not be above events, which is 10"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(put(&edge.admin, "auth_anomaly", "d", &body).await.status, 202);
+    let of = async || {
+        let all = edge.served.ask(&edge.admin, rules).await.json();
+        all.as_array().unwrap().iter().find(|one| one["rule"] == "auth_anomaly").unwrap().clone()
+    };
+    let said = of().await;
+    assert_eq!(
+        (&said["said"][0]["parameters"]["failures"], &said["parameters"][0]["default"]),
+        (&json!("3"), &json!("10"))
+    );
+    let path = format!("{rules}/auth_anomaly");
+    let reset = edge.served.command(Method::DELETE, &edge.admin, &path, "e", &json!({}));
+    assert_eq!(Answer::to(reset).await.status, 202);
+    assert_eq!(of().await["said"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -136,6 +136,9 @@ const TABLE: &[(&str, &str)] = &[
     // The desk.
     ("GET /api/admin/alerts", "uffffyyffy"),
     ("GET /api/admin/alerts/platform", "uffffyyffy"),
+    ("GET /api/admin/alerts/rules", "uffffyyffy"),
+    ("PUT /api/admin/alerts/rules/{rule}", "uffffyyffy"),
+    ("DELETE /api/admin/alerts/rules/{rule}", "uffffyyffy"),
     ("GET /api/admin/alerts/channels", "uffffyyffy"),
     ("GET /api/admin/alerts/channels/{id}/tries", "uffffyyffy"),
     ("GET /api/admin/balances", "uffffyyffy"),

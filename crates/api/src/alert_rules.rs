@@ -75,7 +75,7 @@ impl FromRequestParts<Parts> for OwnRule {
 /// A rule, and what is said of it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AlertRule)]
-struct Listed {
+pub struct Listed {
     rule: RuleName,
     version: u32,
     /// What it watches.
@@ -122,7 +122,7 @@ async fn all(
 }
 
 impl Listed {
-    fn of(kind: &'static Kind, said: &[Said]) -> Self {
+    pub fn of(kind: &'static Kind, said: &[Said]) -> Self {
         let rule = kind.rule();
         let number = |parameter: &domain::alert_rule::Parameter| {
             let domain::alert_rule::Parameter { name, about, unit, least, most, default, up_to, from } = *parameter;

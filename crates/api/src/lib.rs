@@ -17,6 +17,7 @@ mod credentials;
 mod cursor;
 mod deciding;
 mod described;
+mod desk_rules;
 mod edge;
 mod events;
 mod exchanges;

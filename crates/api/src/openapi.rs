@@ -11,7 +11,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Parts, admin, agreements, alert_rules, alerts, auth, bots, channels, credentials, described,
+    Parts, admin, agreements, alert_rules, alerts, auth, bots, channels, credentials, described, desk_rules,
     events::{self, Order},
     exchanges, fills, grants, health, live, looks, manual, orders,
     page::Limit,
@@ -74,6 +74,7 @@ fn described() -> OpenApiRouter<Parts> {
         subscriptions::routes(),
         alerts::routes(),
         alert_rules::routes(),
+        desk_rules::routes(),
         schedules::routes(),
         agreements::routes(),
         silences::routes(),

@@ -50,7 +50,8 @@ impl Timetable {
         match when {
             When::Once { at } => Ok(Self::Once(*at)),
             When::Cron { expression, zone } => {
-                let each_hour = expression.split_whitespace().nth(1).is_some_and(|hour| hour.starts_with('*'));
+                let hour = expression.split_whitespace().nth(1);
+                let each_hour = hour.is_some_and(|hour| hour.starts_with('*') || hour == "0-23");
                 Ok(Self::Cron { cron: Box::new(read(expression)?), zone: *zone, each_hour })
             }
         }

@@ -21,7 +21,6 @@ const WEAK_US: i64 = 10_000_000;
 const APART_US: i64 = WEAK_US;
 /// How long after a trade it is asked where the middle went.
 const AFTER_S: [i64; 3] = [1, 10, 60];
-pub(super) const AFTER_MAX_US: i64 = 60_000_000;
 const SHARE_PLACES: u32 = 12;
 
 /// One trade, as it is known now.
@@ -40,9 +39,8 @@ pub struct Trade {
 }
 
 /// Where the middle of a book lay when it was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Middle {
-    #[serde(flatten)]
     pub venue: Venue,
     pub at: Time,
     pub middle: Decimal,
