@@ -277,8 +277,8 @@ async fn a_channel_is_added_once_within_bounds_by_those_who_may_and_forgotten_wh
 /// Those who evaluate and send are killed while alerts come and go: each thing that is told comes by one id, and all of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_killed_each_episode_is_told_by_one_message() {
-    // Whatever was being sent when somebody died waits for most of a minute.
-    let mut running = stream::iter(rounds_of(3)).map(one_round).buffer_unordered(3);
+    // Whatever was being sent when somebody died waits for most of a minute: many wait together.
+    let mut running = stream::iter(rounds_of(3)).map(one_round).buffer_unordered(4);
     while let Some((seed, posted)) = running.next().await {
         println!("notifications, seed {seed}: 12 pieces of news by {posted} posts");
     }

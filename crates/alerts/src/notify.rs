@@ -17,6 +17,6 @@ mod teller;
 mod text;
 
 pub(crate) use circuit::Circuits;
-pub(crate) use sender::Sender;
 pub use sender::{Keys, Means, NotOpened, Opened};
+pub(crate) use sender::{Sender, Sending};
 pub(crate) use teller::{TellError, Teller};

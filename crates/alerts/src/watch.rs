@@ -29,7 +29,7 @@ use crate::{
     judge::{Judge, JudgeError},
     kept::{self, Kept},
     lag,
-    notify::{Circuits, Means, Sender, TellError, Teller},
+    notify::{Circuits, Means, Sender, Sending, TellError, Teller},
     replay::Ticks,
 };
 
@@ -110,7 +110,8 @@ pub async fn run(on: Foundation, stop: CancellationToken) {
     let mut wakes = Wakes::new(on.db.clone());
     let rung = Arc::new(Notify::new());
     let Foundation { db, streams, means, .. } = on.clone();
-    let sender = Sender { db, streams, means, rung: Arc::clone(&rung), circuits: Circuits::default() };
+    let (circuits, sending) = (Circuits::default(), Sending::default());
+    let sender = Sender { db, streams, means, rung: Arc::clone(&rung), circuits, sending };
     let sending = tokio::spawn(sender.run(stop.clone()));
     let (held, tasks, of) = (HashMap::new(), JoinSet::new(), HashMap::new());
     let mut watch = Watch { on, held, tasks, of, renewed: None, said: None, rung };

@@ -1,7 +1,7 @@
 //! The table of messages: made together with the note of what they tell, so that each thing goes into one of them; taken by
 //! whoever sends; kept, so that it can be seen what was told.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use events::{AlertId, ChannelId, ClientId, MessageId, RuleName, Time};
 use serde_json::Value;
@@ -16,7 +16,7 @@ use super::{
 
 /// Nobody is at a message for longer than this.
 const TAKEN_S: i32 = 40;
-/// Messages of one client that are on their way at once.
+/// Messages of one client that a process is at at once.
 const OF_CLIENT_MAX: i64 = 4;
 
 /// So long it is kept what was told, and of what is over: longer than a message is tried, and than anything is news.
@@ -152,8 +152,9 @@ async fn note(
 }
 
 /// Takes messages whose time has come and that nobody is at, those that have waited longest first, and of no client so many that
-/// slow receivers of its own hold others up.
-pub async fn take(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<Taken>> {
+/// slow receivers of its own hold others up. `sending`: how many of each client this process is at already.
+pub async fn take(db: impl PgExecutor<'_>, most: i64, sending: &HashMap<ClientId, i64>) -> sqlx::Result<Vec<Taken>> {
+    let (clients, counts): (Vec<Uuid>, Vec<i64>) = sending.iter().map(|(client, count)| (client.0, *count)).unzip();
     let rows = sqlx::query!(
         r#"
         update alerts.messages m
@@ -167,9 +168,9 @@ pub async fn take(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<Taken>
                           from alerts.messages
                          where client_id = c.client_id and not over and due_at <= now() and taken_until <= now()
                          order by due_at
-                         limit greatest(0, $3 - (select count(*)
-                                                   from alerts.messages b
-                                                  where b.client_id = c.client_id and not b.over and b.taken_until > now()))
+                         limit greatest(0, $3 - coalesce((select s.count
+                                                            from unnest($4::uuid[], $5::bigint[]) s(client_id, count)
+                                                           where s.client_id = c.client_id), 0))
                            for update skip locked) due
                  order by due.due_at
                  limit $1) due
@@ -178,7 +179,9 @@ pub async fn take(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<Taken>
         "#,
         most,
         TAKEN_S,
-        OF_CLIENT_MAX
+        OF_CLIENT_MAX,
+        &clients,
+        &counts
     )
     .fetch_all(db)
     .await?;

@@ -4,7 +4,8 @@
 //! keep that is sent again, with the same id: the other side knows it by that.
 
 use std::{
-    sync::Arc,
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -79,6 +80,23 @@ pub(crate) struct Sender {
     /// Rung when there is a message more.
     pub rung: Arc<Notify>,
     pub circuits: Circuits,
+    pub sending: Sending,
+}
+
+/// How many messages of each client are on their way.
+#[derive(Debug, Default)]
+pub(crate) struct Sending(Mutex<HashMap<ClientId, i64>>);
+
+impl Sending {
+    fn now(&self) -> HashMap<ClientId, i64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, client: ClientId, by: i64) {
+        let mut sending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *sending.entry(client).or_default() += by;
+        sending.retain(|_, count| *count > 0);
+    }
 }
 
 /// Why nothing was recorded of a try: it is made again.
@@ -100,11 +118,12 @@ impl Sender {
         let (this, places, mut sending) = (Arc::new(self), Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
         while !stop.is_cancelled() {
             let free = places.available_permits();
-            match outbox::take(&this.db, free as i64).await {
+            match outbox::take(&this.db, free as i64, &this.sending.now()).await {
                 Ok(taken) => {
                     let all = taken.len();
                     for taken in taken {
                         let place = Arc::clone(&places).acquire_owned().await.expect("nobody closes it");
+                        this.sending.count(taken.client, 1);
                         sending.spawn(Arc::clone(&this).send(taken, place));
                     }
                     if all == free && free > 0 {
@@ -143,6 +162,7 @@ impl Sender {
                 Err(fault)
             }
         };
+        self.sending.count(client, -1);
         if let Err(fault) = recorded {
             warn!(client.id = %client, error = &fault as &dyn std::error::Error, "message {message} has to wait");
         }
