@@ -16,7 +16,7 @@ use tests::target;
 
 use crate::{
     edge::Party,
-    neighbours::{Neighbours, id_in, order_of},
+    neighbours::{Neighbours, id_in, order_of, rule_in},
 };
 
 /// Requests that a run makes at least, of both roles together.
@@ -45,7 +45,7 @@ fn as_used_by(role: &str, api: &Value, of: &Party) -> Value {
             for parameter in parameters {
                 let there = match parameter["name"].as_str().unwrap() {
                     "id" | "bot" => json!([ids]),
-                    "rule" if parameter["in"] == "path" => json!(["spread_wide"]),
+                    "rule" if parameter["in"] == "path" => json!([rule_in(path)]),
                     "order" if parameter["in"] == "path" => json!([order_of(of).to_string()]),
                     "client" if parameter["in"] == "query" => json!([of.slug]),
                     _ => continue,

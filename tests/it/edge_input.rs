@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     edge::Edge,
     facts::{credential, order_by_hand, subscription, write},
-    neighbours::{id_in, of_alerts, of_the_desk, order_of, people, token_of},
+    neighbours::{id_in, of_alerts, of_the_desk, order_of, people, rule_in, token_of},
 };
 
 /// A route as its description tells it.
@@ -84,14 +84,14 @@ impl Route {
 
     fn of(&self, id: impl std::fmt::Display) -> String {
         let path = self.path.replace("{id}", &id.to_string());
-        path.replace("{client}", "acme").replace("{exchange}", "okx").replace("{rule}", "spread_wide")
+        path.replace("{client}", "acme").replace("{exchange}", "okx").replace("{rule}", rule_in(&self.path))
     }
 
     /// About what acme has.
     fn of_acme(&self, edge: &Edge) -> String {
         let path = self.path.replace("{id}", &id_in(&self.path, &edge.acme)).replace("{client}", "acme");
         let path = path.replace("{exchange}", "okx").replace("{order}", &order_of(&edge.acme).to_string());
-        path.replace("{token}", &token_of(&edge.acme).to_string()).replace("{rule}", "spread_wide")
+        path.replace("{token}", &token_of(&edge.acme).to_string()).replace("{rule}", rule_in(&self.path))
     }
 
     /// A request to which nothing but what a test adds is wrong.

@@ -289,6 +289,11 @@ pub async fn people(database: &Database, of: &Party) {
     sqlx::query(look).bind(of.client.0).bind(admin.0).bind(word(of, "route")).execute(&auth).await.unwrap();
 }
 
+/// The rule that a route's path may name.
+pub fn rule_in(path: &str) -> &'static str {
+    if path.starts_with("/api/admin/") { "projection_lag" } else { "spread_wide" }
+}
+
 /// The id of what a party has, where a route's path asks for one.
 pub fn id_in(path: &str, of: &Party) -> String {
     if path.contains("/users/") {

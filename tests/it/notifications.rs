@@ -222,6 +222,65 @@ async fn a_message_that_is_not_taken_comes_again_with_the_same_id_and_a_dead_cha
     becomes(edge, &edge.acme, "channel_failing", "resolved").await;
 }
 
+/// A post that arrived, and of which nothing can be written down for a while, is not made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_of_a_try_is_recorded_when_it_can_be_and_the_try_is_not_made_again() {
+    let desk = Desk::new().await;
+    let (edge, receiver) = (&desk.edge, &desk.receiver);
+    desk.quickly().await;
+    let (hook, path, _) = desk.webhook("hook").await;
+    receiver.holds(&path, true);
+    quotes(edge, &edge.acme, 80).await;
+    within(receiver.until(&path, 1)).await;
+    let superuser = edge.database.superuser();
+    let mut held = superuser.begin().await.unwrap();
+    let lock = "select from es.streams where client_id = $1 for update";
+    sqlx::query(lock).bind(edge.acme.client.0).execute(&mut *held).await.unwrap();
+    receiver.holds(&path, false);
+    // Longer than anybody is at a message.
+    tokio::time::sleep(Duration::from_secs(55)).await;
+    assert_eq!(receiver.posted(&path).len(), 1, "it was posted again");
+    held.rollback().await.unwrap();
+    let tries = desk.tries(&hook, |tries| !tries.is_empty()).await;
+    let told: Vec<_> = tries.iter().map(|one| (text(&one["result"]), one["attempt"].clone())).collect();
+    assert_eq!(told, [("delivered".to_owned(), json!(1))]);
+    assert_eq!(receiver.posted(&path).len(), 1);
+}
+
+/// However slow one client's receiver is, another's is told at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_receivers_of_one_client_hold_up_nobody_else() {
+    let desk = Desk::new().await;
+    let (edge, receiver) = (&desk.edge, &desk.receiver);
+    let slow: Vec<String> = stream::iter(0..20)
+        .then(async |n| {
+            let (id, path, _) = desk.webhook(&format!("slow{n}")).await;
+            receiver.holds(&path, true);
+            let tested = edge
+                .served
+                .post(&edge.acme.token, &format!("{CHANNELS}/{id}/test"), &format!("t{n}"), &json!({}))
+                .await;
+            assert_eq!(tested.status, 202, "{}", tested.text());
+            path
+        })
+        .collect()
+        .await;
+    let arrived = || slow.iter().filter(|path| !receiver.posted(path).is_empty()).count();
+    within(async {
+        while arrived() < 4 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let quick = format!("/{SECRET}/quick");
+    let target = json!({"kind": "webhook", "url": format!("{}{quick}", receiver.url)});
+    let (id, _) = desk.add(&edge.borealis, "quick", target, at_once("info")).await;
+    let tested = edge.served.post(&edge.borealis.token, &format!("{CHANNELS}/{id}/test"), "q", &json!({})).await;
+    assert_eq!(tested.status, 202, "{}", tested.text());
+    within(receiver.until(&quick, 1)).await;
+    assert!(arrived() < slow.len(), "all of one client's are on their way at once");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_is_added_once_within_bounds_by_those_who_may_and_forgotten_when_it_is_removed() {
     let desk = Desk::new().await;

@@ -11,7 +11,7 @@ use tests::{Answer, Served};
 use crate::{
     edge::{Edge, Party},
     edge_input::{Route, routes},
-    neighbours::{Neighbours, colleague_of, credential_of, id_in, order_of, service_of, token_of},
+    neighbours::{Neighbours, colleague_of, credential_of, id_in, order_of, rule_in, service_of, token_of},
 };
 
 /// How many lists of more than a page there are: each has a cursor to be stolen.
@@ -164,7 +164,7 @@ fn path(route: &Route, of: &Party, id: &str, order: &str) -> String {
         .path
         .replace("{id}", id)
         .replace("{order}", order)
-        .replace("{rule}", "spread_wide")
+        .replace("{rule}", rule_in(&route.path))
         .replace("{token}", &token_of(of).to_string());
     path.replace("{client}", of.slug).replace("{exchange}", "okx")
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{
     edge::Edge,
     facts::{credential, order_by_hand, subscription, write},
-    neighbours::{id_in, of_alerts, of_the_desk, order_of, people, token_of},
+    neighbours::{id_in, of_alerts, of_the_desk, order_of, people, rule_in, token_of},
 };
 
 /// Who asks, in the order of the letters below.
@@ -203,7 +203,7 @@ fn path(edge: &Edge, route: &str) -> String {
     let path = route.replace("{id}", &id).replace("{order}", &order_of(&edge.acme).to_string());
     let path = path.replace("{session}", &SessionId::new().to_string());
     let path = path.replace("{token}", &token_of(&edge.acme).to_string());
-    path.replace("{client}", "acme").replace("{exchange}", "okx").replace("{rule}", "spread_wide")
+    path.replace("{client}", "acme").replace("{exchange}", "okx").replace("{rule}", rule_in(route))
 }
 
 async fn outcome(edge: &Edge, caller: usize, token: &str, method: &str, path: &str) -> char {

@@ -1,7 +1,7 @@
 //! What stands at the other end of webhooks, Slack and Telegram: takes what is posted, keeps it, and answers as it was told.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -34,6 +34,8 @@ struct State {
     posted: Vec<Posted>,
     /// What is answered next, of each path; 200 where nothing is said.
     answers: HashMap<String, VecDeque<u16>>,
+    /// Paths at which nobody is answered for now.
+    held: HashSet<String>,
 }
 
 impl Receiver {
@@ -53,6 +55,12 @@ impl Receiver {
     /// The next answers to what is posted to a path.
     pub fn will_answer(&self, path: &str, statuses: &[u16]) {
         lock(&self.state).answers.entry(path.to_owned()).or_default().extend(statuses);
+    }
+
+    /// Whether whoever posts to a path waits for the answer.
+    pub fn holds(&self, path: &str, holds: bool) {
+        let held = &mut lock(&self.state).held;
+        let _ = if holds { held.insert(path.to_owned()) } else { held.remove(path) };
     }
 
     /// What was posted to a path so far.
@@ -94,12 +102,16 @@ impl Drop for Receiver {
 
 async fn serve(mut socket: TcpStream, state: Arc<Mutex<State>>) {
     while let Ok(Some(posted)) = read(&mut socket).await {
-        let status = {
+        let (status, path) = {
             let mut state = lock(&state);
             let status = state.answers.get_mut(&posted.path).and_then(VecDeque::pop_front).unwrap_or(200);
+            let path = posted.path.clone();
             state.posted.push(posted);
-            status
+            (status, path)
         };
+        while lock(&state).held.contains(&path) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
         let answer = format!("HTTP/1.1 {status} Told\r\ncontent-length: 2\r\n\r\nok");
         if socket.write_all(answer.as_bytes()).await.is_err() {
             return;

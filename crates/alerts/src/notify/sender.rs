@@ -99,6 +99,26 @@ impl Sending {
     }
 }
 
+/// A message that is on its way, until this is dropped, however that comes.
+struct OnItsWay {
+    sender: Arc<Sender>,
+    client: ClientId,
+    _place: OwnedSemaphorePermit,
+}
+
+impl OnItsWay {
+    fn new(sender: &Arc<Sender>, client: ClientId, place: OwnedSemaphorePermit) -> Self {
+        sender.sending.count(client, 1);
+        Self { sender: Arc::clone(sender), client, _place: place }
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.sender.sending.count(self.client, -1);
+    }
+}
+
 /// Why nothing was recorded of a try: it is made again.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
@@ -123,8 +143,8 @@ impl Sender {
                     let all = taken.len();
                     for taken in taken {
                         let place = Arc::clone(&places).acquire_owned().await.expect("nobody closes it");
-                        this.sending.count(taken.client, 1);
-                        sending.spawn(Arc::clone(&this).send(taken, place));
+                        let way = OnItsWay::new(&this, taken.client, place);
+                        sending.spawn(Arc::clone(&this).send(taken, way));
                     }
                     if all == free && free > 0 {
                         continue;
@@ -146,7 +166,7 @@ impl Sender {
         while sending.join_next().await.is_some() {}
     }
 
-    async fn send(self: Arc<Self>, taken: Taken, _place: OwnedSemaphorePermit) {
+    async fn send(self: Arc<Self>, taken: Taken, _way: OnItsWay) {
         let (client, message) = (taken.client, taken.message);
         let outcome = match &taken.came {
             // It was made before, and nobody could record it.
@@ -162,7 +182,6 @@ impl Sender {
                 Err(fault)
             }
         };
-        self.sending.count(client, -1);
         if let Err(fault) = recorded {
             warn!(client.id = %client, error = &fault as &dyn std::error::Error, "message {message} has to wait");
         }

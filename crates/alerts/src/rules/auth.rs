@@ -14,7 +14,7 @@ pub(crate) struct AuthAnomaly;
 impl Rule for AuthAnomaly {
     const KIND: Kind = Kind {
         name: "auth_anomaly",
-        version: 1,
+        version: 2,
         about: "a refresh token came a second time, or many logins of one user failed within ten minutes",
         of: Of::Desk,
         parameters: &[number("failures", "logins", ["1", "10", "1000"], "so many failed logins are too many")],

@@ -27,7 +27,7 @@ const FAILED_MAX: usize = 100;
 impl Rule for ChannelFailing {
     const KIND: Kind = Kind {
         name: "channel_failing",
-        version: 1,
+        version: 2,
         about: "messages to people do not arrive by one of their channels, or its other side is gone; told by all others",
         of: Of::Both,
         parameters: &[number("failures", "tries", ["1", "3", "9"], "so many tries in a row have to fail")],

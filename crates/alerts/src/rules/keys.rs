@@ -33,7 +33,7 @@ pub(crate) struct Habit {
 impl Rule for KeyAnomaly {
     const KIND: Kind = Kind {
         name: "key_anomaly",
-        version: 1,
+        version: 2,
         about: "a credential is opened many times as often within an hour as it used to be, or what lies in the vault is not its own",
         of: Of::Clients,
         parameters: &[
