@@ -238,9 +238,7 @@ async fn of_all(
 ) -> Result<Response, Problem> {
     let WhichOfAll { state, severity, rule, of, bot, exchange, pair, from, to, limit } = which;
     let client = match of {
-        Some(slug) => {
-            Some(known.client_of(&slug).await?.ok_or_else(|| Problem::invalid("of: there is no such client"))?)
-        }
+        Some(slug) => Some(known.client_of(&slug).await?.ok_or_else(Problem::not_found)?),
         None => None,
     };
     let most = limit.items();

@@ -57,7 +57,7 @@ impl<'a> Operation<'a> {
             question: method == "get",
             command,
             takes_body: command || said.get("requestBody").is_some(),
-            names_a_client: says("client"),
+            names_a_client: says("client") || says("of"),
         }
     }
 
