@@ -8,7 +8,7 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
-use store::{ReadError, read};
+use store::read;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A client's settings.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct AlertSettings {
     rules: BTreeMap<String, Said>,
     silences: BTreeMap<SilenceId, Silence>,
@@ -229,18 +229,8 @@ pub async fn silences(db: &mut PgConnection, client: ClientId) -> sqlx::Result<V
 
 /// What is said of rules about the platform, folded each time: no read model is made of the desk's stream.
 pub async fn of_desk(db: &PgPool) -> sqlx::Result<Vec<Said>> {
-    let events = read::told_of(db, ClientId::DESK, "rule", None).await.map_err(|cause| match cause {
-        ReadError::Database { cause, .. } => cause,
-        corrupt @ ReadError::Corrupt(_) => sqlx::Error::Decode(Box::new(corrupt)),
-    })?;
-    let mut settings = AlertSettings {
-        rules: BTreeMap::new(),
-        silences: BTreeMap::new(),
-        changed: BTreeSet::new(),
-        gone: BTreeSet::new(),
-        hushed: BTreeSet::new(),
-    };
-    for event in &events {
+    let mut settings = AlertSettings::default();
+    for event in &read::told_of(db, ClientId::DESK, "rule", None).await? {
         settings.fold(event).map_err(|cause| sqlx::Error::Decode(Box::new(cause)))?;
     }
     Ok(settings.rules.into_values().collect())
@@ -253,16 +243,6 @@ mod tests {
     use super::*;
     use crate::told::{Told, at};
 
-    fn empty() -> AlertSettings {
-        AlertSettings {
-            rules: BTreeMap::new(),
-            silences: BTreeMap::new(),
-            changed: BTreeSet::new(),
-            gone: BTreeSet::new(),
-            hushed: BTreeSet::new(),
-        }
-    }
-
     fn configured(on: bool) -> RuleEvent {
         let (rule, scope, parameters) = ("spread_wide".parse().unwrap(), Scope::default(), BTreeMap::new());
         RuleEvent::RuleConfigured { rule, scope, on, parameters, at: at(1) }
@@ -270,7 +250,7 @@ mod tests {
 
     #[test]
     fn what_is_said_last_counts_and_a_reset_leaves_nothing() {
-        let (mut stream, mut settings) = (Told::default(), empty());
+        let (mut stream, mut settings) = (Told::default(), AlertSettings::default());
         let of = |rule: &str| AggregateRef::new("rule", rule);
         for event in [configured(true), configured(false)] {
             settings.fold(&stream.of(of("spread_wide"), event)).unwrap();
@@ -285,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_silence_ends_when_somebody_ends_it() {
-        let (mut stream, mut settings) = (Told::default(), empty());
+        let (mut stream, mut settings) = (Told::default(), AlertSettings::default());
         let id = SilenceId(Uuid::from_u128(4));
         let of = || AggregateRef::new("silence", id);
         let ended = || SilenceEvent::SilenceEnded { reason: "done".into(), at: at(5) };

@@ -9,7 +9,7 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgExecutor};
-use store::{ReadError, read};
+use store::read;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -317,11 +317,7 @@ pub fn folded(events: &[Recorded]) -> Result<Vec<Episode>, ProjectError> {
 
 /// Episodes of alerts about the platform itself, the newest first.
 pub async fn of_desk(db: impl PgExecutor<'_>, which: &Which) -> sqlx::Result<Vec<Episode>> {
-    let unreadable = |cause: ReadError| match cause {
-        ReadError::Database { cause, .. } => cause,
-        corrupt @ ReadError::Corrupt(_) => sqlx::Error::Decode(Box::new(corrupt)),
-    };
-    let events = read::of_alerts(db, ClientId::DESK, 0).await.map_err(unreadable)?;
+    let events = read::of_alerts(db, ClientId::DESK, 0).await?;
     let mut all = folded(&events).map_err(|cause| sqlx::Error::Decode(Box::new(cause)))?;
     all.retain(|one| which.includes(one));
     all.truncate(which.most as usize);

@@ -9,7 +9,7 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
-use store::{ReadError, read};
+use store::read;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -348,12 +348,8 @@ pub async fn of_client(db: &mut PgConnection, client: ClientId) -> sqlx::Result<
 
 /// The desk's channels, and all tries in order, folded each time: no read model is made of its stream.
 pub async fn of_desk(db: &PgPool) -> sqlx::Result<(Vec<Channel>, Vec<Try>)> {
-    let unreadable = |cause: ReadError| match cause {
-        ReadError::Database { cause, .. } => cause,
-        corrupt @ ReadError::Corrupt(_) => sqlx::Error::Decode(Box::new(corrupt)),
-    };
-    let mut events = read::told_of(db, ClientId::DESK, "channel", None).await.map_err(unreadable)?;
-    events.extend(read::of_alerts(db, ClientId::DESK, 0).await.map_err(unreadable)?);
+    let mut events = read::told_of(db, ClientId::DESK, "channel", None).await?;
+    events.extend(read::of_alerts(db, ClientId::DESK, 0).await?);
     events.sort_by_key(|event| event.seq);
     let mut model = Channels::default();
     for event in &events {

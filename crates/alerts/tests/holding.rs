@@ -1,15 +1,10 @@
 //! What goes to and fro between where a rule fires and where it clears begins nothing and ends nothing; what nobody can tell
 //! freezes it; what is told late counts by its own time.
 
-#[allow(dead_code, reason = "each file of stories tells other things")]
 mod story;
 
 use events::{
-    AggregateRef, Amount, BotId, Event, Exchange, Market, Price, Uuid,
-    bot::Limits,
-    desk::DeskEvent,
-    ledger::{Fill, LedgerEvent, Liquidity, Side},
-    market::MarketEvent,
+    AggregateRef, BotId, Event, Exchange, Price, Uuid, bot::Limits, desk::DeskEvent, ledger::Side, market::MarketEvent,
 };
 use story::{Story, at, d, maker, on, venue};
 
@@ -43,32 +38,6 @@ fn book(story: &mut Story, second: i64, bps: &str) {
 
 fn market() -> AggregateRef {
     AggregateRef::new("market", "SOL-USDT")
-}
-
-/// A fill of the maker that happened at one second and is told at another.
-fn told_late(story: &mut Story, happened: i64, told: i64, (side, price, amount, trade): (Side, &str, &str, &str)) {
-    story.until(told);
-    let client = story.client;
-    let fill = Fill {
-        bot: maker(),
-        account: client.into(),
-        exchange: Exchange::Kucoin,
-        market: Market::Spot,
-        pair: venue().pair,
-        side,
-        price: Price(d(price)),
-        amount: Amount(d(amount)),
-        fees: Some(Vec::new()),
-        liquidity: Liquidity::Maker,
-        order: None,
-        trade: trade.parse().unwrap(),
-        at: at(happened),
-        mid_at_fill: None,
-        source: "history".into(),
-        precision: None,
-        raw_hash: None,
-    };
-    story.tell(AggregateRef::ledger(client), LedgerEvent::FillRecorded(fill).into(), at(told));
 }
 
 #[test]
@@ -126,7 +95,7 @@ fn fills_that_are_told_all_at_once_are_no_burst() {
         story.fill(minute * 60, Side::Buy, "150", "0.1");
     }
     for n in 0..190 {
-        told_late(&mut story, 3_600 + n * 4, 4_400, (Side::Buy, "150", "0.1", &format!("late{n}")));
+        story.late_fill((3_600 + n * 4, 4_400), Side::Buy, "150", "0.1", &format!("late{n}"));
     }
     // Sixteen a minute by their own time, which are never too many.
     story.fill(4_401, Side::Sell, "150", "0.1");
@@ -228,14 +197,14 @@ fn what_another_run_or_another_day_made_is_no_loss_of_this_day() {
     // Imported: of before it was asked to run.
     let mut imported = story();
     imported.mark(10, "100");
-    told_late(&mut imported, -3_600, 50, (Side::Buy, "200", "10", "old"));
+    imported.late_fill((-3_600, 50), Side::Buy, "200", "10", "old");
     imported.mark(100, "99");
     check(imported, "daily_loss_limit", 200, &[]);
     // A day ends at second 43,200; what was lost before that is told after it.
     let bought = |happened, trade| {
         let mut story = story();
         story.mark(10, "100").fill(20, Side::Buy, "100", "1").mark(43_250, "100");
-        told_late(&mut story, happened, 43_300, (Side::Buy, "120", "10", trade));
+        story.late_fill((happened, 43_300), Side::Buy, "120", "10", trade);
         story.mark(43_400, "100");
         story
     };
@@ -248,7 +217,7 @@ fn what_another_run_or_another_day_made_is_no_loss_of_this_day() {
 fn two_halves_of_one_trade_are_one_however_far_apart_they_are_told() {
     let mut story = Story::with_maker();
     story.fill_of(10, BotId(Uuid::from_u128(2)), Side::Sell, "150", "1", "same");
-    told_late(&mut story, 10, 700, (Side::Buy, "150", "1", "same"));
+    story.late_fill((10, 700), Side::Buy, "150", "1", "same");
     story.until(710);
     let told = of("self_match", &mut story);
     assert!(matches!(&*told, [one] if one.ends_with("self_match fired critical")), "{told:?}");

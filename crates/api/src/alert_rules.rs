@@ -307,11 +307,7 @@ async fn replayed(
             }
             Ok::<(), ReadError>(())
         })
-        .await
-        .map_err(|cause| match cause {
-            ReadError::Database { cause, .. } => cause,
-            corrupt @ ReadError::Corrupt(_) => sqlx::Error::Decode(Box::new(corrupt)),
-        })?;
+        .await?;
     }
     transitions.extend(engine.tick(to));
     Ok((engine.reached(), transitions))

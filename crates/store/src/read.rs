@@ -19,6 +19,15 @@ pub enum ReadError {
     Corrupt(#[from] Corrupt),
 }
 
+impl From<ReadError> for sqlx::Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Database { cause, .. } => cause,
+            corrupt @ ReadError::Corrupt(_) => Self::Decode(Box::new(corrupt)),
+        }
+    }
+}
+
 /// A stored event that this build cannot understand.
 #[derive(Debug, thiserror::Error)]
 #[error("event {seq} of client {client} cannot be read by this build")]

@@ -1,5 +1,7 @@
 //! A client's stream told second by second, and what its alerts make of it, one line a transition.
 
+#![allow(dead_code, reason = "each file of stories tells other things")]
+
 use std::collections::BTreeMap;
 
 use alerts::{Engine, Transition, replay::Replay};
@@ -270,7 +272,27 @@ impl Story {
         amount: &str,
         trade: &str,
     ) -> &mut Self {
-        let fill = Fill {
+        let fill = self.one(second, bot, side, price, amount, trade);
+        let ledger = AggregateRef::ledger(self.client);
+        self.at(second, ledger, LedgerEvent::FillRecorded(fill))
+    }
+
+    /// A fill of the maker that happened at one second and is told at another.
+    pub fn late_fill(
+        &mut self,
+        (happened, told): (i64, i64),
+        side: Side,
+        price: &str,
+        amount: &str,
+        trade: &str,
+    ) -> &mut Self {
+        self.until(told);
+        let fill = self.one(happened, maker(), side, price, amount, trade);
+        self.tell(AggregateRef::ledger(self.client), LedgerEvent::FillRecorded(fill).into(), at(told))
+    }
+
+    fn one(&self, second: i64, bot: BotId, side: Side, price: &str, amount: &str, trade: &str) -> Fill {
+        Fill {
             bot,
             account: self.client.into(),
             exchange: Exchange::Kucoin,
@@ -288,9 +310,7 @@ impl Story {
             source: "mqtt".into(),
             precision: None,
             raw_hash: None,
-        };
-        let ledger = AggregateRef::ledger(self.client);
-        self.at(second, ledger, LedgerEvent::FillRecorded(fill))
+        }
     }
 
     pub fn holds(&mut self, second: i64, asset: &str, total: &str, available: &str) -> &mut Self {
