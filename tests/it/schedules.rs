@@ -110,6 +110,40 @@ async fn one_round(seed: u64) {
     }
 }
 
+/// What it wants is on its way into the stream, and takes long, when everybody who could know of it dies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_scheduler_dies_between_taking_it_up_and_wanting_it_is_wanted_once() {
+    let (edge, outside) = (Edge::new("api,projector").await, Outside::start(Settings::default()).await);
+    let slow = "create function es.slow() returns trigger language plpgsql as $$
+                begin perform pg_sleep(4); return new; end $$;
+                grant execute on function es.slow to public;
+                create trigger slow before insert on es.events
+                   for each row when (new.event_type = 'BotConfigChanged') execute function es.slow()";
+    sqlx::raw_sql(slow).execute(&edge.database.superuser()).await.unwrap();
+    let due = Time::now().plus_micros(2_000_000);
+    let change = json!({"parameters": {"n": "7"}});
+    let body = json!({"name": "once", "when": {"once": {"at": due}}, "missed": "run_once",
+                      "action": {"configure": {"bot": edge.acme.bot, "change": change}}});
+    assert_eq!(edge.served.post(&edge.acme.token, SCHEDULES, "set", &body).await.status, 201);
+    let mut operators: Vec<Served> = (0..OPERATORS).map(|_| operator(&edge.database, &outside)).collect();
+    let count = |all: &[Recorded], name: &str| all.iter().filter(|one| one.event.event_type() == name).count();
+    let until = async |name: &str| {
+        while count(&told(&edge).await, name) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within(until("ScheduleTriggered")).await;
+    assert_eq!(count(&told(&edge).await, "BotConfigChanged"), 0, "it is on its way still");
+    operators.iter_mut().for_each(Served::kill);
+    operators = (0..OPERATORS).map(|_| operator(&edge.database, &outside)).collect();
+    within(until("ScheduleRan")).await;
+    let all = told(&edge).await;
+    let counts =
+        ["ScheduleTriggered", "BotConfigChanged", "ScheduleRan", "ScheduleMissed"].map(|name| count(&all, name));
+    assert_eq!(counts, [1, 1, 1, 0]);
+    drop(operators);
+}
+
 /// A schedule that was set hours ago, and at which nobody has looked since.
 async fn set_hours_ago(edge: &Edge, missed: Missed, name: &str) -> ScheduleId {
     let id = ScheduleId(Uuid::new_v5(&edge.acme.client.0, name.as_bytes()));
