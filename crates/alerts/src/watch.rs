@@ -160,7 +160,9 @@ impl Watch {
     async fn say_who_passed(&self) {
         let passed = self.held.iter().filter(|(_, held)| held.passed.swap(false, Ordering::Relaxed));
         let passed: Vec<ClientId> = passed.map(|(client, _)| *client).collect();
-        if let Err(cause) = kept::passed(&self.on.db, &passed).await {
+        if !passed.is_empty()
+            && let Err(cause) = kept::passed(&self.on.db, &passed).await
+        {
             warn!(error = %cause, "could not say whose alerts were evaluated, saying it later");
         }
     }

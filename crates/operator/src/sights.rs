@@ -200,3 +200,34 @@ fn append(mandate: &Mandate, since: Time, event: MarketEvent) -> Option<Append> 
     let events = vec![Draft { event, key }];
     Some(Append { client: mandate.client, aggregate, expected: Expected::Any, events, cause: mandate.cause() })
 }
+
+#[cfg(test)]
+mod tests {
+    use events::{Exchange, Market, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn of_a_bot_that_fell_silent_nobody_can_tell_how_it_quotes_whoever_else_is_heard_again() {
+        let (bot, since) = (BotId(Uuid::from_u128(1)), Time::now());
+        let venue = Venue { exchange: Exchange::Okx, market: Market::Spot, pair: "SOL-USDT".parse().unwrap() };
+        let running = [(bot, "maker-1".parse::<BotName>().unwrap())];
+        let mut sights = Sights::default();
+        assert_eq!(sights.unknown(&running), [bot]);
+        sights.begin(bot, venue, since, Some(Beginning::default()), true);
+        assert!(sights.look(&running, true, Duration::from_secs(3_600)).is_empty());
+        let seen = sights.look(&running, true, Duration::ZERO);
+        assert!(matches!(&*seen, [(of, Sight::Silent { .. })] if *of == bot));
+        // The broker was away and is back: what is silent is silent.
+        sights.hears(Time::now());
+        let quotes = sights.quotes.get_mut(&bot).expect("it is listened to");
+        let told = quotes.until(since.plus_micros(180_000_000));
+        let unknown = told.iter().filter(|event| matches!(event, MarketEvent::QuotesUnknown { .. })).count();
+        let Some(MarketEvent::QuoteMinute { unknown_us, .. }) =
+            told.iter().rev().find(|event| matches!(event, MarketEvent::QuoteMinute { .. }))
+        else {
+            panic!("no minute: {told:?}")
+        };
+        assert_eq!((unknown, *unknown_us), (1, 60_000_000));
+    }
+}
