@@ -197,6 +197,10 @@ pub struct Scope {
     pub exchange: Option<Exchange>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<Pair>,
+    /// What else: the asset of a balance, the id of a channel, whatever stands in the alert's labels under this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 100)]
+    pub about: Option<String>,
 }
 
 /// Facts of aggregate `rule`, keyed by the rule's name and what its configuration applies to.
@@ -268,11 +272,16 @@ impl Scope {
         self.bot.is_none_or(|bot| labels.bot == Some(bot))
             && self.exchange.is_none_or(|exchange| labels.exchange == Some(exchange))
             && self.pair.as_ref().is_none_or(|pair| labels.pair.as_ref() == Some(pair))
+            && self.about.as_ref().is_none_or(|about| labels.about.as_ref() == Some(about))
     }
 
-    /// Of two that apply to the same, the narrower one counts: a bot is narrower than a pair, a pair than an exchange.
+    /// Of two that apply to the same, the narrower one counts: what an alert is about is narrower than a bot, a bot than a
+    /// pair, a pair than an exchange.
     pub fn narrowness(&self) -> u8 {
-        u8::from(self.bot.is_some()) * 4 + u8::from(self.pair.is_some()) * 2 + u8::from(self.exchange.is_some())
+        u8::from(self.about.is_some()) * 8
+            + u8::from(self.bot.is_some()) * 4
+            + u8::from(self.pair.is_some()) * 2
+            + u8::from(self.exchange.is_some())
     }
 }
 
@@ -395,7 +404,9 @@ mod tests {
         let other = Scope { exchange: Some(Exchange::Okx), ..Scope::default() };
         assert!(Scope::default().covers(&labels()) && pair.covers(&labels()) && bot.covers(&labels()));
         assert!(!other.covers(&labels()) && !pair.covers(&Labels::default()));
-        let narrowness = [&Scope::default(), &other, &pair, &bot].map(Scope::narrowness);
+        let about = Scope { about: Some("book".into()), ..Scope::default() };
+        assert!(!about.covers(&labels()) && about.covers(&Labels { about: about.about.clone(), ..labels() }));
+        let narrowness = [&Scope::default(), &other, &pair, &bot, &about].map(Scope::narrowness);
         assert!(narrowness.is_sorted_by(|wide, narrow| wide < narrow), "{narrowness:?}");
     }
 }

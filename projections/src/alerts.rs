@@ -1,18 +1,15 @@
 //! Every episode of every alert: what fired, how bad it is, who looks after it, how it ended, and what was told of it.
 
+mod episode;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use events::{
-    Actor, AlertId, BotId, ClientId, Event, Exchange, Pair, Recorded, RuleName, Time, UserId,
-    alert::{AlertEvent, Evidence, Labels, Severity, WhyResolved},
-};
-use serde::{Deserialize, Serialize};
+use events::{AlertId, BotId, ClientId, Event, Exchange, Pair, Recorded, RuleName, Time, alert::Severity};
 use sqlx::{PgConnection, PgExecutor};
 use store::read;
-use utoipa::ToSchema;
-use uuid::Uuid;
 
+pub use self::episode::{Episode, Line, State};
 use crate::{
     projection::{ProjectError, Projection},
     rows,
@@ -25,75 +22,6 @@ pub struct Alerts {
     changed: BTreeSet<(AlertId, u64)>,
     older: Vec<Episode>,
     lines: Vec<Line>,
-}
-
-/// One episode of an alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = AlertEpisode)]
-pub struct Episode {
-    /// Whose.
-    pub client_id: Uuid,
-    pub alert_id: AlertId,
-    /// Which one of this alert: 1, 2, 3.
-    pub episode: u64,
-    pub rule: RuleName,
-    /// The rule's own version.
-    pub version: u32,
-    /// The worst that it was.
-    pub severity: Severity,
-    /// What it is about.
-    pub labels: Labels,
-    pub state: State,
-    /// In one sentence.
-    pub summary: String,
-    /// What was measured last, and the events that show it.
-    pub evidence: Evidence,
-    /// What else explains it; nobody was called for it then.
-    pub inhibited_by: Option<RuleName>,
-    pub fired_at: Time,
-    /// The event that tells of it.
-    pub fired_seq: u64,
-    pub resolved_at: Option<Time>,
-    pub why_resolved: Option<WhyResolved>,
-    /// Who looks after it, since when, and until when; absent: nobody, or to its end.
-    pub acknowledged_by: Option<UserId>,
-    pub acknowledged_at: Option<Time>,
-    pub acknowledged_until: Option<Time>,
-    pub note: Option<String>,
-    /// Nobody is called for it until then.
-    pub silenced_until: Option<Time>,
-    /// The last event that tells of it.
-    pub seq: u64,
-}
-
-/// Whether an episode goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = AlertState)]
-pub enum State {
-    Firing,
-    Resolved,
-}
-
-/// One line of an episode's history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = AlertLine)]
-pub struct Line {
-    /// Whose.
-    pub client_id: Uuid,
-    pub alert_id: AlertId,
-    pub episode: u64,
-    /// The event that tells it.
-    pub seq: u64,
-    /// When it was so.
-    pub at: Time,
-    /// Who did it: `user:` and an id, or `system:` and a part of the platform.
-    #[schema(value_type = Option<String>)]
-    pub by: Option<Actor>,
-    /// The event's name, `AlertFired` and so on, and what it says.
-    pub what: String,
-    #[schema(value_type = Object)]
-    pub told: serde_json::Value,
 }
 
 /// Which episodes are asked for.
@@ -115,7 +43,7 @@ pub struct Which {
 
 impl Projection for Alerts {
     const NAME: &'static str = "alerts";
-    const FOLD: u32 = 2;
+    const FOLD: u32 = 3;
     const TABLES: &'static str = r#"
         create table alerts (
           client_id          uuid        not null,
@@ -142,6 +70,7 @@ impl Projection for Alerts {
           primary key (client_id, alert_id, episode)
         );
         create index alerts_newest on alerts (client_id, fired_seq desc);
+        create index alerts_last on alerts (client_id, fired_at desc, fired_seq desc);
         create table alert_lines (
           client_id uuid        not null,
           alert_id  uuid        not null,
@@ -213,99 +142,6 @@ impl Projection for Alerts {
     }
 }
 
-impl Episode {
-    fn fired(event: &Recorded, alert_id: AlertId, told: &AlertEvent) -> Option<Self> {
-        let AlertEvent::AlertFired {
-            rule,
-            version,
-            severity,
-            labels,
-            episode,
-            summary,
-            evidence,
-            inhibited_by,
-            evaluated_at,
-            ..
-        } = told
-        else {
-            return None;
-        };
-        Some(Self {
-            client_id: event.client.0,
-            alert_id,
-            episode: *episode,
-            rule: rule.clone(),
-            version: *version,
-            severity: *severity,
-            labels: labels.clone(),
-            state: State::Firing,
-            summary: summary.clone(),
-            evidence: evidence.clone(),
-            inhibited_by: inhibited_by.clone(),
-            fired_at: *evaluated_at,
-            fired_seq: event.seq,
-            resolved_at: None,
-            why_resolved: None,
-            acknowledged_by: None,
-            acknowledged_at: None,
-            acknowledged_until: None,
-            note: None,
-            silenced_until: None,
-            seq: event.seq,
-        })
-    }
-
-    fn hear(&mut self, event: &Recorded, told: &AlertEvent) {
-        self.seq = event.seq;
-        match told {
-            AlertEvent::AlertFired { .. } | AlertEvent::AlertNotified { .. } => {}
-            AlertEvent::AlertEscalated { severity, evidence, .. } => {
-                // Whoever looks after what it was does not know of this yet.
-                if *severity > self.severity {
-                    (self.acknowledged_by, self.acknowledged_at, self.acknowledged_until) = (None, None, None);
-                }
-                (self.severity, self.evidence) = (*severity, evidence.clone());
-            }
-            AlertEvent::AlertResolved { why, evidence, evaluated_at, .. } => {
-                (self.state, self.resolved_at, self.why_resolved) = (State::Resolved, Some(*evaluated_at), Some(*why));
-                self.evidence = evidence.clone();
-            }
-            AlertEvent::AlertAcknowledged { until, note, at, .. } => {
-                self.acknowledged_by = match event.actor {
-                    Some(Actor::User(user)) => Some(user),
-                    Some(Actor::System(_)) | None => None,
-                };
-                (self.acknowledged_at, self.acknowledged_until) = (Some(*at), *until);
-                self.note = Some(note.clone());
-            }
-            AlertEvent::AlertSilenced { until, note, .. } => {
-                (self.silenced_until, self.note) = (Some(*until), Some(note.clone()));
-            }
-        }
-    }
-}
-
-impl Line {
-    fn of(event: &Recorded, alert_id: AlertId, told: &AlertEvent) -> Self {
-        let what = told.name();
-        let mut told = serde_json::to_value(&event.event).expect("an event has a JSON form");
-        Self {
-            client_id: event.client.0,
-            alert_id,
-            episode: told_episode(&event.event),
-            seq: event.seq,
-            at: event.event.at(),
-            by: event.actor.clone(),
-            what: what.to_owned(),
-            told: told[what].take(),
-        }
-    }
-}
-
-fn told_episode(event: &Event) -> u64 {
-    if let Event::Alert(told) = event { told.episode() } else { 0 }
-}
-
 /// What these events of alerts come to, the newest first: for the desk's own stream, which has no read models.
 pub fn folded(events: &[Recorded]) -> Result<Vec<Episode>, ProjectError> {
     let mut alerts = Alerts { newest: BTreeMap::new(), changed: BTreeSet::new(), older: Vec::new(), lines: Vec::new() };
@@ -375,21 +211,34 @@ pub async fn of_client(db: &mut PgConnection, client: ClientId, which: &Which) -
     Ok(rows.iter().map(|row| rows::read(row)).collect())
 }
 
-/// Episodes of all clients, those that fired last first; for the desk.
+/// Episodes of all clients, those that fired last first; for the desk. Of each client the last are looked up, so that it
+/// takes no longer the more there were.
 pub async fn of_all(db: &mut PgConnection, which: &Which) -> sqlx::Result<Vec<Episode>> {
     let rows = sqlx::query_scalar!(
         r#"
-        select to_jsonb(a)::text as "row!"
-          from alerts a
-         where ($1::text is null or a.state = $1)
-           and ($2::text is null or a.severity = $2)
-           and ($3::text is null or a.rule = $3)
-           and ($4::text is null or a.labels ->> 'bot' = $4)
-           and ($5::text is null or a.labels ->> 'exchange' = $5)
-           and ($6::text is null or a.labels ->> 'pair' = $6)
-           and ($7::timestamptz is null or a.fired_at >= $7)
-           and ($8::timestamptz is null or a.fired_at < $8)
-         order by a.fired_at desc, a.client_id, a.fired_seq desc
+        with recursive clients as (
+          (select client_id from alerts order by client_id limit 1)
+          union all
+          select (select a.client_id from alerts a where a.client_id > c.client_id order by a.client_id limit 1)
+            from clients c
+           where c.client_id is not null)
+        select to_jsonb(l)::text as "row!"
+          from clients c
+         cross join lateral (
+               select *
+                 from alerts a
+                where a.client_id = c.client_id
+                  and ($1::text is null or a.state = $1)
+                  and ($2::text is null or a.severity = $2)
+                  and ($3::text is null or a.rule = $3)
+                  and ($4::text is null or a.labels ->> 'bot' = $4)
+                  and ($5::text is null or a.labels ->> 'exchange' = $5)
+                  and ($6::text is null or a.labels ->> 'pair' = $6)
+                  and a.fired_at >= coalesce($7::timestamptz, '-infinity')
+                  and a.fired_at < coalesce($8::timestamptz, 'infinity')
+                order by a.fired_at desc, a.fired_seq desc
+                limit $9) l
+         order by l.fired_at desc, l.client_id, l.fired_seq desc
          limit $9
         "#,
         which.state.map(State::as_str),
@@ -467,19 +316,13 @@ pub async fn one(
     Ok((!episodes.is_empty()).then(|| (episodes, lines.iter().map(|row| rows::read(row)).collect())))
 }
 
-impl State {
-    /// As it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Firing => "firing",
-            Self::Resolved => "resolved",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use events::{AggregateRef, alert::WhyEscalated};
+    use events::{
+        AggregateRef,
+        alert::{AlertEvent, Evidence, Labels, WhyEscalated, WhyResolved},
+    };
+    use uuid::Uuid;
 
     use super::*;
     use crate::told::{Told, at};

@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use self::{balances::Balances, deployment::Deployment};
 pub use self::{
-    balances::{Balance, of_all as balances_of_all},
+    balances::{Balance, held, of_all as balances_of_all},
     differences::{Because, Cause, Difference, What},
     ours::Ours,
 };

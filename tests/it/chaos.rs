@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use reqwest::{Client as Http, Method, RequestBuilder};
 use serde_json::{Value, json};
 use store::{Login, read};
-use tests::{Database, Heard, Listener, OwnNats, Served, Servers, arrived, token};
+use tests::{Database, Heard, Listener, OwnNats, Served, Servers, arrived, caller, free_port, token};
 
 use crate::{
     append::verified,
@@ -116,7 +116,7 @@ impl<'a> Platform<'a> {
 
     fn reach(&self) -> Reach {
         let urls = self.ports.map(|port| format!("http://127.0.0.1:{port}"));
-        Reach { http: Http::new(), urls, tries: Arc::default() }
+        Reach { http: caller(), urls, tries: Arc::default() }
     }
 
     /// One thing breaks, and is started again.
@@ -142,10 +142,6 @@ impl<'a> Platform<'a> {
             _ => self.nats.lose_everything(),
         }
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn edge(database: &Database, port: u16) -> Served {

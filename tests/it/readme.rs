@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use tests::Database;
+use tests::{Database, free_port};
 
 fn readme() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap()
@@ -43,10 +43,6 @@ async fn both_walks_go_the_way_that_the_readme_tells() {
             .unwrap_or_else(|| panic!("{promise} is promised; after what came before it said\n{rest}"));
         rest = &rest[at + promise.len()..];
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! A Redis of one test's own, to be killed, held up and started again. It keeps nothing.
 
 use std::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
+
+use crate::free_port::free_port;
 
 const START: Duration = Duration::from_secs(60);
 
@@ -94,10 +96,4 @@ fn answers(port: u16) -> bool {
         thread::sleep(Duration::from_millis(20));
     }
     false
-}
-
-/// Below the range that systems give to outgoing connections, like the ports of the other servers.
-fn free_port() -> u16 {
-    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    (0..1_000).map(|_| rand::random_range(20_000..30_000)).find(free).expect("a port is free")
 }

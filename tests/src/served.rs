@@ -156,7 +156,10 @@ impl Served {
 }
 
 /// Asks over a new connection each time: one that was kept may be closed by the other side in the very moment it is used again.
-pub(crate) fn caller() -> reqwest::Client {
+///
+/// # Panics
+/// Never: it needs nothing that could be missing.
+pub fn caller() -> reqwest::Client {
     reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("it needs nothing that could be missing")
 }
 

@@ -25,9 +25,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::kind::micros;
 pub use self::{
     configs::Configs,
-    kind::{Ends, Kind, Of, Timing},
+    kind::{Ends, Kind, Names, Of, Timing},
     reading::{Condition, Hearing, Reading, Turn},
-    world::{Bot, Quote, World, venue_of, worth},
+    world::{Bot, Quote, World, place_of, venue_of, worth},
 };
 use self::{
     instance::{Change, Instance},
@@ -137,8 +137,8 @@ impl Engine {
     }
 
     /// By how much the events of this stream are late, in microseconds: time is not looked at before they can have come.
-    pub fn late_us(&self) -> i64 {
-        self.late.by_us()
+    pub fn late_us(&self, now: Time) -> i64 {
+        self.late.by_us(now)
     }
 
     /// When something comes of it if nothing else happens before.
@@ -156,7 +156,7 @@ impl Engine {
         self.late.hear(event, happened);
         let at = self.clock.max(happened);
         // What ends at the very moment at which it would have lasted long enough has not.
-        let known = event.recorded_at.plus_micros(-self.late.by_us()).min(at.plus_micros(-1));
+        let known = event.recorded_at.plus_micros(-self.late.by_us(event.recorded_at)).min(at.plus_micros(-1));
         self.pass(known, &mut transitions);
         self.settled = self.settled.max(known);
         let passed = transitions.len();

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{engine::Engine, rules};
 
 /// Raised when the engine's state means something else than before.
-const STATE: u32 = 4;
+const STATE: u32 = 5;
 
 /// A text that changes with the engine's state and with its rules.
 fn shape() -> String {

@@ -1,5 +1,5 @@
-//! How far read models, and what is published on NATS, are behind the streams: told to the desk's stream when it passes a step, by whoever evaluates the
-//! desk's own alerts.
+//! How far read models, and what is published on NATS, are behind the streams: told to the desk's stream, by whoever evaluates
+//! the desk's own alerts, each time it has doubled, when it has come down by as much twice, and when it is none.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 const EVERY: Duration = Duration::from_secs(2);
-/// Events behind, and microseconds, at which a step begins.
-const STEPS: [(u64, u64); 3] = [(50, 2_000_000), (500, 5_000_000), (5_000, 60_000_000)];
+/// Events behind, and microseconds, from which on it is anything; each step is twice the one before.
+const FIRST: (u64, u64) = (50, 2_000_000);
 /// What events of it are told under.
 const LAG: &str = "lag";
 
@@ -45,7 +45,7 @@ async fn look(
     desk: &PgPool,
     db: &PgPool,
     streams: &Streams,
-    known: &mut Option<BTreeMap<String, usize>>,
+    known: &mut Option<BTreeMap<String, u32>>,
 ) -> Result<(), LagError> {
     if known.is_none() {
         *known = Some(told_last(db).await?);
@@ -53,7 +53,7 @@ async fn look(
     let steps = known.get_or_insert_default();
     for (part, (events, age_us)) in behind(desk).await? {
         let step = step(events, age_us);
-        if steps.get(&part).copied().unwrap_or_default() != step {
+        if is_news(steps.get(&part).copied().unwrap_or_default(), step) {
             let told = DeskEvent::LagObserved { part: part.clone(), events, age_us, at: Time::now() };
             streams.note(AggregateRef::new("desk", LAG), told, None, &Cause::system("alerts")).await?;
             steps.insert(part, step);
@@ -63,7 +63,7 @@ async fn look(
 }
 
 /// At which step each part was when somebody looked last.
-async fn told_last(db: &PgPool) -> Result<BTreeMap<String, usize>, LagError> {
+async fn told_last(db: &PgPool) -> Result<BTreeMap<String, u32>, LagError> {
     let told = read::told_of(db, ClientId::DESK, "desk", Some(LAG.to_owned())).await?;
     let steps = told.into_iter().filter_map(|recorded| {
         let Event::Desk(DeskEvent::LagObserved { part, events, age_us, .. }) = recorded.event else { return None };
@@ -100,8 +100,14 @@ async fn relay_behind(desk: &PgPool, now: Time) -> sqlx::Result<(u64, u64)> {
     Ok((row.events.unsigned_abs(), age))
 }
 
-fn step(events: u64, age_us: u64) -> usize {
-    STEPS.iter().filter(|(many, long)| events > *many || age_us > *long).count()
+fn step(events: u64, age_us: u64) -> u32 {
+    let doublings = |of: u64, first: u64| (of / first).checked_ilog2().map_or(0, |times| times + 1);
+    doublings(events, FIRST.0).max(doublings(age_us, FIRST.1))
+}
+
+/// Whatever lies about an edge between two steps is not told again and again.
+fn is_news(told: u32, now: u32) -> bool {
+    now > told || now + 1 < told || (now == 0 && told > 0)
 }
 
 #[cfg(test)]
@@ -112,14 +118,21 @@ mod tests {
     fn either_many_events_or_a_long_time_make_a_step() {
         for (events, age_us, expected) in [
             (0, 0, 0),
-            (50, 2_000_000, 0),
-            (51, 0, 1),
-            (0, 2_000_001, 1),
-            (501, 0, 2),
-            (0, 5_000_001, 2),
-            (9, 61_000_000, 3),
+            (49, 1_999_999, 0),
+            (50, 0, 1),
+            (99, 0, 1),
+            (0, 2_000_000, 1),
+            (100, 0, 2),
+            (0, 4_000_000, 2),
+            (9, 64_000_000, 6),
         ] {
             assert_eq!(step(events, age_us), expected, "{events} {age_us}");
         }
+    }
+
+    #[test]
+    fn what_grows_is_told_at_each_step_and_what_trembles_about_an_edge_is_not() {
+        let news = [(0, 0), (0, 1), (1, 2), (2, 1), (2, 2), (3, 1), (1, 0)].map(|(told, now)| is_news(told, now));
+        assert_eq!(news, [false, true, true, false, false, true, true]);
     }
 }

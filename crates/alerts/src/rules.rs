@@ -167,6 +167,12 @@ impl<T> Window<T> {
         }
     }
 
+    /// When each leaves the window if nothing comes, the oldest first, and how many are left then.
+    pub fn leaving(&self, lasts_us: i64) -> impl Iterator<Item = (Time, &T, usize)> {
+        let left = (0..self.0.len()).rev();
+        self.0.iter().zip(left).map(move |((at, one), left)| (at.plus_micros(lasts_us + 1), one, left))
+    }
+
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &(Time, T)> {
         self.0.iter()
     }

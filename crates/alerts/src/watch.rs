@@ -260,7 +260,7 @@ impl One {
             })
             .await?;
             // Not before what is late can have come.
-            let transitions = engine.tick(asked.plus_micros(-engine.late_us() - COMMIT_US));
+            let transitions = engine.tick(asked.plus_micros(-engine.late_us(asked) - COMMIT_US));
             self.record(transitions).await?;
             teller.tell().await?;
             judge.look().await?;
@@ -346,7 +346,7 @@ impl One {
 /// How long until something becomes so by itself.
 fn until_due(engine: &Engine) -> Duration {
     let now = Time::now();
-    let due = engine.next_change().map(|due| due.micros().saturating_add(engine.late_us() + COMMIT_US));
+    let due = engine.next_change().map(|due| due.micros().saturating_add(engine.late_us(now) + COMMIT_US));
     let us = due.map(|due| due.saturating_sub(now.micros()).max(20_000));
     us.map_or(TICK_MAX, |us| Duration::from_micros(us.unsigned_abs()).min(TICK_MAX))
 }

@@ -81,6 +81,8 @@ pub struct Listed {
     /// What it watches.
     about: &'static str,
     parameters: Vec<Number>,
+    /// What a scope of it can name.
+    names: Vec<&'static str>,
     /// What is said of it for all of the client's things, or for some; the narrowest counts.
     said: Vec<Said>,
 }
@@ -132,6 +134,7 @@ impl Listed {
             version: kind.version,
             about: kind.about,
             parameters: kind.parameters.iter().map(number).collect(),
+            names: kind.names.words(),
             said: said.iter().filter(|said| said.rule == rule).cloned().collect(),
             rule,
         }
@@ -170,9 +173,9 @@ async fn configure(
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     let ToSay { scope, on, parameters } = wish.what.clone();
     is_own(&known, own.client, scope.bot).await?;
-    let (rule, known) = (own.kind.rule(), own.kind.parameters);
+    let (rule, known, names) = (own.kind.rule(), own.kind.parameters, own.kind.names);
     let id = AlertRule::id(&rule, &scope);
-    let command = RuleCommand::Configure { rule, scope, on, parameters, known, at: Time::now() };
+    let command = RuleCommand::Configure { rule, scope, on, parameters, known, names, at: Time::now() };
     let done = wish.carry_out::<AlertRule>(&streams, &own, &id, command).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))
 }
@@ -272,6 +275,7 @@ async fn try_out(
         on: true,
         parameters: parameters.clone(),
         known: kind.parameters,
+        names: kind.names,
         at: to,
     };
     AlertRule::default().decide(check)?;

@@ -86,8 +86,8 @@ async fn configure(
     wish: Wish<ToSay>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     let ToSay { on, parameters } = wish.what.clone();
-    let (rule, scope, known) = (own.0.rule(), Scope::default(), own.0.parameters);
-    let command = RuleCommand::Configure { rule, scope, on, parameters, known, at: Time::now() };
+    let (rule, scope, known, names) = (own.0.rule(), Scope::default(), own.0.parameters, own.0.names);
+    let command = RuleCommand::Configure { rule, scope, on, parameters, known, names, at: Time::now() };
     tell(&own, &streams, &wish, command).await
 }
 

@@ -290,6 +290,8 @@ impl From<RuleRefusal> for Problem {
         match refusal {
             RuleRefusal::AlreadySo | RuleRefusal::NotConfigured => Self::new(Code::Conflict, refusal.to_string()),
             RuleRefusal::Unknown { .. }
+            | RuleRefusal::Scope { .. }
+            | RuleRefusal::About
             | RuleRefusal::Range { .. }
             | RuleRefusal::Decimals { .. }
             | RuleRefusal::Order { .. } => Self::invalid(refusal.to_string()),

@@ -5,7 +5,10 @@ use axum::{
     http::{StatusCode, request::Parts as Head},
     response::Response,
 };
-use domain::silence::{Silence, SilenceCommand};
+use domain::{
+    alert_rule::Names,
+    silence::{Silence, SilenceCommand},
+};
 use events::{ClientId, RuleName, SilenceId, Time, Uuid, alert::Scope};
 use futures::FutureExt;
 use projections::{
@@ -103,9 +106,14 @@ async fn set(
     wish: Wish<NewSilence>,
 ) -> Result<(StatusCode, axum::Json<SilenceSet>), Problem> {
     let NewSilence { rule, scope, until, reason } = wish.what.clone();
-    if let Some(rule) = rule.as_ref().filter(|rule| alerts::rule(rule.as_str()).is_none()) {
-        return Err(Problem::invalid(format!("rule: there is no rule {rule}")));
-    }
+    let names = match &rule {
+        Some(rule) => {
+            let kind = alerts::rule(rule.as_str());
+            kind.ok_or_else(|| Problem::invalid(format!("rule: there is no rule {rule}")))?.names
+        }
+        None => Names::BOTS_FEED,
+    };
+    names.include(&scope)?;
     // The same wish names the same one.
     let silence_id = SilenceId(Uuid::new_v5(&own.client().0, format!("silence/{}", wish.key).as_bytes()));
     let command = SilenceCommand::Set { rule, scope, until, reason, at: Time::now() };

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// A parameter has so many decimals at most: times are microseconds, and nothing needs more.
 const DECIMALS_MAX: u32 = 6;
+/// So many characters name anything that an alert can be about.
+const ABOUT_MAX: usize = 100;
 
 /// A number that a rule can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,15 @@ pub struct Parameter {
     pub from: Option<&'static str>,
 }
 
+/// What the alerts of a rule name: what is said of it for anything else would count for nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Names {
+    pub bot: bool,
+    pub exchange: bool,
+    pub pair: bool,
+    pub about: bool,
+}
+
 /// What can be wanted of a rule.
 #[derive(Debug, Clone)]
 pub enum RuleCommand {
@@ -39,6 +50,7 @@ pub enum RuleCommand {
         on: bool,
         parameters: BTreeMap<String, Decimal>,
         known: &'static [Parameter],
+        names: Names,
         at: Time,
     },
     /// What was said for this scope counts no more.
@@ -56,6 +68,12 @@ pub enum RuleRefusal {
     Decimals { name: &'static str },
     #[error("{lower} is {value} and may not be above {upper}, which is {most}: say both")]
     Order { lower: &'static str, value: Decimal, upper: &'static str, most: Decimal },
+    #[error("scope.{named}: alerts of this rule name {}", .of.in_words())]
+    Scope { named: &'static str, of: Names },
+    #[error(
+        "scope.about is 1 to {ABOUT_MAX} visible ASCII characters: the asset of a balance, the id of a channel, and so on"
+    )]
+    About,
     #[error("it is configured so already")]
     AlreadySo,
     #[error("nothing of its own is said for this: there is nothing to reset")]
@@ -74,6 +92,45 @@ struct Said {
     scope: Scope,
     on: bool,
     parameters: BTreeMap<String, Decimal>,
+}
+
+impl Names {
+    pub const NOTHING: Self = Self { bot: false, exchange: false, pair: false, about: false };
+    pub const BOT: Self = Self { bot: true, ..Self::NOTHING };
+    pub const MARKET: Self = Self { exchange: true, pair: true, ..Self::NOTHING };
+    pub const BOT_IN_MARKET: Self = Self { bot: true, ..Self::MARKET };
+    pub const BOTS_FEED: Self = Self { about: true, ..Self::BOT_IN_MARKET };
+    pub const ASSET: Self = Self { exchange: true, ..Self::THING };
+    /// Something that has an id or a name of its own.
+    pub const THING: Self = Self { about: true, ..Self::NOTHING };
+
+    /// Whether a scope names nothing else.
+    pub fn include(self, scope: &Scope) -> Result<(), RuleRefusal> {
+        let Scope { bot, exchange, pair, about } = scope;
+        let is_word = |about: &String| {
+            (1..=ABOUT_MAX).contains(&about.len()) && about.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let named = [bot.is_some(), exchange.is_some(), pair.is_some(), about.is_some()];
+        match self.each().into_iter().zip(named).find(|((_, has), named)| *named && !has) {
+            Some(((named, _), _)) => Err(RuleRefusal::Scope { named, of: self }),
+            None if !about.as_ref().is_none_or(is_word) => Err(RuleRefusal::About),
+            None => Ok(()),
+        }
+    }
+
+    fn each(self) -> [(&'static str, bool); 4] {
+        [("bot", self.bot), ("exchange", self.exchange), ("pair", self.pair), ("about", self.about)]
+    }
+
+    /// By their names in a scope.
+    pub fn words(self) -> Vec<&'static str> {
+        self.each().into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+    }
+
+    fn in_words(self) -> String {
+        let words = self.words();
+        if words.is_empty() { "nothing that could be told apart".to_owned() } else { words.join(", ") }
+    }
 }
 
 impl Parameter {
@@ -131,11 +188,12 @@ fn number(text: &str) -> Decimal {
 impl AlertRule {
     /// The id of what is said of a rule for a scope.
     pub fn id(rule: &RuleName, scope: &Scope) -> String {
-        let Scope { bot, exchange, pair } = scope;
+        let Scope { bot, exchange, pair, about } = scope;
         let named = [
             bot.map(|bot| format!("bot={bot}")),
             exchange.map(|exchange| format!("exchange={exchange}")),
             pair.as_ref().map(|pair| format!("pair={pair}")),
+            about.as_ref().map(|about| format!("about={about}")),
         ];
         named.into_iter().flatten().fold(rule.to_string(), |id, one| format!("{id}:{one}"))
     }
@@ -143,7 +201,8 @@ impl AlertRule {
     /// Decides a command.
     pub fn decide(&self, command: RuleCommand) -> Result<Vec<RuleEvent>, RuleRefusal> {
         match command {
-            RuleCommand::Configure { rule, scope, on, parameters, known, at } => {
+            RuleCommand::Configure { rule, scope, on, parameters, known, names, at } => {
+                names.include(&scope)?;
                 for (name, value) in &parameters {
                     let all = || known.iter().map(|parameter| parameter.name).collect();
                     let parameter = known.iter().find(|parameter| parameter.name == name);
@@ -209,6 +268,7 @@ mod tests {
             on: true,
             parameters: parameters.iter().map(|(name, value)| ((*name).to_owned(), d(value))).collect(),
             known: KNOWN,
+            names: Names::BOT_IN_MARKET,
             at: Time::EPOCH,
         }
     }
@@ -266,5 +326,22 @@ mod tests {
             Scope { exchange: Some(Exchange::Okx), pair: Some("SOL-USDT".parse().unwrap()), ..Scope::default() };
         assert_eq!(AlertRule::id(&rule, &Scope::default()), "spread_wide");
         assert_eq!(AlertRule::id(&rule, &scope), "spread_wide:exchange=okx:pair=SOL-USDT");
+    }
+
+    #[test]
+    fn a_scope_that_no_alert_of_the_rule_can_match_is_refused_and_says_what_can() {
+        let refused = |names: Names, scope: &Scope| names.include(scope).map_err(|refusal| refusal.to_string());
+        let okx = Scope { exchange: Some(Exchange::Okx), ..Scope::default() };
+        let usdt = Scope { about: Some("USDT".into()), ..okx.clone() };
+        assert_eq!(refused(Names::ASSET, &usdt), Ok(()));
+        assert_eq!(refused(Names::MARKET, &usdt), Err("scope.about: alerts of this rule name exchange, pair".into()));
+        assert_eq!(
+            refused(Names::NOTHING, &okx),
+            Err("scope.exchange: alerts of this rule name nothing that could be told apart".into())
+        );
+        for about in ["", "a b", "\u{e9}", &"x".repeat(101)] {
+            let scope = Scope { about: Some(about.into()), ..Scope::default() };
+            assert_eq!(Names::THING.include(&scope), Err(RuleRefusal::About), "{about:?}");
+        }
     }
 }

@@ -428,6 +428,8 @@ impl Bot {
             BotEvent::BotDeployRequested { .. } => {
                 self.phase = Phase::Deploying;
                 (self.started, self.instance) = (None, None);
+                // What was seen of the instance before says nothing of the next one.
+                (self.reported, self.silent) = (None, false);
                 self.neared.clear();
                 self.broken.clear();
             }

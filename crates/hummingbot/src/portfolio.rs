@@ -45,14 +45,14 @@ struct Told {
 type Accounts = BTreeMap<AccountName, BTreeMap<String, Vec<Told>>>;
 
 impl Hummingbot {
-    /// What an account holds on a connector; nothing, when the server does not know it there. `refresh` asks the exchange
-    /// now, otherwise it is what the server saw last.
+    /// What an account holds on a connector; absent, when the server does not know it there. What is not listed it does not
+    /// hold. `refresh` asks the exchange now, otherwise it is what the server saw last.
     pub async fn portfolio_state(
         &self,
         account: &AccountName,
         connector: &ConnectorName,
         refresh: bool,
-    ) -> Result<Balances, Fault> {
+    ) -> Result<Option<Balances>, Fault> {
         let question = Question { account_names: [account], connector_names: [connector], skip_gateway: true, refresh };
         let doing = format!("read the balances of account {account} on {connector}");
         let call = self.ask(&["portfolio", "state"], &doing).body(&question);
@@ -61,7 +61,7 @@ impl Hummingbot {
             return Err(Fault { doing, why: Why::OtherAccount(other.clone()) });
         }
         let held = told.remove(account).and_then(|mut connectors| connectors.remove(connector.as_str()));
-        Ok(held.unwrap_or_default().into_iter().fold(Balances::default(), Balances::with))
+        Ok(held.map(|held| held.into_iter().fold(Balances::default(), Balances::with)))
     }
 }
 

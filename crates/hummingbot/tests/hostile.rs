@@ -320,12 +320,17 @@ async fn balances_are_units_and_nothing_that_is_priced() {
         r#"{"c1":{"binance":[{"token":"BTC","units":2.00000001,"price":1.0,"value":2.0,"available_units":1.5e-8},
             {"token":"LD-BTC","units":1,"price":0,"value":0,"available_units":1}]}}"#,
     );
-    let held = told.await.portfolio_state(&account(), &binance(), true).await.unwrap();
+    let held = told.await.portfolio_state(&account(), &binance(), true).await.unwrap().unwrap();
     assert_eq!(
         (held.held[0].total.to_string(), held.held[0].available.to_string()),
         ("2.00000001".into(), "0.000000015".into())
     );
     assert_eq!((held.held.len(), &held.unnamed[..]), (1, &["LD-BTC".to_owned()][..]));
+    // Of an account that is not there nothing is known; one that is listed empty holds nothing.
+    for (answer, known) in [(r#"{"c1":{"okx":[]}}"#, None), (r#"{"c1":{"binance":[]}}"#, Some(0))] {
+        let held = self::told(answer).await.portfolio_state(&account(), &binance(), true).await.unwrap();
+        assert_eq!(held.map(|held| held.held.len()), known);
+    }
 }
 
 #[tokio::test]

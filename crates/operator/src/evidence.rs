@@ -13,19 +13,22 @@ pub(crate) struct Evidence {
     last_seen: Time,
     heard_at: Instant,
     told_silent: bool,
+    /// Whether the stream may still take it for silent: what an earlier process told there is not known here.
+    unsure: bool,
 }
 
 impl Evidence {
     /// Nothing was heard yet: silence counts from now on.
     pub fn since(at: Time) -> Self {
-        Self { last_seen: at, heard_at: Instant::now(), told_silent: false }
+        Self { last_seen: at, heard_at: Instant::now(), told_silent: false, unsure: true }
     }
 
-    /// It said something. Whether it had been silent before is known to the stream; it is asked once.
+    /// It said something. Whether it had been silent before is known to the stream; it is told once.
     pub fn heard(&mut self, at: Time) -> Option<Sight> {
         self.last_seen = self.last_seen.max(at);
         self.heard_at = Instant::now();
-        std::mem::take(&mut self.told_silent).then_some(Sight::Alive)
+        let was_silent = std::mem::take(&mut self.told_silent);
+        (was_silent | std::mem::take(&mut self.unsure)).then_some(Sight::Alive)
     }
 
     /// While the broker is away nothing can be heard, and nothing follows from that.
@@ -67,6 +70,10 @@ mod tests {
     fn silence_is_told_once_and_so_is_its_end() {
         let mut evidence = Evidence::since(Time::EPOCH);
         assert!(evidence.silent(Duration::from_secs(3_600)).is_none());
+        assert!(
+            matches!(evidence.heard(Time::EPOCH), Some(Sight::Alive)),
+            "an earlier process may have told that it was silent"
+        );
         assert!(evidence.heard(Time::EPOCH).is_none());
         assert!(matches!(evidence.silent(Duration::ZERO), Some(Sight::Silent { .. })));
         assert!(evidence.silent(Duration::ZERO).is_none());

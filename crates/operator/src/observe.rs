@@ -1,15 +1,19 @@
 //! Order books and balances, looked at again and again and recorded when they say something new.
 //!
+//! A server lists what an account holds. What it held and is not listed any more is gone, and that is news like any other; it
+//! counts once two looks in a row agree, because a server that has just begun may not have asked the exchange for everything.
+//!
 //! The server's own prices can freeze without a sign, so units come from it and worth comes from order books.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use events::{
     AggregateRef, Amount, Asset, Decimal, Exchange, Market, Pair, Price, Time, account::AccountEvent, bot::Venue,
     market::MarketEvent,
 };
 use hummingbot::{ConnectorName, OrderBook};
-use store::{Append, Draft, Expected};
+use projections::{reconciliation, versions};
+use store::{Append, Draft, Expected, read};
 use tracing::warn;
 
 use crate::mandate::{HandError, Mandate};
@@ -24,8 +28,14 @@ pub(crate) const LEVELS: usize = 500;
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     marks: HashMap<Pair, (Price, Time)>,
-    balances: HashMap<(Exchange, Market, Asset), Balance>,
+    balances: HashMap<Place, Balance>,
+    /// What accounts hold as far as anybody knows, by earlier processes, too; absent until that was asked.
+    held: Option<BTreeSet<Place>>,
+    /// What the last look missed.
+    missed: BTreeSet<Place>,
 }
+
+type Place = (Exchange, Market, Asset);
 
 /// A balance as it was recorded last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +52,9 @@ struct Balance {
 pub(crate) struct Looks {
     /// Each as it was when its answer came.
     pub books: Vec<(Venue, OrderBook, Time)>,
-    balances: Vec<(Exchange, Market, Asset, Decimal, Decimal, Time)>,
+    balances: Vec<(Place, Decimal, Decimal, Time)>,
+    /// Accounts of which everything was told that they hold.
+    accounts: Vec<(Exchange, Market, Time)>,
     volumes: Vec<(Venue, Time, Amount)>,
 }
 
@@ -73,11 +85,13 @@ impl Looks {
     async fn balances_of(&mut self, mandate: &Mandate, exchange: Exchange, market: Market) {
         let connector = ConnectorName::of(exchange, market);
         match mandate.means.hummingbot.portfolio_state(&mandate.account(), &connector, true).await {
-            Ok(told) => {
+            Ok(Some(told)) => {
                 let at = Time::now();
-                let held = told.held.into_iter().map(|of| (exchange, market, of.asset, of.total, of.available, at));
+                let held = told.held.into_iter().map(|of| ((exchange, market, of.asset), of.total, of.available, at));
                 self.balances.extend(held);
+                self.accounts.push((exchange, market, at));
             }
+            Ok(None) => warn!("the server knows of no account on {connector} now"),
             Err(fault) => warn!(error = %fault, "no balances of {connector} now"),
         }
     }
@@ -107,8 +121,9 @@ fn middle(book: &OrderBook) -> Option<Price> {
 
 impl Seen {
     /// Records what is new in a look.
-    pub async fn record(&mut self, mandate: &Mandate, looks: Looks) -> Result<(), HandError> {
+    pub async fn record(&mut self, mandate: &Mandate, mut looks: Looks) -> Result<(), HandError> {
         let at = Time::now();
+        self.miss(mandate, &mut looks).await?;
         let mut appends = Vec::new();
         for (venue, book, at) in looks.books {
             let Some(price) = middle(&book) else { continue };
@@ -118,9 +133,9 @@ impl Seen {
                 appends.push(append(mandate, AggregateRef::new("market", &venue.pair), event.into()));
             }
         }
-        for (exchange, market, asset, total, available, at) in looks.balances {
-            if self.is_new_balance((exchange, market, asset.clone()), total, available, at) {
-                let account = mandate.account();
+        for (place, total, available, at) in looks.balances {
+            if self.is_new_balance(&place, total, available, at) {
+                let (account, (exchange, market, asset)) = (mandate.account(), place);
                 let event = AccountEvent::BalanceObserved { exchange, market, account, asset, total, available, at };
                 let aggregate = AggregateRef::new("account", format!("{exchange}:{market}"));
                 appends.push(append(mandate, aggregate, event.into()));
@@ -136,6 +151,35 @@ impl Seen {
         Ok(())
     }
 
+    /// Adds to a look what is held no more.
+    async fn miss(&mut self, mandate: &Mandate, looks: &mut Looks) -> Result<(), HandError> {
+        if !looks.accounts.is_empty() && self.held.is_none() {
+            let mut tx = mandate.means.db.begin().await.map_err(HandError::from)?;
+            read::for_client(&mut tx, mandate.client).await?;
+            versions::use_live(&mut tx).await?;
+            self.held = Some(reconciliation::held(&mut tx, mandate.client).await?.into_iter().collect());
+        }
+        let gone = self.gone(looks);
+        looks.balances.extend(gone.into_iter().map(|(place, at)| (place, Decimal::ZERO, Decimal::ZERO, at)));
+        Ok(())
+    }
+
+    /// What two looks in a row missed.
+    fn gone(&mut self, looks: &Looks) -> Vec<(Place, Time)> {
+        let listed: BTreeSet<&Place> = looks.balances.iter().map(|(place, ..)| place).collect();
+        let told = |place: &Place| looks.accounts.iter().find(|account| (account.0, account.1) == (place.0, place.1));
+        let held = self.held.get_or_insert_default();
+        held.extend(listed.iter().map(|place| (*place).clone()));
+        let missing = |place: &&Place| !listed.contains(place);
+        let missing: Vec<_> =
+            held.iter().filter(missing).filter_map(|place| Some((place.clone(), told(place)?.2))).collect();
+        let (gone, missed): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(place, _)| self.missed.contains(place));
+        self.missed.retain(|place| told(place).is_none());
+        self.missed.extend(missed.into_iter().map(|(place, _)| place));
+        self.missed.extend(gone.iter().map(|(place, _)| place.clone()));
+        gone
+    }
+
     fn is_new_mark(&mut self, pair: &Pair, price: Price, at: Time) -> bool {
         let is_new = self.marks.get(pair).is_none_or(|(last, since)| {
             let waited = at.micros() - since.micros() >= MINUTE_US;
@@ -148,12 +192,12 @@ impl Seen {
         is_new
     }
 
-    fn is_new_balance(&mut self, of: (Exchange, Market, Asset), total: Decimal, available: Decimal, at: Time) -> bool {
-        let last = self.balances.get(&of);
+    fn is_new_balance(&mut self, of: &Place, total: Decimal, available: Decimal, at: Time) -> bool {
+        let last = self.balances.get(of);
         let sure = last.is_some_and(|last| (last.total, last.available) == (total, available));
         let is_new = last.is_none_or(|last| at.micros() - last.at.micros() >= MINUTE_US && !(sure && last.sure));
         if is_new {
-            self.balances.insert(of, Balance { total, available, at, sure });
+            self.balances.insert(of.clone(), Balance { total, available, at, sure });
         }
         is_new
     }
@@ -174,12 +218,32 @@ mod tests {
         let mut told = |second: i64, total: i64| {
             let of = (Exchange::Okx, Market::Spot, Asset::usdt());
             let total = Decimal::from_int(total);
-            seen.is_new_balance(of, total, total, Time::EPOCH.plus_micros(second * 1_000_000))
+            seen.is_new_balance(&of, total, total, Time::EPOCH.plus_micros(second * 1_000_000))
         };
         assert_eq!([told(0, 10), told(60, 10), told(120, 10), told(600, 10)], [true, true, false, false]);
         assert_eq!(
             [told(660, 7), told(670, 6), told(720, 6), told(780, 6), told(840, 6)],
             [true, false, true, true, false]
         );
+    }
+
+    #[test]
+    fn what_an_account_held_is_gone_once_two_looks_in_a_row_miss_it() {
+        let (place, at) = ((Exchange::Okx, Market::Spot, Asset::usdt()), Time::EPOCH);
+        let account = (Exchange::Okx, Market::Spot, at);
+        let held = Looks {
+            balances: vec![(place.clone(), Decimal::ONE, Decimal::ONE, at)],
+            accounts: vec![account],
+            ..Looks::default()
+        };
+        let empty = Looks { accounts: vec![account], ..Looks::default() };
+        let elsewhere = Looks { accounts: vec![(Exchange::Okx, Market::Perp, at)], ..Looks::default() };
+        let mut seen = Seen::default();
+        let mut gone = |looks: &Looks| seen.gone(looks).len();
+        assert_eq!([&held, &empty, &held, &empty, &elsewhere, &empty, &empty].map(&mut gone), [0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!([&held, &empty].map(&mut gone), [0, 0], "what came back has to be missed anew");
+        // What an earlier process saw counts as well.
+        let mut seen = Seen { held: Some(BTreeSet::from([place])), ..Seen::default() };
+        assert_eq!([&empty, &empty].map(|looks| seen.gone(looks).len()), [0, 1]);
     }
 }

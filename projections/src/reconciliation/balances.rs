@@ -351,6 +351,18 @@ impl Held {
     }
 }
 
+/// What a client's accounts hold anything of, as it was seen last.
+pub async fn held(db: &mut PgConnection, client: ClientId) -> sqlx::Result<Vec<(Exchange, Market, Asset)>> {
+    let rows = sqlx::query_scalar!(
+        r#"select to_jsonb(b)::text as "row!" from balances_compared b where b.client_id = $1 and b.observed <> 0"#,
+        client.0
+    )
+    .fetch_all(db)
+    .await?;
+    let held = rows.iter().map(|row| rows::read::<Held>(row));
+    Ok(held.map(|held| (held.exchange, held.market, held.asset)).collect())
+}
+
 /// What every account holds, of every client, against its ledger. For the desk alone.
 pub async fn of_all(db: &mut PgConnection) -> Result<Vec<Balance>, ProjectError> {
     let rows = sqlx::query!(

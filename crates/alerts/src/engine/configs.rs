@@ -45,8 +45,19 @@ impl Configs {
         self.forced.contains_key(rule) || self.covering(rule, labels).next().is_none_or(|said| said.on)
     }
 
-    /// A parameter's value for something.
+    /// A parameter's value for something. What is said for different scopes can be out of order where they meet; then it
+    /// gives way to the number that it may not pass, or the rule would flap.
     pub fn value(&self, kind: &Kind, labels: &Labels, parameter: &Parameter) -> Decimal {
+        let other = |name: Option<&str>| {
+            let parameter = kind.parameters.iter().find(|parameter| Some(parameter.name) == name)?;
+            Some(self.said(kind, labels, parameter))
+        };
+        let value = self.said(kind, labels, parameter);
+        let value = other(parameter.from).map_or(value, |least| value.max(least));
+        other(parameter.up_to).map_or(value, |most| value.min(most))
+    }
+
+    fn said(&self, kind: &Kind, labels: &Labels, parameter: &Parameter) -> Decimal {
         let rule = kind.rule();
         let forced = self.forced.get(&rule).and_then(|forced| forced.get(parameter.name));
         let said = || self.covering(&rule, labels).find_map(|said| said.parameters.get(parameter.name));

@@ -21,6 +21,8 @@ impl Engine {
     ) {
         let Some((rule, labels)) = self.called(id).filter(|(rule, _)| self.is_spoken(rule)) else { return };
         let by_hand = kind_of(&rule).is_some_and(|kind| kind.ends == Ends::ByHand);
+        // Whoever tries other numbers counts other episodes: what ended one for real ends the one that goes on.
+        let episode = Some(episode).filter(|_| self.tried.is_none());
         let change = self.change(&rule, &labels, |instance| instance.acknowledge(episode, until, by_hand));
         transitions.extend(change.and_then(|change| self.told(&rule, &labels, change, at)));
     }

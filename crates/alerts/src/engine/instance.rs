@@ -263,9 +263,9 @@ impl Instance {
         self.resolve(why)
     }
 
-    /// Somebody looks after this episode.
-    pub fn acknowledge(&mut self, episode: u64, until: Option<Time>, by_hand: bool) -> Option<Change> {
-        if episode != self.episode {
+    /// Somebody looks after this episode; absent: after whichever goes on.
+    pub fn acknowledge(&mut self, episode: Option<u64>, until: Option<Time>, by_hand: bool) -> Option<Change> {
+        if episode.is_some_and(|episode| episode != self.episode) {
             return None;
         }
         let firing = self.firing.as_mut()?;

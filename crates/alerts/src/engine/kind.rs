@@ -1,5 +1,6 @@
 //! What a rule says of itself: its name, its numbers, and how an episode of it begins and ends.
 
+pub use domain::alert_rule::Names;
 use domain::alert_rule::Parameter;
 use events::{Decimal, RuleName, alert::Severity};
 
@@ -13,6 +14,8 @@ pub struct Kind {
     pub about: &'static str,
     /// Whose events it listens to.
     pub of: Of,
+    /// What its alerts are about, beside their client.
+    pub names: Names,
     pub parameters: &'static [Parameter],
     pub ends: Ends,
     /// It is about bots, and only while they shall run.

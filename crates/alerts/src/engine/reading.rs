@@ -2,9 +2,9 @@
 
 use domain::alert_rule::Parameter;
 use events::{
-    Decimal, Event, Recorded, Time,
-    alert::{Feature, Labels, Severity},
-    bot::Venue,
+    BotId, Decimal, Event, Recorded, Time,
+    alert::{Feature, Labels, RuleEvent, Severity},
+    bot::{BotEvent, Venue},
 };
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +81,21 @@ impl<'a> Hearing<'a> {
         let venue = self.world.bots.get(&bot)?.venue.clone()?;
         let others = self.world.wanted_in(&venue.pair).any(|(_, there)| *there == venue);
         (!others).then_some(venue)
+    }
+
+    /// The bot that is asked to run with this event.
+    pub fn asked_to_run(&self) -> Option<BotId> {
+        let asked = matches!(self.event.event, Event::Bot(BotEvent::BotDeployRequested { .. }));
+        asked.then(|| self.event.aggregate.id.parse().ok()).flatten()
+    }
+
+    /// Whether the rule has other numbers from this event on, for some of its things.
+    pub fn is_configured(&self) -> bool {
+        let Event::Rule(RuleEvent::RuleConfigured { rule, .. } | RuleEvent::RuleReset { rule, .. }) = &self.event.event
+        else {
+            return false;
+        };
+        rule.as_str() == self.kind.name
     }
 
     /// Tells what the rule reads of something. History fires nothing.

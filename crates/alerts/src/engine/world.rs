@@ -6,7 +6,7 @@ use events::{
     Amount, Asset, BotId, Decimal, Event, Exchange, Market, Pair, Price, Recorded, Time,
     account::AccountEvent,
     bot::{BotEvent, Limits, Venue},
-    ledger::{Fill, LedgerEvent, Side},
+    ledger::{BookKey, Fill, LedgerEvent, Side},
     market::MarketEvent,
 };
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub struct World {
     pub middles: BTreeMap<Venue, (Price, Time)>,
     /// What is held: all of it, and what no order holds.
     pub balances: BTreeMap<(Exchange, Market, Asset), (Decimal, Decimal)>,
-    /// What each bot made and holds, since it was asked to run last.
+    /// What each bot made and holds, since ever.
     pub books: BTreeMap<(BotId, Venue), Book>,
     /// Whether the Hummingbot API does not answer.
     pub hummingbot_lost: bool,
@@ -108,7 +108,6 @@ impl World {
             self.bots.insert(id, bot);
         }
         if matches!(told, BotEvent::BotDeployRequested { .. }) {
-            self.books.retain(|(of, _), _| *of != id);
             self.quotes.retain(|(of, _), _| *of != id);
         }
         if let Some(bot) = self.bots.get_mut(&id) {
@@ -124,19 +123,21 @@ impl World {
                 self.book(fill, false);
             }
             LedgerEvent::FillVoided { was, .. } => self.book(was, true),
+            LedgerEvent::OpeningPosition { book, position, cost, .. } => self.moved(book, *position, -*cost),
+            LedgerEvent::FundingPaid { book, amount, asset, .. } => {
+                // What nobody can value is left out, as with fees.
+                let mark = self.marks.get(&book.pair).copied().unwrap_or(Price(Decimal::ZERO));
+                let cash = self.in_quote(&book.pair, mark, asset, *amount).unwrap_or_default();
+                self.moved(book, Decimal::ZERO, cash);
+            }
             LedgerEvent::FillDisputed { .. }
-            | LedgerEvent::OpeningPosition { .. }
-            | LedgerEvent::FundingPaid { .. }
             | LedgerEvent::TransferRecorded { .. }
             | LedgerEvent::FeeRateSupplied { .. } => {}
         }
     }
 
-    /// Books a fill, or takes it back. What a bot did before it was asked to run last is told late, and is no part of that.
+    /// Books a fill, or takes it back.
     fn book(&mut self, fill: &Fill, back: bool) {
-        if self.bots.get(&fill.bot).and_then(|bot| bot.asked_at).is_some_and(|asked| fill.at < asked) {
-            return;
-        }
         let fees =
             fill.fees.iter().flatten().filter_map(|fee| self.in_quote(&fill.pair, fill.price, &fee.asset, fee.amount));
         let fees = fees.fold(Decimal::ZERO, plus);
@@ -145,9 +146,13 @@ impl World {
             Side::Buy => (fill.amount.0, minus(-worth, fees)),
             Side::Sell => (-fill.amount.0, minus(worth, fees)),
         };
-        let book = self.books.entry((fill.bot, venue_of(fill))).or_default();
         let (amount, cash) = if back { (-amount, -cash) } else { (amount, cash) };
-        *book = Book { position: plus(book.position, amount), cash: plus(book.cash, cash) };
+        self.moved(&fill.book(), amount, cash);
+    }
+
+    fn moved(&mut self, of: &BookKey, position: Decimal, cash: Decimal) {
+        let book = self.books.entry((of.bot, place_of(of))).or_default();
+        *book = Book { position: plus(book.position, position), cash: plus(book.cash, cash) };
     }
 
     /// An amount of some asset in the quote asset of a pair, as far as anybody can tell.
@@ -212,7 +217,7 @@ impl World {
         self.bots.get(&bot).map_or_else(|| bot.to_string(), |bot| bot.name.clone())
     }
 
-    /// What a bot has made in a market since it was asked to run, what it holds valued at the mark; absent: it holds
+    /// What a bot has made in a market since ever, what it holds valued at the mark; absent: it holds
     /// something that nobody can value.
     pub fn made(&self, bot: BotId, venue: &Venue) -> Option<Decimal> {
         let book = self.books.get(&(bot, venue.clone())).copied().unwrap_or_default();
@@ -303,6 +308,11 @@ impl Quote {
         let bps = minus(ask, bid).mul_div(Decimal::from_int(10_000), middle).ok()?;
         Some((middle, bps))
     }
+}
+
+/// Where a book is kept.
+pub fn place_of(book: &BookKey) -> Venue {
+    Venue { exchange: book.exchange, market: book.market, pair: book.pair.clone() }
 }
 
 /// Where a fill was executed.

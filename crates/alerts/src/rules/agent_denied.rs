@@ -7,7 +7,7 @@ use events::{
 };
 
 use super::{Rule, Window, count, number};
-use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct AgentActionDenied;
 
@@ -20,6 +20,7 @@ impl Rule for AgentActionDenied {
         version: 1,
         about: "what an agent proposed was refused; critical when that comes often, or when it reached for another client",
         of: Of::Clients,
+        names: Names::NOTHING,
         parameters: &[
             number("critical", "refusals", ["1", "3", "100"], "so many within ten minutes are critical"),
             number("lasts_s", "s", ["1", "900", "86400"], "how long it is shown"),

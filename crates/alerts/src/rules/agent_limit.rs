@@ -8,7 +8,7 @@ use events::{
 
 use super::{Rule, number};
 use crate::{
-    engine::{Condition, Ends, Hearing, Kind, Of, Reading},
+    engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading},
     exact::percent,
 };
 
@@ -20,6 +20,7 @@ impl Rule for AgentLimitNear {
         version: 1,
         about: "an agent has cost most of what it may cost on a day (UTC)",
         of: Of::Clients,
+        names: Names::NOTHING,
         parameters: &[number("share", "%", ["1", "80", "100"], "a larger part of the limit is near")],
         ends: Ends::WhenClear,
         while_wanted: false,

@@ -9,7 +9,7 @@ use events::{
 use std::collections::BTreeMap;
 
 use super::{Rule, number};
-use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct AgreementMissed;
 
@@ -22,6 +22,7 @@ impl Rule for AgreementMissed {
         version: 2,
         about: "the last day that was judged did not keep all that was promised",
         of: Of::Clients,
+        names: Names::THING,
         parameters: &[number("clauses", "clauses", ["1", "1", "20"], "so many promises have to be broken")],
         ends: Ends::WhenClear,
         while_wanted: false,

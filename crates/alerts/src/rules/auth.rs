@@ -7,7 +7,7 @@ use events::{
 };
 
 use super::{Rule, number};
-use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct AuthAnomaly;
 
@@ -17,6 +17,7 @@ impl Rule for AuthAnomaly {
         version: 2,
         about: "a refresh token came a second time, or many logins of one user failed within ten minutes",
         of: Of::Desk,
+        names: Names::THING,
         parameters: &[number("failures", "logins", ["1", "10", "1000"], "so many failed logins are too many")],
         ends: Ends::ByHand,
         while_wanted: false,

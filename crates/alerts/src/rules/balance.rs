@@ -1,10 +1,10 @@
 //! An account holds too little that no order holds.
 
-use events::{Asset, Decimal, Event, Exchange, Market, Pair, account::AccountEvent, alert::Labels, bot::Venue};
+use events::{Asset, BotId, Decimal, Event, Exchange, Market, Pair, account::AccountEvent, alert::Labels, bot::Venue};
 
 use super::{Rule, below, keep, number, wait};
 use crate::{
-    engine::{Ends, Hearing, Kind, Of, Reading, World},
+    engine::{Ends, Hearing, Kind, Names, Of, Reading, World},
     exact::{divided, times},
 };
 
@@ -13,15 +13,16 @@ pub(crate) struct BalanceLow;
 impl Rule for BalanceLow {
     const KIND: Kind = Kind {
         name: "balance_low",
-        version: 2,
+        version: 3,
         about: "an account has less of an asset free than was said, or than two orders of its bots need",
         of: Of::Clients,
+        names: Names::ASSET,
         parameters: &[
             number(
                 "least",
                 "asset",
                 ["0", "0", "1000000000000"],
-                "what shall be free of the asset, whatever its orders need; 0: nothing beside",
+                "what shall be free of an asset, whatever orders need: say it for that asset (scope.about); 0: nothing beside",
             ),
             number("orders", "orders", ["0", "2", "100"], "how many orders' worth shall be free"),
             number("clear_ratio", "x", ["1", "1.2", "100"], "above how many times that it is well"),
@@ -36,42 +37,44 @@ impl Rule for BalanceLow {
     type Memory = ();
 
     fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
-        if let Some(venue) = hearing.left() {
-            return [venue.pair.base_asset(), venue.pair.quote_asset()]
-                .iter()
-                .for_each(|asset| left(&venue, asset, hearing));
+        for place in moved(hearing) {
+            say(&place, hearing);
         }
-        let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, available, .. }) =
-            &hearing.event.event
-        else {
-            return;
-        };
-        let labels = of(*exchange, *market, asset);
-        let [least, orders, clear] = ["least", "orders", "clear_ratio"].map(|name| hearing.parameter(&labels, name));
-        let needed = largest_order(hearing.world, (*exchange, *market), asset).map(|order| times(order, orders));
-        let Some(wanted) = needed.into_iter().chain([least]).filter(Decimal::is_positive).max() else { return };
-        let summary = format!("only {} {asset} are free on {exchange}", available.normalised());
-        let reading = Reading::new(below(*available, wanted, None, times(wanted, clear)), summary).with(
-            "free",
-            *available,
-            Some(wanted),
-            asset.as_str(),
-        );
-        hearing.say(labels, reading);
     }
 }
 
-fn of(exchange: Exchange, market: Market, asset: &Asset) -> Labels {
-    Labels { exchange: Some(exchange), market: Some(market), ..Labels::about(asset.as_str()) }
+type Place = (Exchange, Market, Asset);
+
+/// Of which balances an event says something: what is there, or what shall be. One that stands still is told once, so whoever
+/// needs another amount of it asks anew.
+fn moved(hearing: &Hearing<'_>) -> Vec<Place> {
+    if let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, .. }) = &hearing.event.event {
+        return vec![(*exchange, *market, asset.clone())];
+    }
+    if hearing.is_configured() {
+        return hearing.world.balances.keys().cloned().collect();
+    }
+    let Event::Bot(_) = &hearing.event.event else { return Vec::new() };
+    let bot = hearing.event.aggregate.id.parse::<BotId>().ok();
+    let venue = bot.and_then(|bot| hearing.world.bots.get(&bot)?.venue.clone());
+    let assets = |venue: Venue| {
+        [venue.pair.base_asset(), venue.pair.quote_asset()].map(|asset| (venue.exchange, venue.market, asset))
+    };
+    venue.into_iter().flat_map(assets).collect()
 }
 
-/// No bot needs anything there any more, unless somebody said how much shall be there.
-fn left(venue: &Venue, asset: &Asset, hearing: &mut Hearing<'_>) {
-    let labels = of(venue.exchange, venue.market, asset);
-    let needed = largest_order(hearing.world, (venue.exchange, venue.market), asset);
-    if needed.is_none() && hearing.parameter(&labels, "least").is_zero() {
-        hearing.say(labels, Reading::clear());
-    }
+fn say(place: &Place, hearing: &mut Hearing<'_>) {
+    let (exchange, market, asset) = place;
+    let Some((_, available)) = hearing.world.balances.get(place).copied() else { return };
+    let labels = Labels { exchange: Some(*exchange), market: Some(*market), ..Labels::about(asset.as_str()) };
+    let [least, orders, clear] = ["least", "orders", "clear_ratio"].map(|name| hearing.parameter(&labels, name));
+    let needed = largest_order(hearing.world, (*exchange, *market), asset).map(|order| times(order, orders));
+    let wanted = needed.into_iter().chain([least]).filter(Decimal::is_positive).max();
+    // No bot needs anything there, and nobody said how much shall be there.
+    let Some(wanted) = wanted else { return hearing.say(labels, Reading::clear()) };
+    let summary = format!("only {} {asset} are free on {exchange}", available.normalised());
+    let reading = Reading::new(below(available, wanted, None, times(wanted, clear)), summary);
+    hearing.say(labels, reading.with("free", available, Some(wanted), asset.as_str()));
 }
 
 /// The largest order of the bots that are wanted there, in an asset.

@@ -10,7 +10,7 @@ use events::{
 use serde::{Deserialize, Serialize};
 
 use super::{Rule, number};
-use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct ChannelFailing;
 
@@ -30,6 +30,7 @@ impl Rule for ChannelFailing {
         version: 2,
         about: "messages to people do not arrive by one of their channels, or its other side is gone; told by all others",
         of: Of::Both,
+        names: Names::THING,
         parameters: &[number("failures", "tries", ["1", "3", "9"], "so many tries in a row have to fail")],
         ends: Ends::WhenClear,
         while_wanted: false,

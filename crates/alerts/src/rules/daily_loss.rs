@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use events::{
     BotId, Decimal, Event, Time,
     alert::{Labels, Severity},
-    bot::{BotEvent, Venue},
+    bot::Venue,
     ledger::LedgerEvent,
     market::MarketEvent,
 };
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rule, number};
 use crate::{
-    engine::{Condition, Ends, Hearing, Kind, Of, Reading, venue_of},
+    engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading, place_of, venue_of},
     exact::{minus, plus},
 };
 
@@ -31,9 +31,10 @@ pub(crate) struct Begin {
 impl Rule for DailyLossLimit {
     const KIND: Kind = Kind {
         name: "daily_loss_limit",
-        version: 2,
+        version: 3,
         about: "a bot has lost as much on a day (UTC) as it may",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[number(
             "limit_quote",
             "quote",
@@ -48,24 +49,23 @@ impl Rule for DailyLossLimit {
     type Memory = BTreeMap<(BotId, Venue), Begin>;
 
     fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
-        if let Some(bot) = begins_anew(hearing) {
-            // What it makes is counted from nothing again, and the day goes on.
-            memory.iter_mut().filter(|((of, _), _)| *of == bot).for_each(|(_, begin)| {
-                (begin.made, begin.last) = (minus(begin.made, begin.last), Decimal::ZERO);
-            });
-        }
         for Valued { bot, venue, made, of_before } in valued(hearing) {
             let labels = Labels::of(bot, &venue);
             let day = hearing.at.midnight();
-            let begin = memory.entry((bot, venue.clone())).or_insert(Begin { day, made: Decimal::ZERO, last: made });
+            let begin =
+                memory.entry((bot, venue.clone())).or_insert(Begin { day, made: Decimal::ZERO, last: Decimal::ZERO });
             if begin.day != day {
                 *begin = Begin { day, made: begin.last, last: made };
             }
             if of_before {
-                // What it made on another day is no part of what it made on this one.
+                // What it made on another day, or before it was asked to run, is no part of what it made on this one.
                 begin.made = plus(begin.made, minus(made, begin.last));
             }
             begin.last = made;
+            // What a bot that trades no more still holds is nobody's trading; what it had lost by then goes on to the day's end.
+            if !hearing.world.is_wanted(bot) {
+                continue;
+            }
             let told = hearing.parameter(&labels, "limit_quote");
             let budget = || hearing.world.bots.get(&bot)?.limits.loss_budget;
             let Some(limit) = Some(told).filter(Decimal::is_positive).or_else(budget) else { continue };
@@ -81,18 +81,12 @@ impl Rule for DailyLossLimit {
     }
 }
 
-/// The bot whose figures begin anew with an event, because it is asked to run.
-pub(super) fn begins_anew(hearing: &Hearing<'_>) -> Option<BotId> {
-    let asked = matches!(hearing.event.event, Event::Bot(BotEvent::BotDeployRequested { .. }));
-    asked.then(|| hearing.event.aggregate.id.parse().ok()).flatten()
-}
-
-/// What a bot has made in a market since it was asked to run.
+/// What a bot has made in a market since ever.
 pub(super) struct Valued {
     pub bot: BotId,
     pub venue: Venue,
     pub made: Decimal,
-    /// What changed it happened on a day before.
+    /// What changed it happened on a day before, or before the bot was asked to run.
     pub of_before: bool,
 }
 
@@ -102,11 +96,29 @@ pub(super) fn valued(hearing: &Hearing<'_>) -> Vec<Valued> {
         let made = hearing.world.made(bot, &venue)?;
         Some(Valued { bot, venue, made, of_before })
     };
-    if let Event::Ledger(LedgerEvent::FillRecorded(fill)) = &hearing.event.event {
-        let of_before = fill.at < hearing.at.midnight();
-        return made(fill.bot, venue_of(fill), of_before).into_iter().collect();
+    if let Event::Ledger(told) = &hearing.event.event {
+        let Some((bot, venue)) = book_of(told) else { return Vec::new() };
+        let asked = hearing.world.bots.get(&bot).and_then(|bot| bot.asked_at);
+        let of_before = told.at() < hearing.at.midnight() || asked.is_some_and(|asked| told.at() < asked);
+        return made(bot, venue, of_before).into_iter().collect();
     }
     let Event::Market(MarketEvent::MarkObserved { pair, .. }) = &hearing.event.event else { return Vec::new() };
     let books = hearing.world.books.keys().filter(|(_, venue)| venue.pair == *pair);
     books.filter_map(|(bot, venue)| made(*bot, venue.clone(), false)).collect()
+}
+
+/// Whose figures a fact of the ledger changes, and where.
+fn book_of(told: &LedgerEvent) -> Option<(BotId, Venue)> {
+    match told {
+        LedgerEvent::FillRecorded(fill) => Some((fill.bot, venue_of(fill))),
+        LedgerEvent::FillCorrected { was: fill, .. } | LedgerEvent::FillVoided { was: fill, .. } => {
+            Some((fill.bot, venue_of(fill)))
+        }
+        LedgerEvent::OpeningPosition { book, .. } | LedgerEvent::FundingPaid { book, .. } => {
+            Some((book.bot, place_of(book)))
+        }
+        LedgerEvent::FillDisputed { .. }
+        | LedgerEvent::TransferRecorded { .. }
+        | LedgerEvent::FeeRateSupplied { .. } => None,
+    }
 }

@@ -7,17 +7,19 @@ use events::{
 };
 
 use super::{Rule, keep};
-use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct DeadMan;
 
 impl Rule for DeadMan {
     const KIND: Kind = Kind {
         name: "dead_man",
-        version: 2,
+        version: 3,
         about: "nobody evaluates alerts, or not those of every client",
         of: Of::Desk,
-        parameters: &[keep("20")],
+        names: Names::NOTHING,
+        // Longer than the silence that is told: one beat between two of them is no life.
+        parameters: &[keep("45")],
         ends: Ends::WhenClear,
         while_wanted: false,
         inhibited_by: None,

@@ -4,7 +4,7 @@ use events::{Decimal, Event, alert::Labels, market::MarketEvent};
 
 use super::{Rule, below, keep, number, wait};
 use crate::{
-    engine::{Ends, Hearing, Kind, Of, Reading},
+    engine::{Ends, Hearing, Kind, Names, Of, Reading},
     exact::{divided, percent, times},
 };
 
@@ -19,6 +19,7 @@ impl Rule for DepthLow {
         version: 2,
         about: "what a bot has in the book within 2 % of the middle, on its thinner side, is too little",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[
             number(
                 "depth_quote",

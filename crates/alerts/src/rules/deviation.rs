@@ -9,7 +9,7 @@ use events::{
 
 use super::{Rule, keep, median, number, wait};
 use crate::{
-    engine::{Condition, Ends, Hearing, Kind, Of, Reading},
+    engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading},
     exact::{divided, minus, times},
 };
 
@@ -26,6 +26,7 @@ impl Rule for PriceDeviation {
         version: 2,
         about: "the middle of a bot's quotes is far from the median of three exchanges or more",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[
             number("off_bps", "bps", ["1", "100", "10000"], "so far off is too far"),
             number("clear_bps", "bps", ["1", "60", "10000"], "less off than this is well").up_to("off_bps"),

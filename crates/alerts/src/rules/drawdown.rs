@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rule, above, keep, number, wait};
 use crate::{
-    engine::{Condition, Ends, Hearing, Kind, Of, Reading},
-    exact::{minus, percent, plus},
-    rules::daily_loss::{Valued, begins_anew, valued},
+    engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading},
+    exact::{divided, minus, percent, plus, times},
+    rules::daily_loss::{Valued, valued},
 };
 
 pub(crate) struct PnlDrawdown;
 
-/// The best that a bot made on a day.
+/// The best that a bot made on a day, since ever, in the quote asset. What it quotes with is no part of that: who gives it
+/// more or less has neither won nor lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Peak {
     day: Time,
@@ -22,14 +23,17 @@ pub(crate) struct Peak {
     seq: u64,
     /// The last that was known.
     last: Decimal,
+    /// What it had made when it was asked to run last.
+    before: Decimal,
 }
 
 impl Rule for PnlDrawdown {
     const KIND: Kind = Kind {
         name: "pnl_drawdown",
-        version: 2,
+        version: 3,
         about: "what a bot is worth has fallen below its highest of the day by too much of it",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[
             number("fall", "%", ["0.01", "2", "100"], "a fall that is too far"),
             number("critical_fall", "%", ["0.01", "5", "100"], "a fall that is critical").from("fall"),
@@ -47,48 +51,55 @@ impl Rule for PnlDrawdown {
     type Memory = BTreeMap<(BotId, Venue), Peak>;
 
     fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
-        if let Some(bot) = begins_anew(hearing) {
-            memory.retain(|(of, _), _| *of != bot);
+        if let Some(bot) = hearing.asked_to_run() {
+            // What it makes from now on is held against its best from now on.
+            let seq = hearing.event.seq;
+            memory.iter_mut().filter(|((of, _), _)| *of == bot).for_each(|(_, peak)| {
+                (peak.highest, peak.before, peak.seq) = (peak.last, peak.last, seq);
+            });
         }
         for Valued { bot, venue, made, of_before } in valued(hearing) {
-            let labels = Labels::of(bot, &venue);
-            let told = hearing.parameter(&labels, "capital_quote");
-            let quotes_with = || hearing.world.bots.get(&bot)?.capital();
-            let Some(capital) = Some(told).filter(Decimal::is_positive).or_else(quotes_with) else { continue };
-            let (worth, day, seq) = (plus(capital, made), hearing.at.midnight(), hearing.event.seq);
-            let begin = Peak { day, highest: worth, seq, last: worth };
-            let peak = memory.entry((bot, venue.clone())).or_insert(begin.clone());
+            let (day, seq) = (hearing.at.midnight(), hearing.event.seq);
+            let before = if of_before { made } else { Decimal::ZERO };
+            let begin = Peak { day, highest: made, seq, last: made, before };
+            let peak = memory.entry((bot, venue.clone())).or_insert(begin);
             if of_before {
-                // What another day brought or took was there all of this one.
-                peak.highest = plus(peak.highest, minus(worth, peak.last));
+                // What another day or another run brought or took was there all of this one.
+                let late = minus(made, peak.last);
+                (peak.highest, peak.before) = (plus(peak.highest, late), plus(peak.before, late));
             }
-            peak.last = worth;
-            if peak.day != day || worth >= peak.highest {
-                *peak = begin;
+            peak.last = made;
+            if peak.day != day || made >= peak.highest {
+                (peak.day, peak.highest, peak.seq) = (day, made, seq);
             }
-            say(&labels, peak, worth, hearing);
+            say(bot, &venue, peak, hearing);
         }
     }
 }
 
-fn say(labels: &Labels, peak: &Peak, worth: Decimal, hearing: &mut Hearing<'_>) {
-    let money = minus(peak.highest, worth);
-    let Some(fall) = percent(money, peak.highest) else { return };
-    let [far, critical, clear, limit] =
-        ["fall", "critical_fall", "clear_fall", "limit_quote"].map(|name| hearing.parameter(labels, name));
-    let of_highest = above(fall, far, Some(critical), clear);
-    let now = match (limit.is_positive() && money > limit, of_highest) {
-        (true, Condition::Clear | Condition::Between) => Condition::Above(events::alert::Severity::Warning),
-        (_, of_highest) => of_highest,
+fn say(bot: BotId, venue: &Venue, peak: &Peak, hearing: &mut Hearing<'_>) {
+    let labels = Labels::of(bot, venue);
+    let [far, critical, clear, limit, capital] =
+        ["fall", "critical_fall", "clear_fall", "limit_quote", "capital_quote"]
+            .map(|name| hearing.parameter(&labels, name));
+    let quotes_with = || hearing.world.bots.get(&bot)?.capital();
+    let Some(capital) = Some(capital).filter(Decimal::is_positive).or_else(quotes_with) else { return };
+    let (highest, money) = (plus(capital, minus(peak.highest, peak.before)), minus(peak.highest, peak.last));
+    let Some(fall) = percent(money, highest) else { return };
+    let of_money = above(money, limit, None, divided(times(limit, clear), far).unwrap_or(limit));
+    let now = match (above(fall, far, Some(critical), clear), of_money) {
+        (of_highest, _) if limit.is_zero() => of_highest,
+        (Condition::Clear, of_money) | (Condition::Between, of_money @ Condition::Above(_)) => of_money,
+        (of_highest, _) => of_highest,
     };
-    let (bot, pair) = (labels.bot.expect("it is about a bot"), labels.pair.clone().expect("in a market"));
+    let pair = &venue.pair;
     let quote = pair.quote().to_owned();
     let name = hearing.world.name(bot);
     let summary = format!("{name} is {} {quote} below the best of its day in {pair}", money.rounded(2));
     let reading = Reading::new(now, summary)
         .with("fall", fall, Some(far), "%")
         .with("fall_quote", money, Some(limit).filter(Decimal::is_positive), &quote)
-        .with("highest", peak.highest, None, &quote)
+        .with("highest", highest, None, &quote)
         .by([peak.seq]);
-    hearing.say(labels.clone(), reading);
+    hearing.say(labels, reading);
 }

@@ -3,24 +3,28 @@
 use events::{
     Decimal, Event,
     alert::{Labels, Severity},
+    bot::BotEvent,
     market::MarketEvent,
 };
 
 use super::{Rule, keep, number, seconds};
-use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct FeedStale;
 
 const MINUTE_US: i64 = 60_000_000;
+/// How long it may take after a bot began to run until somebody looks.
+const BEGIN_US: i64 = MINUTE_US;
 /// How long after its begin the minute after this one is told at the latest: half a minute after its end.
 const OVERDUE_US: i64 = 2 * MINUTE_US + 30_000_000;
 
 impl Rule for FeedStale {
     const KIND: Kind = Kind {
         name: "feed_stale",
-        version: 2,
+        version: 3,
         about: "for part of a minute nobody could tell what a bot quoted or what stood in its market, or no minute is told at all",
         of: Of::Clients,
+        names: Names::BOTS_FEED,
         parameters: &[
             number("unknown_s", "s", ["1", "10", "60"], "so much of a minute unknown is stale"),
             number("critical_s", "s", ["1", "59", "60"], "so much of a minute unknown is critical").from("unknown_s"),
@@ -35,6 +39,9 @@ impl Rule for FeedStale {
     type Memory = ();
 
     fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
+        if let Event::Bot(BotEvent::BotDeployed { .. }) = &hearing.event.event {
+            return began(hearing);
+        }
         let Event::Market(told) = &hearing.event.event else { return };
         let (bot, venue, what, unknown, at) = match told {
             MarketEvent::QuoteMinute { bot, venue, unknown_us, at, .. } => (bot, venue, "quotes", *unknown_us, *at),
@@ -66,6 +73,20 @@ impl Rule for FeedStale {
         let reading = Reading::new(now, summary)
             .with("unknown", told, Some(Decimal::new(stale.into(), 6)), "s")
             .then_shown(at.plus_micros(OVERDUE_US), overdue(&format!("the {what} of {whose} in {}", venue.pair)));
+        hearing.say(labels, reading);
+    }
+}
+
+/// The first minute of a bot that runs may never be told, either.
+fn began(hearing: &mut Hearing<'_>) {
+    let Ok(bot) = hearing.event.aggregate.id.parse() else { return };
+    let Some(venue) = hearing.world.bots.get(&bot).and_then(|bot| bot.venue.clone()) else { return };
+    let whose = hearing.world.name(bot);
+    for what in ["quotes", "book"] {
+        let labels = Labels { about: Some(what.to_owned()), ..Labels::of(bot, &venue) };
+        let untold = overdue(&format!("the {what} of {whose} in {}", venue.pair));
+        let reading =
+            Reading::new(Condition::Between, "").then_shown(hearing.at.plus_micros(BEGIN_US + OVERDUE_US), untold);
         hearing.say(labels, reading);
     }
 }

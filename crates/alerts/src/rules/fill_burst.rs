@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rule, Window, above, count, keep, number, wait};
 use crate::{
-    engine::{Condition, Ends, Hearing, Kind, Of, Reading, venue_of},
+    engine::{Ends, Hearing, Kind, Names, Of, Reading, venue_of},
     exact::{minus, plus, times},
 };
 
@@ -33,9 +33,10 @@ pub(crate) struct Pace {
 impl Rule for FillBurst {
     const KIND: Kind = Kind {
         name: "fill_burst",
-        version: 2,
+        version: 3,
         about: "a bot fills many times as often within a minute as it did in the hour before",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[
             number("ratio", "x", ["1", "5", "1000"], "how many times the usual pace is a burst"),
             number("clear_ratio", "x", ["1", "2", "1000"], "below how many times the usual pace it is well")
@@ -65,15 +66,20 @@ impl Rule for FillBurst {
         let seqs: Vec<u64> = pace.recent.iter().rev().take(10).map(|(_, seq)| *seq).collect();
         let [ratio, clear, least] = ["ratio", "clear_ratio", "least"].map(|name| hearing.parameter(&labels, name));
         let burst = times(usual, ratio).max(least);
-        let condition = above(now, burst, None, times(usual, clear).max(Decimal::ONE));
+        let condition = |fills| above(fills, burst, None, times(usual, clear).max(Decimal::ONE));
         let summary = format!("{} filled {now} times within a minute in {}", hearing.world.name(fill.bot), venue.pair);
-        let newest = pace.recent.last().map_or(fill.at, |(at, _)| *at);
-        let quiet = newest.plus_micros(MINUTE_US);
-        let reading = Reading::new(condition, summary)
+        let mut reading = Reading::new(condition(now), summary)
             .with("fills_a_minute", now, Some(burst), "fills/min")
             .with("usual", usual, None, "fills/min")
-            .by(seqs.into_iter().rev())
-            .then(quiet, Condition::Clear);
+            .by(seqs.into_iter().rev());
+        // Without another fill, there are fewer and fewer within a minute.
+        let mut last = reading.now;
+        for (at, _, left) in pace.recent.leaving(MINUTE_US) {
+            let becomes = condition(count(left));
+            if becomes != last {
+                (reading, last) = (reading.then(at, becomes), becomes);
+            }
+        }
         hearing.say(labels, reading);
     }
 }

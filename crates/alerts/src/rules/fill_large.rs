@@ -11,7 +11,7 @@ use events::{
 
 use super::{Rule, Window, median, number};
 use crate::{
-    engine::{Condition, Ends, Hearing, Kind, Of, Reading, venue_of, worth},
+    engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading, venue_of, worth},
     exact::times,
 };
 
@@ -29,6 +29,7 @@ impl Rule for FillLarge {
         version: 1,
         about: "one fill is worth much more than the median of the last 200",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[
             number("ratio", "x", ["1", "5", "1000"], "how many times the median is large"),
             number("warning_ratio", "x", ["1", "10", "1000"], "how many times the median is a warning").from("ratio"),

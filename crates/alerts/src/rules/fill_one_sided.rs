@@ -11,7 +11,7 @@ use events::{
 
 use super::{Rule, Window, number};
 use crate::{
-    engine::{Condition, Ends, Hearing, Kind, Of, Reading, venue_of, worth},
+    engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading, venue_of, worth},
     exact::{minus, percent, plus},
 };
 
@@ -26,6 +26,7 @@ impl Rule for FillOneSided {
         version: 1,
         about: "of what a bot traded in its last 50 fills nearly all was bought, or nearly all sold",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[
             number("share", "%", ["50", "85", "100"], "a larger share of one side is one-sided"),
             number("clear_share", "%", ["50", "75", "100"], "up to this share it is well").up_to("share"),

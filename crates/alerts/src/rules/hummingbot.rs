@@ -7,7 +7,7 @@ use events::{
 };
 
 use super::{Rule, keep};
-use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct HummingbotDown;
 
@@ -17,6 +17,7 @@ impl Rule for HummingbotDown {
         version: 2,
         about: "the Hummingbot API, through which every bot is run, does not answer",
         of: Of::Desk,
+        names: Names::NOTHING,
         parameters: &[keep("0")],
         ends: Ends::WhenClear,
         while_wanted: false,

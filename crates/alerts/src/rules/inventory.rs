@@ -4,7 +4,7 @@ use events::{Asset, BotId, Event, Market, account::AccountEvent, alert::Labels, 
 
 use super::{Rule, above, keep, number, wait};
 use crate::{
-    engine::{Ends, Hearing, Kind, Of, Reading},
+    engine::{Ends, Hearing, Kind, Names, Of, Reading},
     exact::{minus, percent, plus, times},
 };
 
@@ -16,6 +16,7 @@ impl Rule for InventoryImbalance {
         version: 1,
         about: "the base asset's share of what a bot's account holds of its pair is far from what it shall be",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[
             number("target", "%", ["0", "50", "100"], "the share that it shall be"),
             number("off", "points", ["1", "20", "100"], "so far off is too far"),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rule, number};
 use crate::{
-    engine::{Condition, Ends, Hearing, Kind, Of, Reading},
+    engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading},
     exact::{minus, plus, times},
 };
 
@@ -36,6 +36,7 @@ impl Rule for KeyAnomaly {
         version: 2,
         about: "a credential is opened many times as often within an hour as it used to be, or what lies in the vault is not its own",
         of: Of::Clients,
+        names: Names::THING,
         parameters: &[
             number("ratio", "x", ["1", "5", "1000"], "how many times the usual is too often"),
             number("least", "openings/h", ["1", "20", "100000"], "what is never too often"),

@@ -7,7 +7,7 @@ use events::{
 };
 
 use super::{Rule, keep, number, wait, wait_critical};
-use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct ProjectionLag;
 
@@ -17,6 +17,7 @@ impl Rule for ProjectionLag {
         version: 1,
         about: "a read model is far behind the streams: dashboards say that they are stale",
         of: Of::Desk,
+        names: Names::THING,
         parameters: &[
             number("events", "events", ["1", "500", "1000000"], "so many events behind is too far"),
             number("age_s", "s", ["1", "5", "3600"], "so long behind is too far"),

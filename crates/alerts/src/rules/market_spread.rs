@@ -11,7 +11,7 @@ use events::{
 
 use super::{Rule, Window, keep, number, wait};
 use crate::{
-    engine::{Condition, Ends, Hearing, Kind, Of, Quote, Reading},
+    engine::{Condition, Ends, Hearing, Kind, Names, Of, Quote, Reading},
     exact::times,
 };
 
@@ -28,6 +28,7 @@ impl Rule for MarketSpreadWide {
         version: 2,
         about: "the best bid and ask of everybody in a market are further apart than in the hour before",
         of: Of::Clients,
+        names: Names::MARKET,
         parameters: &[
             number("ratio", "x", ["1", "3", "100"], "how many times the median of an hour is wide"),
             number("clear_ratio", "x", ["1", "2", "100"], "below how many times the median it is usual").up_to("ratio"),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rule, Window, number};
 use crate::{
-    engine::{Condition, Ends, Hearing, Kind, Of, Reading, World, worth},
+    engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading, World, worth},
     exact::{divided, minus, plus, times},
 };
 
@@ -24,6 +24,8 @@ type Place = (Exchange, Market, Asset);
 /// What happened so close to a look may be in it or not; so many moves are remembered.
 const NEAR_US: i64 = 10_000_000;
 const NEAR_MAX: usize = 1_000;
+/// No exchange takes a larger part of a trade than one in so many.
+const FEE_PART: i64 = 100;
 
 /// What the ledger says of one asset since it was first seen, and how often the two differed one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,17 +37,20 @@ pub(crate) struct Expected {
     before: Window<Decimal>,
     /// What moved so close to the first look that it may be in it or not.
     near: Decimal,
-    /// Fills whose fees nobody knows.
-    unknown_fees: i64,
+    /// The most that fees can have been which nobody told.
+    fees_most: Decimal,
     differed: u32,
+    /// What was seen last, when, and what the ledger says of that moment.
+    last: Option<(Decimal, Time, Decimal)>,
 }
 
 impl Rule for BalanceMismatch {
     const KIND: Kind = Kind {
         name: "balance_mismatch",
-        version: 1,
+        version: 2,
         about: "what an exchange says of an asset differs from the ledger, twice in a row",
         of: Of::Clients,
+        names: Names::ASSET,
         parameters: &[
             number("share", "%", ["0", "0.1", "100"], "a smaller part of what is held is no difference"),
             number("least_usdt", "USDT", ["0", "5", "1000000"], "a smaller worth is no difference"),
@@ -61,6 +66,7 @@ impl Rule for BalanceMismatch {
     fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
         if let Event::Ledger(told) = &hearing.event.event {
             count(memory, told);
+            late(memory, hearing);
         } else if let Event::Credential(told) = &hearing.event.event {
             // Another key may be one of another account.
             if let CredentialEvent::CredentialActive { .. } = told {
@@ -73,33 +79,40 @@ impl Rule for BalanceMismatch {
         {
             // What a perpetual gains and loses moves margin as no fill tells.
             if *market == Market::Spot {
-                look(memory.entry((*exchange, *market, asset.clone())).or_default(), *total, hearing);
+                let place = (*exchange, *market, asset.clone());
+                look(memory.entry(place.clone()).or_default(), &place, *total, hearing);
             }
         }
     }
 }
 
-fn look(expected: &mut Expected, total: Decimal, hearing: &mut Hearing<'_>) {
-    let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, .. }) = &hearing.event.event else {
-        return;
-    };
+fn look(expected: &mut Expected, place: &Place, total: Decimal, hearing: &mut Hearing<'_>) {
     let Some((first, _)) = expected.first else {
         expected.before.forget(hearing.at, NEAR_US);
         let near = expected.before.iter().fold(Decimal::ZERO, |near, (_, amount)| plus(near, amount.abs()));
         *expected = Expected { first: Some((total, hearing.at)), near, ..Expected::default() };
         return;
     };
-    let ours = plus(first, expected.moved);
-    let off = minus(total, ours).abs();
-    let mut labels = Labels::about(asset.as_str());
-    (labels.exchange, labels.market) = (Some(*exchange), Some(*market));
-    let [share, least, often] = ["share", "least_usdt", "times"].map(|name| hearing.parameter(&labels, name));
-    let part = divided(times(total.abs(), share), Decimal::from_int(100)).unwrap_or_default();
-    let allowed = plus(part.max(in_asset(hearing.world, asset, least)), expected.near);
-    if expected.unknown_fees > 0 {
-        return hearing.say(labels, Reading::unknown());
-    }
+    expected.last = Some((total, hearing.at, plus(first, expected.moved)));
+    let Some((off, allowed)) = expected.off(place, hearing) else { return };
     expected.differed = if off > allowed { expected.differed.saturating_add(1) } else { 0 };
+    say(expected, place, hearing);
+}
+
+/// What is told late explains what was seen before: nobody looks again at a balance that stands still.
+fn late(memory: &mut BTreeMap<Place, Expected>, hearing: &mut Hearing<'_>) {
+    for (place, expected) in memory.iter_mut().filter(|(_, expected)| expected.differed > 0) {
+        if expected.off(place, hearing).is_some_and(|(off, allowed)| off <= allowed) {
+            expected.differed = 0;
+            say(expected, place, hearing);
+        }
+    }
+}
+
+fn say(expected: &Expected, place: &Place, hearing: &mut Hearing<'_>) {
+    let (labels, (exchange, _, asset)) = (labels(place), place);
+    let Some(((off, allowed), (total, _, ours))) = expected.off(place, hearing).zip(expected.last) else { return };
+    let often = hearing.parameter(&labels, "times");
     let now = match (off > allowed, Decimal::from_int(expected.differed.into()) >= often) {
         (false, _) => Condition::Clear,
         (true, true) => Condition::Above(Severity::Critical),
@@ -111,6 +124,21 @@ fn look(expected: &mut Expected, total: Decimal, hearing: &mut Hearing<'_>) {
         .with("said", total, None, asset.as_str())
         .with("expected", ours, None, asset.as_str());
     hearing.say(labels, reading);
+}
+
+fn labels((exchange, market, asset): &Place) -> Labels {
+    Labels { exchange: Some(*exchange), market: Some(*market), ..Labels::about(asset.as_str()) }
+}
+
+impl Expected {
+    /// By how much what was seen last differs, and how much of that is no difference.
+    fn off(&self, place: &Place, hearing: &Hearing<'_>) -> Option<(Decimal, Decimal)> {
+        let (total, _, ours) = self.last?;
+        let [share, least] = ["share", "least_usdt"].map(|name| hearing.parameter(&labels(place), name));
+        let part = divided(times(total.abs(), share), Decimal::from_int(100)).unwrap_or_default();
+        let least = part.max(in_asset(hearing.world, &place.2, least));
+        Some((minus(total, ours).abs(), plus(plus(least, self.near), self.fees_most)))
+    }
 }
 
 /// An amount of USDT in an asset; nothing, where nobody knows its worth.
@@ -151,11 +179,13 @@ fn book(memory: &mut BTreeMap<Place, Expected>, fill: &Fill, by: Decimal) {
     for fee in fill.fees.iter().flatten() {
         moved(memory, place(fee.asset.clone()), fill.at, times(-fee.amount, by));
     }
-    if fill.fees.is_none() {
-        let of_pair = [fill.pair.base_asset(), fill.pair.quote_asset()].map(place);
-        let of_pair = memory.iter_mut().filter(|(at, _)| of_pair.contains(at));
-        let since = of_pair.filter(|(_, expected)| expected.first.is_some_and(|(_, first)| fill.at > first));
-        since.for_each(|(_, expected)| expected.unknown_fees += if by.is_positive() { 1 } else { -1 });
+    let most = |of: Decimal| divided(times(of.abs(), by), Decimal::from_int(FEE_PART)).unwrap_or_default();
+    let untold = [(fill.pair.base_asset(), most(base)), (fill.pair.quote_asset(), most(quote))];
+    for (asset, most) in untold.into_iter().filter(|_| fill.fees.is_none()) {
+        let expected = memory.entry(place(asset)).or_default();
+        if expected.first.is_some_and(|(_, first)| fill.at > first) {
+            expected.fees_most = plus(expected.fees_most, most);
+        }
     }
 }
 
@@ -165,6 +195,8 @@ fn moved(memory: &mut BTreeMap<Place, Expected>, place: Place, at: Time, amount:
     let Some((_, first)) = expected.first else { return expected.before.push(at, amount, NEAR_US, NEAR_MAX) };
     if at > first {
         expected.moved = plus(expected.moved, amount);
+        let seen = expected.last.as_mut().filter(|(_, seen_at, _)| at <= *seen_at);
+        seen.into_iter().for_each(|(_, _, ours)| *ours = plus(*ours, amount));
     }
     if (at.micros() - first.micros()).abs() <= NEAR_US {
         expected.near = plus(expected.near, amount.abs());

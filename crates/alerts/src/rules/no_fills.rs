@@ -11,9 +11,9 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Rule, daily_loss::begins_anew, number, seconds};
+use super::{Rule, number, seconds};
 use crate::{
-    engine::{Condition, Ends, Hearing, Kind, Of, Reading, venue_of},
+    engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading, venue_of},
     exact::times,
 };
 
@@ -24,7 +24,8 @@ const PAUSES_MAX: usize = 200;
 /// No pause is waited for longer.
 const MOST_S: i64 = 8_000_000;
 
-/// When a bot filled last, and how long its pauses used to be, in microseconds.
+/// When a bot filled last, and for how long it quoted both sides between its fills, in microseconds: what it did not quote it
+/// did not wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pauses {
     last: Option<(Time, u64)>,
@@ -38,9 +39,10 @@ pub(crate) struct Pauses {
 impl Rule for NoFills {
     const KIND: Kind = Kind {
         name: "no_fills",
-        version: 2,
+        version: 3,
         about: "a bot that quotes both sides has had no fill for much longer than usual",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[
             number("ratio", "x", ["1", "3", "1000"], "how many times as long as 95 % of the pauses before"),
             number("least_s", "s", ["60", "7200", "604800"], "a pause that is never too long"),
@@ -53,7 +55,7 @@ impl Rule for NoFills {
     type Memory = BTreeMap<(BotId, Venue), Pauses>;
 
     fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
-        if let Some(bot) = begins_anew(hearing) {
+        if let Some(bot) = hearing.asked_to_run() {
             memory.iter_mut().filter(|((of, _), _)| *of == bot).for_each(|(_, pauses)| {
                 (pauses.two_sided, pauses.waited_us) = (None, 0);
             });
@@ -75,11 +77,19 @@ impl Rule for NoFills {
 
 /// Whose quotes an event tells, and whether they are on both sides; nobody quotes both where nobody can tell.
 fn quoted(told: &MarketEvent) -> Option<(BotId, &Venue, bool)> {
-    if let MarketEvent::QuoteObserved { bot, venue, bid, ask, .. } = told {
-        return Some((*bot, venue, bid.is_some() && ask.is_some()));
+    match told {
+        MarketEvent::QuoteObserved { bot, venue, bid, ask, .. } => Some((*bot, venue, bid.is_some() && ask.is_some())),
+        // A minute that does not tell how it ended leaves what was told before.
+        MarketEvent::QuoteMinute { bot, venue, bid, ask, .. } if bid.is_some() || ask.is_some() => {
+            Some((*bot, venue, bid.is_some() && ask.is_some()))
+        }
+        MarketEvent::QuotesUnknown { bot, venue, .. } => Some((*bot, venue, false)),
+        MarketEvent::QuoteMinute { .. }
+        | MarketEvent::MarkObserved { .. }
+        | MarketEvent::DepthObserved { .. }
+        | MarketEvent::DepthMinute { .. }
+        | MarketEvent::VolumeObserved { .. } => None,
     }
-    let MarketEvent::QuotesUnknown { bot, venue, .. } = told else { return None };
-    Some((*bot, venue, false))
 }
 
 impl Pauses {
@@ -88,8 +98,9 @@ impl Pauses {
         if self.last.is_some_and(|(last, _)| at < last) {
             return;
         }
-        if let Some((last, _)) = self.last {
-            self.pauses.push(at.micros() - last.micros());
+        if self.last.is_some() {
+            let now = self.two_sided.map_or(0, |since| (at.micros() - since.micros()).max(0));
+            self.pauses.push(self.waited_us + now);
             let old = self.pauses.len().saturating_sub(PAUSES_MAX);
             self.pauses.drain(..old);
         }
@@ -100,7 +111,7 @@ impl Pauses {
     /// A moment of one side does not begin the wait anew.
     fn quotes(&mut self, at: Time, both: bool) {
         if let Some(since) = self.two_sided.take() {
-            self.waited_us += at.micros() - since.micros();
+            self.waited_us += (at.micros() - since.micros()).max(0);
         }
         self.two_sided = both.then_some(at);
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use events::{Event, alert::Labels, bot::Venue, order::OrderEvent};
+use events::{Decimal, Event, alert::Labels, bot::Venue, order::OrderEvent};
 
 use super::{Rule, Window, above, count, keep, number, wait};
 use crate::{
-    engine::{Condition, Ends, Hearing, Kind, Of, Reading},
-    exact::percent,
+    engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading},
+    exact::{minus, percent},
 };
 
 pub(crate) struct OrderRejectRate;
@@ -18,9 +18,10 @@ const ORDERS_MAX: usize = 20_000;
 impl Rule for OrderRejectRate {
     const KIND: Kind = Kind {
         name: "order_reject_rate",
-        version: 1,
+        version: 2,
         about: "of the orders that a bot placed within five minutes the exchange refused too many",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[
             number("share", "%", ["0", "10", "100"], "a larger part refused is too many"),
             number("least", "orders", ["0", "10", "100000"], "so few refused are never too many"),
@@ -53,13 +54,27 @@ impl Rule for OrderRejectRate {
         let bad = count(orders.iter().filter(|(_, refused)| *refused).count());
         let Some(share) = percent(bad, count(orders.len())) else { return };
         let [many, least, clear] = ["share", "least", "clear_share"].map(|name| hearing.parameter(&labels, name));
-        let condition = above(share, many, None, clear);
-        let now = if condition != Condition::Clear && bad <= least { Condition::Between } else { condition };
+        let condition = |share, bad| match above(share, many, None, clear) {
+            Condition::Above(_) if bad <= least => Condition::Between,
+            condition => condition,
+        };
+        let now = condition(share, bad);
         let summary = format!("{} of the orders of {} in {} were refused", bad, hearing.world.name(bot), venue.pair);
-        let reading = Reading::new(now, summary)
-            .with("share", share, Some(many), "%")
-            .with("refused", bad, Some(least), "orders")
-            .then(hearing.at.plus_micros(WINDOW_US), Condition::Clear);
+        let mut reading = Reading::new(now, summary).with("share", share, Some(many), "%").with(
+            "refused",
+            bad,
+            Some(least),
+            "orders",
+        );
+        // Without another order, those that are in the window leave it one by one.
+        let (mut last, mut bad) = (now, bad);
+        for (at, was_refused, left) in orders.leaving(WINDOW_US) {
+            bad = if *was_refused { minus(bad, Decimal::ONE) } else { bad };
+            let becomes = percent(bad, count(left)).map_or(Condition::Clear, |share| condition(share, bad));
+            if becomes != last && (left == 0 || matches!(now, Condition::Above(_))) {
+                (reading, last) = (reading.then(at, becomes), becomes);
+            }
+        }
         hearing.say(labels, reading);
     }
 }

@@ -1,7 +1,7 @@
 //! NATS is behind the streams.
 
 use super::{Rule, keep, lag, number, wait, wait_critical};
-use crate::engine::{Ends, Hearing, Kind, Of};
+use crate::engine::{Ends, Hearing, Kind, Names, Of};
 
 pub(crate) struct RelayLag;
 
@@ -11,6 +11,7 @@ impl Rule for RelayLag {
         version: 1,
         about: "what is published on NATS is far behind the streams: subscribers hear late",
         of: Of::Desk,
+        names: Names::THING,
         parameters: &[
             number("events", "events", ["1", "500", "1000000"], "so many events behind is too far"),
             number("age_s", "s", ["1", "5", "3600"], "so long behind is too far"),

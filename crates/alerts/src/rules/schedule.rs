@@ -7,7 +7,7 @@ use events::{
 };
 
 use super::{Rule, number};
-use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct ScheduledRunFailed;
 
@@ -17,6 +17,7 @@ impl Rule for ScheduledRunFailed {
         version: 1,
         about: "a run of a schedule was missed, or what it wanted was refused",
         of: Of::Clients,
+        names: Names::THING,
         parameters: &[number("lasts_s", "s", ["1", "900", "86400"], "how long it is shown")],
         ends: Ends::Passing,
         while_wanted: false,

@@ -11,7 +11,7 @@ use events::{
 use serde::{Deserialize, Serialize};
 
 use super::{Rule, Window, number, seconds};
-use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading, venue_of};
+use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading, venue_of};
 
 pub(crate) struct SelfMatch;
 
@@ -47,6 +47,7 @@ impl Rule for SelfMatch {
         version: 2,
         about: "fills of one client stand on both sides of one trade, or look as if they did",
         of: Of::Clients,
+        names: Names::MARKET,
         parameters: &[
             number("strong_s", "s", ["0", "2", "60"], "how far apart the two halves of one price and amount may be"),
             number(

@@ -4,8 +4,8 @@ use events::{Event, alert::Labels, market::MarketEvent};
 
 use super::{Rule, above, keep, number, wait};
 use crate::{
-    engine::{Ends, Hearing, Kind, Of, Reading},
-    exact::times,
+    engine::{Ends, Hearing, Kind, Names, Of, Reading},
+    exact::{divided, times},
 };
 
 pub(crate) struct SpreadWide;
@@ -13,16 +13,22 @@ pub(crate) struct SpreadWide;
 impl Rule for SpreadWide {
     const KIND: Kind = Kind {
         name: "spread_wide",
-        version: 2,
+        version: 3,
         about: "the best bid and ask of a bot are further apart than its config says",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[
             number("ratio", "x", ["1", "2", "100"], "how many times the configured spread is too wide"),
             number("critical_ratio", "x", ["1", "4", "100"], "how many times the configured spread is critical")
                 .from("ratio"),
             number("clear_ratio", "x", ["1", "1.6", "100"], "below how many times the configured spread it is well")
                 .up_to("ratio"),
-            number("floor_bps", "bps", ["1", "50", "5000"], "a spread that is never too wide"),
+            number(
+                "floor_bps",
+                "bps",
+                ["1", "50", "5000"],
+                "a spread that is never too wide; its steps are as far apart",
+            ),
             wait("30"),
             keep("30"),
         ],
@@ -52,11 +58,15 @@ impl Rule for SpreadWide {
         let told = hearing.world.bots.get(bot).and_then(|bot| bot.spread_bps());
         // Where the config does not say, only the floor counts: what it says else is as wide as half of it.
         let configured = told.unwrap_or_else(|| floor.divided_by(ratio).unwrap_or(floor));
-        let at_least = |ratio| times(configured, ratio).max(floor);
-        let now = above(spread, at_least(ratio), Some(at_least(critical)), times(configured, clear));
+        // Where the floor is what counts, its steps are as far apart as those of what is configured would be.
+        let of_floor = |step| divided(times(floor, step), ratio).unwrap_or(floor);
+        let far = times(configured, ratio).max(floor);
+        let critical =
+            Some(times(configured, critical)).filter(|step| *step > far).unwrap_or_else(|| of_floor(critical));
+        let now = above(spread, far, Some(critical), times(configured, clear).max(of_floor(clear)));
         let summary =
             format!("the quotes of {} in {} are {} bps apart", hearing.world.name(*bot), venue.pair, spread.rounded(2));
-        let mut reading = Reading::new(now, summary).with("spread", spread, Some(at_least(ratio)), "bps");
+        let mut reading = Reading::new(now, summary).with("spread", spread, Some(far), "bps");
         if let Some(told) = told {
             reading = reading.with("configured_spread", told, None, "bps");
         }

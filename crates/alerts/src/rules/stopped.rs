@@ -9,7 +9,7 @@ use events::{
 };
 
 use super::{Rule, number, seconds};
-use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct BotStoppedUnexpectedly;
 
@@ -19,6 +19,7 @@ impl Rule for BotStoppedUnexpectedly {
         version: 2,
         about: "a bot stopped, or is said to have stopped, and nobody asked for it just before",
         of: Of::Clients,
+        names: Names::BOT,
         parameters: &[number("asked_s", "s", ["0", "60", "3600"], "how long before it may have been asked for")],
         ends: Ends::WhenClear,
         while_wanted: false,

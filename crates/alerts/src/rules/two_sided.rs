@@ -8,7 +8,7 @@ use events::{
 };
 
 use super::{Rule, count, keep, number, seconds, wait, wait_critical};
-use crate::engine::{Condition, Ends, Hearing, Kind, Of, Reading};
+use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct NoTwoSidedQuotes;
 
@@ -22,6 +22,7 @@ impl Rule for NoTwoSidedQuotes {
         version: 2,
         about: "a bot that shall run has no order on one side of the book, or on none",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[
             number("start_s", "s", ["0", "60", "3600"], "how long a bot may take to quote after it began to run"),
             wait("15"),
@@ -72,7 +73,10 @@ fn quoted(told: &MarketEvent, hearing: &mut Hearing<'_>) {
 fn say(bot: BotId, venue: &Venue, sides: [bool; 2], hearing: &mut Hearing<'_>) {
     let labels = Labels::of(bot, venue);
     let side = match sides {
-        [true, true] => return hearing.say(labels, Reading::clear()),
+        [true, true] => {
+            let none = Decimal::ZERO;
+            return hearing.say(labels, Reading::clear().with("missing", none, Some(none), "sides"));
+        }
         [true, false] => "offers nothing",
         [false, true] => "bids nothing",
         [false, false] => "quotes nothing",

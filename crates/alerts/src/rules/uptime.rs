@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rule, Window, below, number};
 use crate::{
-    engine::{Ends, Hearing, Kind, Of, Reading},
+    engine::{Ends, Hearing, Kind, Names, Of, Reading},
     exact::percent,
 };
 
@@ -50,6 +50,7 @@ impl Rule for QuoteUptimeLow {
         version: 1,
         about: "the share of an hour, or of a day, in which a bot quoted both sides closely enough is too small",
         of: Of::Clients,
+        names: Names::BOT_IN_MARKET,
         parameters: &[
             number("share", "%", ["0", "95", "100"], "a smaller share of an hour or a day is low"),
             number("critical_share", "%", ["0", "90", "100"], "a smaller share is critical").up_to("share"),

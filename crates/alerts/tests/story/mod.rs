@@ -39,6 +39,19 @@ pub fn on(exchange: Exchange) -> Venue {
     Venue { exchange, market: Market::Spot, pair: "SOL-USDT".parse().unwrap() }
 }
 
+/// What comes of a rule in a story up to a second; lines of other rules are not what it is about.
+pub fn check(mut story: Story, rule: &str, until: i64, expected: &[&str]) {
+    story.until(until);
+    assert_eq!(of(rule, &mut story), expected, "{rule}");
+    story.replays();
+    story.shows();
+}
+
+/// What became of a rule since it was asked last.
+pub fn of(rule: &str, story: &mut Story) -> Vec<String> {
+    story.told().into_iter().filter(|line| line.split(' ').nth(1) == Some(rule)).collect()
+}
+
 /// A stream, its engine, and what came of it so far.
 pub struct Story {
     pub client: ClientId,
@@ -81,7 +94,7 @@ impl Story {
     pub fn until(&mut self, second: i64) -> &mut Self {
         while self.now < second {
             self.now += 1;
-            let made = self.engine.tick(at(self.now).plus_micros(-self.engine.late_us()));
+            let made = self.engine.tick(at(self.now).plus_micros(-self.engine.late_us(at(self.now))));
             self.note(made);
         }
         self
@@ -156,7 +169,12 @@ impl Story {
                 let seqs = &evidence.seqs;
                 assert!(!seqs.is_empty() && seqs.iter().all(|seq| *seq < recorded.seq), "{rule}: {evidence:?}");
             }
-            if let Event::Alert(AlertEvent::AlertFired { rule, evidence, summary, .. }) = &recorded.event {
+            if let Event::Alert(AlertEvent::AlertFired { rule, evidence, summary, labels, .. }) = &recorded.event {
+                // A scope can name what its alerts name, and nothing else.
+                let named =
+                    [labels.bot.is_some(), labels.exchange.is_some(), labels.pair.is_some(), labels.about.is_some()];
+                let names = alerts::rule(rule.as_str()).expect("a rule fired").names;
+                assert_eq!(named, [names.bot, names.exchange, names.pair, names.about], "{rule}");
                 assert!(!evidence.features.is_empty() && !summary.is_empty(), "{rule}: {evidence:?}");
             }
         }
@@ -201,6 +219,18 @@ impl Story {
         let (bot, venue) = (maker(), venue());
         let event = MarketEvent::QuoteObserved { bot, venue, bid, ask, band_bps: None, at: at(second) };
         self.tell(AggregateRef::new("market", "SOL-USDT"), event.into(), at(second + late))
+    }
+
+    /// The maker has another config from a second on.
+    pub fn reconfigured(&mut self, second: i64, total_amount_quote: &str) -> &mut Self {
+        let told = [
+            ("total_amount_quote", total_amount_quote),
+            ("buy_spreads", "0.001,0.002"),
+            ("sell_spreads", "0.001,0.002"),
+        ];
+        let parameters = told.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let config = BotConfig { venue: Some(venue()), parameters, ..BotConfig::default() };
+        self.bot(BotEvent::BotConfigChanged { config, at: at(second) })
     }
 
     pub fn mark(&mut self, second: i64, price: &str) -> &mut Self {
@@ -261,6 +291,13 @@ impl Story {
     pub fn fill(&mut self, second: i64, side: Side, price: &str, amount: &str) -> &mut Self {
         let trade = format!("t{}", self.stream.len());
         self.fill_of(second, maker(), side, price, amount, &trade)
+    }
+
+    /// The same, of which nobody tells the fee.
+    pub fn untold_fill(&mut self, second: i64, side: Side, price: &str, amount: &str) -> &mut Self {
+        let trade = format!("t{}", self.stream.len());
+        let fill = Fill { fees: None, ..self.one(second, maker(), side, price, amount, &trade) };
+        self.at(second, AggregateRef::ledger(self.client), LedgerEvent::FillRecorded(fill))
     }
 
     pub fn fill_of(
@@ -351,14 +388,19 @@ impl Story {
     }
 
     pub fn configure(&mut self, second: i64, rule: &str, on: bool, parameters: &[(&str, &str)]) -> &mut Self {
+        self.configure_for(second, rule, Scope::default(), on, parameters)
+    }
+
+    pub fn configure_for(
+        &mut self,
+        second: i64,
+        rule: &str,
+        scope: Scope,
+        on: bool,
+        parameters: &[(&str, &str)],
+    ) -> &mut Self {
         let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), d(value))).collect();
-        let event = RuleEvent::RuleConfigured {
-            rule: rule.parse().unwrap(),
-            scope: Scope::default(),
-            on,
-            parameters,
-            at: at(second),
-        };
+        let event = RuleEvent::RuleConfigured { rule: rule.parse().unwrap(), scope, on, parameters, at: at(second) };
         self.at(second, AggregateRef::new("rule", rule), event)
     }
 
