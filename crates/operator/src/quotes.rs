@@ -27,8 +27,12 @@ const DAY_MAX: u32 = 5_000;
 const DEPTH_CHANGES_MAX: u32 = 720;
 const CHANGES_MAX: u32 = DAY_MAX - 2 * 1_440 - DEPTH_CHANGES_MAX;
 const PACE: Pace = Pace { apart_us: 10_000_000, day_max: CHANGES_MAX };
+/// How long orders are believed that were there before anybody listened, or before the broker was away. A bot that places no
+/// other one on their side meanwhile may as well have taken them back.
+const BELIEVED_US: i64 = 15 * MINUTE_US;
 /// Orders that ended before they were told to be there, and fills, remembered for what may still be told of them.
 const GONE_MAX: usize = 1_000;
+const WIDEST_BPS: u32 = GRID_BPS[GRID_BPS.len() - 1];
 
 /// One bot's quotes on its one venue.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub struct Quotes {
     fills: VecDeque<(OrderId, TradeId, Amount)>,
     /// Whether it can be heard what the bot does.
     hears: bool,
+    /// Until when orders are believed that may be gone.
+    believed: Time,
     /// The minute in which the bot stopped: nothing is told of those after it.
     stopped: Option<Time>,
     /// From when on anything is known.
@@ -84,6 +90,8 @@ enum Told {
     Book(Look),
     Deaf,
     Hears,
+    /// What may be gone is believed no longer.
+    Doubted,
     Stopped,
 }
 
@@ -135,12 +143,16 @@ impl Quotes {
             gone: VecDeque::new(),
             fills: VecDeque::new(),
             hears: true,
+            believed: since.plus_micros(BELIEVED_US),
             stopped: None,
             since,
             minute: Minute::default(),
             changes: Changes::new(PACE, since, quotes_told),
             depth: Depth::new(since, depths_told),
         };
+        if !resting.is_empty() {
+            quotes.hear(quotes.believed, Told::Doubted);
+        }
         resting.into_iter().for_each(|order| quotes.hear(since, Told::Resting(order)));
         quotes
     }
@@ -189,9 +201,10 @@ impl Quotes {
         self.hear(at, Told::Deaf);
     }
 
-    /// From now on it can be heard again. Its orders of before are believed until the side has a new one.
+    /// From now on it can be heard again. Its orders of before are believed until the side has a new one, and not for long.
     pub fn hears(&mut self, at: Time) {
         self.hear(at, Told::Hears);
+        self.hear(at.max(self.frontier).plus_micros(BELIEVED_US), Told::Doubted);
     }
 
     /// The bot stopped: none of its orders is left.
@@ -210,15 +223,15 @@ impl Quotes {
         let mut events = Vec::new();
         while let Some(entry) = self.heard.first_entry().filter(|entry| entry.key().0 <= at) {
             let moment = entry.key().0;
+            let known = self.is_known();
             self.advance(moment, &mut events);
-            let heard = self.hears;
             // What happens at one moment is one change: an order that takes another's place leaves no hole.
             while let Some(entry) = self.heard.first_entry().filter(|entry| entry.key().0 == moment) {
                 let told = entry.remove();
                 self.take(told);
             }
             self.note_change(&mut events);
-            if heard && !self.hears {
+            if known && !self.is_known() {
                 let (bot, venue, at) = (self.bot, self.venue.clone(), self.frontier);
                 events.push(MarketEvent::QuotesUnknown { bot, venue, at });
             }
@@ -245,8 +258,13 @@ impl Quotes {
                 self.minute.left_out += self.changes.forget();
             }
             Told::Hears => {
-                self.hears = true;
+                (self.hears, self.believed) = (true, self.frontier.plus_micros(BELIEVED_US));
                 self.live.values_mut().for_each(|order| order.doubtful = true);
+            }
+            Told::Doubted => {
+                if !self.is_known() {
+                    self.minute.left_out += self.changes.forget();
+                }
             }
             Told::Stopped => {
                 // Whatever is told of the rest of the minute is told by the run that comes next.
@@ -255,6 +273,11 @@ impl Quotes {
                 (self.hears, self.stopped) = (false, Some(minute(self.frontier)));
             }
         }
+    }
+
+    /// Whether anybody can tell how it quotes.
+    fn is_known(&self) -> bool {
+        self.hears && (self.frontier < self.believed || self.live.values().all(|order| !order.doubtful))
     }
 
     fn place(&mut self, order: OrderId, side: Side, price: Price, amount: Amount) {
@@ -306,8 +329,8 @@ impl Quotes {
     /// Adds a stretch in which nothing changed.
     fn sum(&mut self, us: i64) {
         let own: Vec<Own> = self.live.values().map(|order| order.own).collect();
-        self.depth.sum(us, self.hears.then_some(&own[..]));
-        if !self.hears {
+        self.depth.sum(us, self.is_known().then_some(&own[..]));
+        if !self.is_known() {
             return;
         }
         let best = self.best();
@@ -319,9 +342,9 @@ impl Quotes {
         let integral = spread_bps(bid, ask).and_then(|bps| bps.times(Decimal::from_int(us)).ok());
         let sum = integral.and_then(|integral| self.minute.spread_bps_us.plus(integral).ok());
         self.minute.spread_bps_us = sum.expect("prices of orders leave room for a minute's sum");
-        if let Some(band) = band(bid, ask) {
-            *self.minute.band_us.entry(band).or_default() += us;
-        }
+        // One that is wider than every step was measured, too: it counts for none of them.
+        let (step, within) = band(bid, ask).map_or((WIDEST_BPS, 0), |step| (step, us));
+        *self.minute.band_us.entry(step).or_default() += within;
     }
 
     fn close(&mut self, at: Time, events: &mut Vec<MarketEvent>) {
@@ -330,7 +353,7 @@ impl Quotes {
             return;
         }
         let (bot, us) = (self.bot, i64::unsigned_abs);
-        let Best { bid, ask } = if self.hears { self.best() } else { Best { bid: None, ask: None } };
+        let Best { bid, ask } = if self.is_known() { self.best() } else { Best { bid: None, ask: None } };
         events.push(MarketEvent::QuoteMinute {
             bot,
             venue: self.venue.clone(),
@@ -367,7 +390,7 @@ impl Quotes {
         if self.depth.changes.due().is_some_and(|due| due <= self.frontier) {
             self.tell_depth(events);
         }
-        if !self.hears {
+        if !self.is_known() {
             return;
         }
         let seen = self.best().seen();

@@ -2,7 +2,8 @@
 //! every minute, within each step of the grid on both sides of the middle.
 //!
 //! A look at the book is believed until the next one, and not for longer than three of them; a step that the book was not
-//! seen out to is not known, which is not empty.
+//! seen out to is not known, which is not empty. A book with one side has no middle: everybody's depth is not known then, and
+//! the bot's own is measured from the middle that there was last.
 
 mod slippage;
 
@@ -54,6 +55,8 @@ pub(super) struct Own {
 #[derive(Debug)]
 pub(super) struct Depth {
     look: Option<(Look, Time)>,
+    /// The last that there was.
+    middle: Option<Price>,
     minute: Minute,
     pub changes: Changes<Bands>,
     pub left_out: u64,
@@ -88,8 +91,11 @@ struct Rung {
 
 impl Look {
     /// A book of which `asked` levels a side were asked for: where fewer came, there are no more. Absent: its numbers are
-    /// none that can be summed up.
+    /// none that can be summed up, or it has none.
     pub fn at(book: &OrderBook, asked: usize) -> Option<Self> {
+        if book.bids.is_empty() && book.asks.is_empty() {
+            return None;
+        }
         let (Some(bid), Some(ask)) = (book.bids.first(), book.asks.first()) else {
             return Some(Self { best: None, middle: None, within: BTreeMap::new(), slippage: Slippages::new() });
         };
@@ -183,7 +189,8 @@ impl Rung {
 impl Depth {
     /// `of_day`: so many changes were told of the day of `since` before.
     pub fn new(since: Time, of_day: u32) -> Self {
-        Self { look: None, minute: Minute::default(), changes: Changes::new(PACE, since, of_day), left_out: 0 }
+        let (minute, changes) = (Minute::default(), Changes::new(PACE, since, of_day));
+        Self { look: None, middle: None, minute, changes, left_out: 0 }
     }
 
     /// Takes a look in.
@@ -192,6 +199,7 @@ impl Depth {
         let since_ms = (at.micros() - super::minute(at).micros()) / 1_000;
         let since_ms = u32::try_from(since_ms).expect("a minute has fewer");
         self.minute.middles.extend(look.middle.map(|middle| (since_ms, middle)));
+        self.middle = look.middle.or(self.middle);
         self.look = Some((look, at.plus_micros(BELIEVED_US)));
     }
 
@@ -222,9 +230,10 @@ impl Depth {
 
     /// Adds a stretch in which nothing changed. `own`: the bot's own orders; absent: nobody knows them.
     pub fn sum(&mut self, us: i64, own: Option<&[Own]>) {
-        let Some((Look { middle: Some(middle), within, slippage, .. }, _)) = &self.look else { return };
+        let Some((Look { within, slippage, .. }, _)) = &self.look else { return };
+        let Some(middle) = self.middle else { return };
         let slipped = slippage::with(&self.minute.slippage, slippage, us);
-        if let Ok(more) = stretch(*middle, within, us, own).and_then(|more| self.minute.with(&more)) {
+        if let Ok(more) = stretch(middle, within, us, own).and_then(|more| self.minute.with(&more)) {
             let middles = std::mem::take(&mut self.minute.middles);
             self.minute = Minute { slippage: slipped, middles, ..more };
         }

@@ -239,12 +239,70 @@ fn a_spread_on_the_edge_of_a_band_is_within_it() {
 }
 
 /// A book of one level a side, so far from 100,000, so deep, and whether that is all of it.
+#[test]
+fn quotes_that_are_wider_than_every_step_are_measured_and_within_none() {
+    let mut quotes = quotes();
+    quotes.order(&placed("b", Side::Buy, "90", 0));
+    quotes.order(&placed("a", Side::Sell, "110", 0));
+    let told = quotes.until(at(60_000));
+    let bands = told.iter().find_map(|event| {
+        let MarketEvent::QuoteMinute { band_us, .. } = event else { return None };
+        Some(band_us.clone())
+    });
+    assert_eq!(bands, Some([(1_000, 0)].into()));
+}
+
+#[test]
+fn orders_that_may_be_gone_are_believed_for_a_quarter_of_an_hour_unless_their_side_has_a_new_one() {
+    let unknown = |events: &[MarketEvent]| minutes(events).iter().map(|minute| minute.3).collect::<Vec<_>>();
+    let mut quotes = quotes();
+    quotes.order(&placed("b", Side::Buy, "99", 0));
+    quotes.order(&placed("a", Side::Sell, "101", 0));
+    quotes.deaf(at(30_000));
+    quotes.hears(at(60_000));
+    // Its bids are placed anew, its asks never are.
+    quotes.order(&placed("c", Side::Buy, "99", 120_000));
+    let told = quotes.until(at(18 * 60_000));
+    assert_eq!(unknown(&told), [&[30][..], &[0; 15], &[60, 60]].concat());
+    let gone = told.iter().filter(|event| matches!(event, MarketEvent::QuotesUnknown { .. })).count();
+    assert_eq!(gone, 2, "the broker went, and then nobody could tell any more");
+    quotes.order(&placed("d", Side::Sell, "101", 18 * 60_000 + 30_000));
+    let told = quotes.until(at(20 * 60_000));
+    assert_eq!((unknown(&told), changes(&told).len()), (vec![30, 0], 1));
+}
+
+#[test]
+fn a_bot_that_is_alone_in_its_market_and_takes_its_asks_back_has_no_depth_there() {
+    let mut quotes = quotes();
+    quotes.order(&placed("b", Side::Buy, "99900", 0));
+    quotes.order(&placed("a", Side::Sell, "100100", 0));
+    let own = |events: &[MarketEvent]| {
+        events.iter().find_map(|event| {
+            let MarketEvent::DepthMinute { known_us, own_known_us, within, .. } = event else { return None };
+            let DepthSum { own_bid_quote_us, own_ask_quote_us, .. } = within[&200];
+            Some((*known_us, *own_known_us, own_bid_quote_us, own_ask_quote_us))
+        })
+    };
+    (0..6).for_each(|n| quotes.book(book(100, 1, true), at(n * 10_000)));
+    let both = own(&quotes.until(at(60_000))).unwrap();
+    assert_eq!(both, (60_000_000, 60_000_000, d("5994000000000"), d("6006000000000")));
+    quotes.order(&cancelled("a", 60_000));
+    let bids_only = OrderBook { asks: Vec::new(), ..order_book(100, 1) };
+    (6..12).for_each(|n| quotes.book(Look::at(&bids_only, 10).unwrap(), at(n * 10_000)));
+    let bids = own(&quotes.until(at(120_000))).unwrap();
+    assert_eq!(bids, (60_000_000, 60_000_000, d("5994000000000"), d("0")));
+    assert!(Look::at(&OrderBook { bids: Vec::new(), ..bids_only }, 10).is_none());
+}
+
 fn book(away: i64, amount: i64, is_whole: bool) -> Look {
+    Look::at(&order_book(away, amount), if is_whole { 2 } else { 1 }).unwrap()
+}
+
+fn order_book(away: i64, amount: i64) -> OrderBook {
     let level =
         |price: i64| Level { price: Price(Decimal::from_int(price)), amount: Amount(Decimal::from_int(amount)) };
     let (bids, asks) = (vec![level(100_000 - away)], vec![level(100_000 + away)]);
-    let book = OrderBook { pair: venue().pair, bids, asks, at: Time::EPOCH };
-    Look::at(&book, if is_whole { 2 } else { 1 }).unwrap()
+    OrderBook { pair: venue().pair, bids, asks, at: Time::EPOCH }
 }
 
 /// The changes of depth that are told: when, in seconds after the start, and what is bid within 100 bps.
