@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use events::{
     AgreementId, BotId, ClientId, Event, Recorded, Slug, Time,
     agreement::{AgreementEvent, Clause, Outcome, Verdict},
@@ -215,23 +216,25 @@ pub async fn of_client(db: &mut PgConnection, client: ClientId) -> sqlx::Result<
     Ok(rows.iter().map(|row| rows::read(row)).collect())
 }
 
-/// What the last days came to, the newest first.
+/// What the last days came to, or the last before another one, the newest first.
 pub async fn days(
     db: &mut PgConnection,
     client: ClientId,
     agreement: AgreementId,
+    before: Option<Time>,
     most: u32,
 ) -> sqlx::Result<Vec<Judged>> {
     let rows = sqlx::query_scalar!(
         r#"
         select to_jsonb(j)::text as "row!"
           from judged_days j
-         where j.client_id = $1 and j.agreement_id = $2
+         where j.client_id = $1 and j.agreement_id = $2 and j.day < $3
          order by j.day desc
-         limit $3
+         limit $4
         "#,
         client.0,
         agreement.0,
+        DateTime::<Utc>::from(before.unwrap_or(Time::END)),
         i64::from(most)
     )
     .fetch_all(db)

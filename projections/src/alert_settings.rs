@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use events::{
     ClientId, Decimal, Event, Recorded, RuleName, SilenceId, Time,
     alert::{RuleEvent, Scope, SilenceEvent},
@@ -211,7 +212,39 @@ pub async fn rules(db: &mut PgConnection, client: ClientId) -> sqlx::Result<Vec<
     Ok(rows.iter().map(|row| rows::read(row)).collect())
 }
 
-/// A client's silences, those that were set last first.
+/// How many of a client's silences last at a moment, beside one.
+pub async fn other_silences(
+    db: &mut PgConnection,
+    client: ClientId,
+    beside: SilenceId,
+    now: Time,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"
+        select count(*) as "count!"
+          from silences
+         where client_id = $1 and silence_id <> $2 and until > $3 and ended is null
+        "#,
+        client.0,
+        beside.0,
+        DateTime::<Utc>::from(now)
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// For how many things something is said of a client's rules, beside one.
+pub async fn other_scopes(db: &mut PgConnection, client: ClientId, beside: &str) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from alert_rules where client_id = $1 and id <> $2"#,
+        client.0,
+        beside
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// A client's last silences, those that were set last first.
 pub async fn silences(db: &mut PgConnection, client: ClientId) -> sqlx::Result<Vec<Silence>> {
     let rows = sqlx::query_scalar!(
         r#"
@@ -219,6 +252,7 @@ pub async fn silences(db: &mut PgConnection, client: ClientId) -> sqlx::Result<V
           from silences s
          where s.client_id = $1
          order by s.since desc, s.silence_id
+         limit 500
         "#,
         client.0
     )

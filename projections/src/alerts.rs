@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use events::{AlertId, BotId, ClientId, Event, Exchange, Pair, Recorded, RuleName, Time, alert::Severity};
+use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgExecutor};
 use store::read;
+use uuid::Uuid;
 
 pub use self::episode::{Episode, Line, State};
 use crate::{
@@ -38,7 +40,16 @@ pub struct Which {
     pub to: Option<Time>,
     /// Those that fired before this event; absent: from the newest on.
     pub before: Option<u64>,
+    /// So many at most.
     pub most: u32,
+}
+
+/// Where an episode stands in the list of all clients' ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    fired_at: Time,
+    client_id: Uuid,
+    fired_seq: u64,
 }
 
 impl Projection for Alerts {
@@ -82,7 +93,7 @@ impl Projection for Alerts {
           told      jsonb       not null,
           primary key (client_id, seq)
         );
-        create index alert_lines_of on alert_lines (client_id, alert_id, episode, seq);
+        create index alert_lines_of on alert_lines (client_id, alert_id, seq);
     "#;
 
     async fn open(db: &mut PgConnection, client: ClientId, _: u64) -> Result<Self, ProjectError> {
@@ -211,9 +222,14 @@ pub async fn of_client(db: &mut PgConnection, client: ClientId, which: &Which) -
     Ok(rows.iter().map(|row| rows::read(row)).collect())
 }
 
-/// Episodes of all clients, those that fired last first; for the desk. Of each client the last are looked up, so that it
-/// takes no longer the more there were.
-pub async fn of_all(db: &mut PgConnection, which: &Which) -> sqlx::Result<Vec<Episode>> {
+/// Episodes of all clients, or of one, those that fired last first; for the desk. Of each client the last are looked up, so that
+/// it takes no longer the more there were. `after`: what follows that place.
+pub async fn of_all(
+    db: &mut PgConnection,
+    which: &Which,
+    client: Option<ClientId>,
+    after: Option<Place>,
+) -> sqlx::Result<Vec<Episode>> {
     let rows = sqlx::query_scalar!(
         r#"
         with recursive clients as (
@@ -236,8 +252,11 @@ pub async fn of_all(db: &mut PgConnection, which: &Which) -> sqlx::Result<Vec<Ep
                   and ($6::text is null or a.labels ->> 'pair' = $6)
                   and a.fired_at >= coalesce($7::timestamptz, '-infinity')
                   and a.fired_at < coalesce($8::timestamptz, 'infinity')
+                  and ($11::timestamptz is null or a.fired_at < $11 or a.fired_at = $11
+                       and (a.client_id > $12 or a.client_id = $12 and a.fired_seq < $13))
                 order by a.fired_at desc, a.fired_seq desc
                 limit $9) l
+         where $10::uuid is null or c.client_id = $10
          order by l.fired_at desc, l.client_id, l.fired_seq desc
          limit $9
         "#,
@@ -249,7 +268,11 @@ pub async fn of_all(db: &mut PgConnection, which: &Which) -> sqlx::Result<Vec<Ep
         which.pair.as_ref().map(ToString::to_string),
         which.from.map(DateTime::<Utc>::from),
         which.to.map(DateTime::<Utc>::from),
-        i64::from(which.most)
+        i64::from(which.most),
+        client.map(|client| client.0),
+        after.map(|after| DateTime::<Utc>::from(after.fired_at)),
+        after.map(|after| after.client_id),
+        after.map(|after| after.fired_seq as i64)
     )
     .fetch_all(db)
     .await?;
@@ -280,11 +303,12 @@ pub async fn fired(
     Ok(Severity::ALL.into_iter().rev().filter_map(|severity| Some((severity, of(&severity)?))).collect())
 }
 
-/// An alert's last episodes, the newest first, and the last of its history.
+/// An alert's last episodes, the newest first, and the last of its history; `before`: of its history before an event.
 pub async fn one(
     db: &mut PgConnection,
     client: ClientId,
     alert: AlertId,
+    before: Option<u64>,
 ) -> sqlx::Result<Option<(Vec<Episode>, Vec<Line>)>> {
     let episodes = sqlx::query_scalar!(
         r#"
@@ -303,17 +327,25 @@ pub async fn one(
         r#"
         select to_jsonb(l)::text as "row!"
           from alert_lines l
-         where l.client_id = $1 and l.alert_id = $2
-         order by l.episode desc, l.seq desc
+         where l.client_id = $1 and l.alert_id = $2 and ($3::bigint is null or l.seq < $3)
+         order by l.seq desc
          limit 500
         "#,
         client.0,
-        alert.0
+        alert.0,
+        before.map(|seq| seq as i64)
     )
     .fetch_all(db)
     .await?;
     let episodes: Vec<Episode> = episodes.iter().map(|row| rows::read(row)).collect();
     Ok((!episodes.is_empty()).then(|| (episodes, lines.iter().map(|row| rows::read(row)).collect())))
+}
+
+impl Episode {
+    /// Where it stands in the list of all clients' ones.
+    pub fn place(&self) -> Place {
+        Place { fired_at: self.fired_at, client_id: self.client_id, fired_seq: self.fired_seq }
+    }
 }
 
 #[cfg(test)]

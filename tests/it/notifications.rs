@@ -406,7 +406,7 @@ async fn the_desk_is_told_by_its_own_channels_that_its_subscribers_hear_late_and
     quotes(edge, &edge.acme, 20).await;
     let told = within(desk.receiver.until(&path, 2)).await;
     assert_eq!(told[1].json()["data"]["rule"], "relay_lag");
-    let fired = edge.served.ask(&edge.admin, &format!("{PLATFORM}?rule=relay_lag")).await.json()[0].clone();
+    let fired = edge.served.ask(&edge.admin, &format!("{PLATFORM}?rule=relay_lag")).await.json()["items"][0].clone();
     let look = format!("{PLATFORM}/{}/acknowledge", text(&fired["alert_id"]));
     let note = json!({"note": "it is being started again"});
     assert_eq!(edge.served.post(&edge.admin, &look, "a", &note).await.status, 202);

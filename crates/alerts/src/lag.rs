@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 const EVERY: Duration = Duration::from_secs(2);
-/// Events behind, and microseconds, from which on it is anything; each step is twice the one before.
-const FIRST: (u64, u64) = (50, 2_000_000);
+/// Events behind, and microseconds, at which the first step begins and at which the second does: what is well by default, and
+/// what is not. Each of those that follow is twice the one before.
+const EVENTS: [u64; 2] = [50, 125];
+const AGE_US: [u64; 2] = [2_000_000, 5_000_000];
 /// What events of it are told under.
 const LAG: &str = "lag";
 
@@ -101,8 +103,11 @@ async fn relay_behind(desk: &PgPool, now: Time) -> sqlx::Result<(u64, u64)> {
 }
 
 fn step(events: u64, age_us: u64) -> u32 {
-    let doublings = |of: u64, first: u64| (of / first).checked_ilog2().map_or(0, |times| times + 1);
-    doublings(events, FIRST.0).max(doublings(age_us, FIRST.1))
+    let step = |of: u64, [first, second]: [u64; 2]| match (of / second).checked_ilog2() {
+        Some(doublings) => 2 + doublings,
+        None => u32::from(of >= first),
+    };
+    step(events, EVENTS).max(step(age_us, AGE_US))
 }
 
 /// Whatever lies about an edge between two steps is not told again and again.
@@ -120,11 +125,12 @@ mod tests {
             (0, 0, 0),
             (49, 1_999_999, 0),
             (50, 0, 1),
-            (99, 0, 1),
+            (124, 0, 1),
             (0, 2_000_000, 1),
-            (100, 0, 2),
-            (0, 4_000_000, 2),
-            (9, 64_000_000, 6),
+            (125, 0, 2),
+            (0, 5_000_000, 2),
+            (500, 0, 4),
+            (9, 80_000_000, 6),
         ] {
             assert_eq!(step(events, age_us), expected, "{events} {age_us}");
         }

@@ -29,7 +29,7 @@ use crate::{
     judge::{Judge, JudgeError},
     kept::{self, Kept},
     lag,
-    notify::{Circuits, Means, Sender, Sending, TellError, Teller},
+    notify::{Circuits, Means, Sender, Sending, TellError, Teller, mails},
     replay::Ticks,
 };
 
@@ -110,8 +110,8 @@ pub async fn run(on: Foundation, stop: CancellationToken) {
     let mut wakes = Wakes::new(on.db.clone());
     let rung = Arc::new(Notify::new());
     let Foundation { db, streams, means, .. } = on.clone();
-    let (circuits, sending) = (Circuits::default(), Sending::default());
-    let sender = Sender { db, streams, means, rung: Arc::clone(&rung), circuits, sending };
+    let (circuits, sending, mails) = (Circuits::default(), Arc::<Sending>::default(), mails());
+    let sender = Sender { db, streams, means, rung: Arc::clone(&rung), circuits, sending, mails };
     let sending = tokio::spawn(sender.run(stop.clone()));
     let (held, tasks, of) = (HashMap::new(), JoinSet::new(), HashMap::new());
     let mut watch = Watch { on, held, tasks, of, renewed: None, said: None, rung };
@@ -213,6 +213,8 @@ impl Watch {
         let (task, is_well) = task.map_or_else(|fault| (fault.id(), false), |(task, ())| (task, true));
         let Some(client) = self.of.remove(&task) else { return };
         let Some(held) = self.held.remove(&client) else { return };
+        // Whatever else goes on under this lease ends with it.
+        held.stop.cancel();
         if !is_well {
             // Whoever takes it over may fail in the same way: not before the lease has ended.
             return error!(client.id = %client, "the alerts of client {client} could not be evaluated: a fault of ours");

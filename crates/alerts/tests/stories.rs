@@ -2,7 +2,6 @@
 
 mod story;
 
-use alerts::Engine;
 use events::{
     AggregateRef, AgreementId, AlertId, BotId, ChannelId, Exchange, MessageId, ScheduleId, Uuid,
     account::AccountEvent,

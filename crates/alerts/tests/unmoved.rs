@@ -136,8 +136,9 @@ fn a_sweep_of_seconds_is_no_burst_of_a_minute() {
 #[test]
 fn refused_orders_leave_the_window_though_no_other_follows() {
     let mut story = Story::with_maker();
-    (0..11).for_each(|n| drop(story.order(n, true)));
-    (11..106).for_each(|n| drop(story.order(n, false)));
+    for n in 0..106 {
+        story.order(n, n < 11);
+    }
     // Two of 97 are less than 3 %.
     let told = ["70 order_reject_rate fired warning", "308 order_reject_rate resolved cleared"];
     check(story, "order_reject_rate", 1_000, &told);
@@ -166,16 +167,8 @@ fn a_fee_that_nobody_tells_hides_no_theft() {
 #[test]
 fn a_tightly_configured_bot_becomes_critical_and_is_well_again_about_its_floor() {
     let mut story = Story::with_maker();
-    // 20 bps are configured, of which 4 are taken here: the floor of 50 is what counts.
-    let narrow = |story: &mut Story| {
-        drop(story.configure(
-            0,
-            "spread_wide",
-            true,
-            &[("ratio", "1.2"), ("clear_ratio", "1"), ("critical_ratio", "2")],
-        ))
-    };
-    narrow(&mut story);
+    // Twice what is configured, 20 bps, is less than the floor of 50.
+    story.configure(0, "spread_wide", true, &[("ratio", "1.2"), ("clear_ratio", "1"), ("critical_ratio", "2")]);
     story.quotes(5, "149.55", "150.45").quotes(100, "149.175", "150.825").quotes(200, "149.7", "150.3");
     let told = [
         "35 spread_wide fired warning",

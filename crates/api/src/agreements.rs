@@ -192,6 +192,8 @@ async fn end(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Which {
+    /// Those before this one.
+    before: Option<Time>,
     #[serde(default)]
     limit: Limit,
 }
@@ -202,13 +204,13 @@ struct Which {
 async fn days(
     own: OwnAgreement,
     asked: Asked,
-    Query(Which { limit }): Query<Which>,
+    Query(Which { before, limit }): Query<Which>,
     State(views): State<Views>,
 ) -> Result<Response, Problem> {
     let OwnAgreement { client, agreement } = own;
     views
         .answer(asked, client, Agreements::NAME, |db| {
-            async move { Ok(Some(agreements::days(db, client, agreement, limit.items()).await?)) }.boxed()
+            async move { Ok(Some(agreements::days(db, client, agreement, before, limit.items()).await?)) }.boxed()
         })
         .await
 }

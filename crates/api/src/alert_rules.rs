@@ -39,6 +39,8 @@ use crate::{
     wish::{Done, Wish},
 };
 
+/// Things for which something is said of rules, of one client: each number of a rule is looked for among them.
+const SCOPES_MAX: i64 = 500;
 /// Events of a history that a try reads at most: it is answered while somebody waits.
 const TRIED_MAX: u64 = 1_000_000;
 /// Each takes a core and a connection while it is made: so many at once, and the others wait.
@@ -169,12 +171,21 @@ async fn configure(
     own: May<Tend, OwnRule>,
     State(streams): State<Streams>,
     State(known): State<Known>,
+    State(views): State<Views>,
     wish: Wish<ToSay>,
 ) -> Result<(StatusCode, axum::Json<Done>), Problem> {
     let ToSay { scope, on, parameters } = wish.what.clone();
     is_own(&known, own.client, scope.bot).await?;
     let (rule, known, names) = (own.kind.rule(), own.kind.parameters, own.kind.names);
-    let id = AlertRule::id(&rule, &scope);
+    let (client, id) = (own.client, AlertRule::id(&rule, &scope));
+    let beside = id.clone();
+    let others =
+        views.read(client, |db| async move { alert_settings::other_scopes(db, client, &beside).await }.boxed());
+    if others.await? >= SCOPES_MAX {
+        let detail =
+            format!("rules are configured for {SCOPES_MAX} things already: reset some, or say it for more at once");
+        return Err(Problem::new(Code::Conflict, detail));
+    }
     let command = RuleCommand::Configure { rule, scope, on, parameters, known, names, at: Time::now() };
     let done = wish.carry_out::<AlertRule>(&streams, &own, &id, command).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(done)))

@@ -21,7 +21,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     Parts,
     cursor::Cursors,
-    input::{Nothing, Query},
+    input::Query,
     known::Known,
     own::{OfClient, OwnClient, theirs},
     page::{Limit, Page},
@@ -111,7 +111,16 @@ async fn page(
         .await
 }
 
-/// One alert: its episodes, the newest first, and everything that was told of them.
+/// Which part of a history.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Older {
+    /// What was told before this event: the `seq` of the last line that was shown.
+    before_seq: Option<u64>,
+}
+
+/// One alert: its last 100 episodes, the newest first, and the last 500 things that were told of them.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AlertHistory)]
 struct History {
@@ -120,18 +129,18 @@ struct History {
 }
 
 /// One alert with its timeline and evidence
-#[utoipa::path(get, path = "/api/alerts/{id}", tag = "alerts", params(("id" = AlertId, Path)),
+#[utoipa::path(get, path = "/api/alerts/{id}", tag = "alerts", params(("id" = AlertId, Path), Older),
     responses((status = 200, body = History)))]
 async fn one(
     OwnAlert { client, alert }: OwnAlert,
     asked: Asked,
-    _: Query<Nothing>,
+    Query(Older { before_seq }): Query<Older>,
     State(views): State<Views>,
 ) -> Result<Response, Problem> {
     views
         .answer(asked, client, Alerts::NAME, |db| {
             async move {
-                let found = alerts::one(db, client, alert).await?;
+                let found = alerts::one(db, client, alert, before_seq).await?;
                 Ok(found.map(|(episodes, timeline)| History { episodes, timeline }))
             }
             .boxed()
@@ -220,36 +229,39 @@ struct WhichOfAll {
     pair: Option<Pair>,
     /// Those that fired then or later.
     from: Option<Time>,
-    /// Those that fired before: to see more, say when the last of the list fired.
+    /// Those that fired before.
     to: Option<Time>,
     #[serde(default)]
     limit: Limit,
+    /// The `next` of the page before.
+    cursor: Option<String>,
 }
 
 /// Episodes of all clients' alerts, the one that fired last first
 #[utoipa::path(get, path = "/api/admin/alerts", tag = "admin", params(WhichOfAll),
-    responses((status = 200, body = Vec<Episode>)))]
+    responses((status = 200, body = Page<Episode>)))]
 async fn of_all(
     _: OfTheDesk,
     asked: Asked,
     Query(which): Query<WhichOfAll>,
     State(known): State<Known>,
     State(views): State<Views>,
+    State(cursors): State<Cursors>,
 ) -> Result<Response, Problem> {
-    let WhichOfAll { state, severity, rule, of, bot, exchange, pair, from, to, limit } = which;
+    let question = asked.without_cursor();
+    let WhichOfAll { state, severity, rule, of, bot, exchange, pair, from, to, limit, cursor } = which;
+    let after = cursor.map(|cursor| cursors.open(ClientId::DESK, &question, &cursor)).transpose()?;
     let client = match of {
         Some(slug) => Some(known.client_of(&slug).await?.ok_or_else(Problem::not_found)?),
         None => None,
     };
-    let most = limit.items();
+    let most = limit.and_one();
     let which = alerts::Which { state, severity, rule, bot, exchange, pair, from, to, before: None, most };
     views
         .answer_desk(asked, &[Alerts::NAME], move |db| {
             async move {
-                match client {
-                    Some(client) => Ok(alerts::of_client(db, client, &which).await?),
-                    None => Ok(alerts::of_all(db, &which).await?),
-                }
+                let found = alerts::of_all(db, &which, client, after).await?;
+                Ok(Page::new(found, limit, &cursors, ClientId::DESK, &question, Episode::place))
             }
             .boxed()
         })
@@ -270,17 +282,28 @@ struct WhichOfTheDesk {
     to: Option<Time>,
     #[serde(default)]
     limit: Limit,
+    /// The `next` of the page before.
+    cursor: Option<String>,
 }
 
 /// Alerts about the platform itself, which are no client's
 #[utoipa::path(get, path = "/api/admin/alerts/platform", tag = "admin", params(WhichOfTheDesk),
-    responses((status = 200, body = Vec<Episode>)))]
+    responses((status = 200, body = Page<Episode>)))]
 async fn of_the_desk(
     _: OfTheDesk,
     asked: Asked,
-    Query(WhichOfTheDesk { state, severity, rule, from, to, limit }): Query<WhichOfTheDesk>,
+    Query(WhichOfTheDesk { state, severity, rule, from, to, limit, cursor }): Query<WhichOfTheDesk>,
     State(views): State<Views>,
+    State(cursors): State<Cursors>,
 ) -> Result<Response, Problem> {
-    let which = alerts::Which { state, severity, rule, from, to, most: limit.items(), ..alerts::Which::default() };
-    views.answer_now(&asked, async |desk| alerts::of_desk(desk, &which).await).await
+    let question = asked.without_cursor();
+    let before = cursor.map(|cursor| cursors.open(ClientId::DESK, &question, &cursor)).transpose()?;
+    let most = limit.and_one();
+    let which = alerts::Which { state, severity, rule, from, to, before, most, ..alerts::Which::default() };
+    views
+        .answer_now(&asked, async |desk| {
+            let found = alerts::of_desk(desk, &which).await?;
+            Ok(Page::new(found, limit, &cursors, ClientId::DESK, &question, |one| one.fired_seq))
+        })
+        .await
 }

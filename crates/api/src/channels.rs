@@ -268,20 +268,20 @@ pub async fn remove_one(
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Which {
+pub struct WhichTries {
     /// Those that were told before this event: the `seq` of the last one that was shown.
-    before_seq: Option<u64>,
+    pub before_seq: Option<u64>,
     #[serde(default)]
-    limit: Limit,
+    pub limit: Limit,
 }
 
 /// What became of each message of a channel, the newest first
 #[utoipa::path(get, path = "/api/alerts/channels/{id}/tries", tag = "alerts",
-    params(("id" = ChannelId, Path), Which), responses((status = 200, body = Vec<channels::Try>)))]
+    params(("id" = ChannelId, Path), WhichTries), responses((status = 200, body = Vec<channels::Try>)))]
 async fn tries(
     own: OwnChannel,
     asked: Asked,
-    Query(Which { before_seq, limit }): Query<Which>,
+    Query(WhichTries { before_seq, limit }): Query<WhichTries>,
     State(views): State<Views>,
 ) -> Result<Response, Problem> {
     let OwnChannel { client, channel } = own;
@@ -349,5 +349,6 @@ async fn carry_out<T>(
     let signs = matches!(target, Target::Webhook(_));
     let signing_secret = signs.then(|| kept.signing.expose_secret().to_owned());
     let body = ChannelKept { channel_id, done, shown: target.shown(), signing_secret };
-    Ok((status, [(header::LOCATION, "/api/alerts/channels")], axum::Json(body)).into_response())
+    let listed = if own.client() == ClientId::DESK { "/api/admin/alerts/channels" } else { "/api/alerts/channels" };
+    Ok((status, [(header::LOCATION, listed)], axum::Json(body)).into_response())
 }

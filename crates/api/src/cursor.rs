@@ -38,20 +38,27 @@ impl Cursors {
 
     /// A place in the answer to a question of a client.
     pub fn sign<T: Serialize>(&self, client: ClientId, question: &str, place: &T) -> String {
-        let place = serde_json::to_vec(place).expect("a place has a JSON form");
-        let mac = self.mac(client, question, &place).finalize().into_bytes();
-        BASE64_URL_SAFE_NO_PAD.encode([&mac[..MAC_BYTES], &place].concat())
+        self.sign_bytes(client, question, &serde_json::to_vec(place).expect("a place has a JSON form"))
+    }
+
+    /// The same of a place that has a shorter form of its own.
+    pub fn sign_bytes(&self, client: ClientId, question: &str, place: &[u8]) -> String {
+        let mac = self.mac(client, question, place).finalize().into_bytes();
+        BASE64_URL_SAFE_NO_PAD.encode([&mac[..MAC_BYTES], place].concat())
     }
 
     /// The place that a cursor names.
     pub fn open<T: DeserializeOwned>(&self, client: ClientId, question: &str, cursor: &str) -> Result<T, Problem> {
-        let bad =
-            || Problem::invalid("this cursor belongs to another question: take the one of the page before, unchanged");
+        serde_json::from_slice(&self.open_bytes(client, question, cursor)?).map_err(|_| bad())
+    }
+
+    /// The same of a place that has a shorter form of its own.
+    pub fn open_bytes(&self, client: ClientId, question: &str, cursor: &str) -> Result<Vec<u8>, Problem> {
         let bytes = Some(cursor).filter(|cursor| cursor.len() <= CURSOR_MAX);
         let bytes = bytes.and_then(|cursor| BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()).ok_or_else(bad)?;
         let (mac, place) = bytes.split_at_checked(MAC_BYTES).ok_or_else(bad)?;
         self.mac(client, question, place).verify_truncated_left(mac).map_err(|_| bad())?;
-        serde_json::from_slice(place).map_err(|_| bad())
+        Ok(place.to_vec())
     }
 
     fn mac(&self, client: ClientId, question: &str, place: &[u8]) -> Hmac<Sha256> {
@@ -61,6 +68,10 @@ impl Cursors {
             .chain_update(question)
             .chain_update(place)
     }
+}
+
+fn bad() -> Problem {
+    Problem::invalid("this cursor belongs to another question: take the one of the page before, unchanged")
 }
 
 #[cfg(test)]

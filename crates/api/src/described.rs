@@ -181,7 +181,7 @@ const PROBLEMS: [(u16, May); 11] = [
     (401, |of| of.path.starts_with("/api/")),
     (403, |of| !of.public),
     (404, |of| of.path.contains('{') || of.names_a_client || of.is_about_a_client()),
-    (409, |of| of.command || of.is_about_people()),
+    (409, |of| of.command || of.is_about_people() || of.path.ends_with("/try")),
     (413, |_| true),
     (415, |of| of.takes_body),
     (422, |_| true),

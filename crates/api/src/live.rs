@@ -18,7 +18,7 @@ use axum::{
         sse::{Event, KeepAlive},
     },
 };
-use events::{ClientId, Slug, Time, export::EventLine};
+use events::{ClientId, Slug, Time, Uuid, export::EventLine};
 use futures::{Stream, stream};
 use serde::Deserialize;
 use sqlx::PgPool;
@@ -139,7 +139,10 @@ impl Live {
 
     async fn place_of_all(&self, last: Option<&str>, after: Option<u64>) -> Result<Place, Problem> {
         if let Some(last) = last {
-            return self.cursors.open(ClientId::DESK, QUESTION, last).map(Place::OfAll);
+            let place = self.cursors.open_bytes(ClientId::DESK, QUESTION, last)?;
+            let heard =
+                read_numbers(&place).ok_or_else(|| Problem::invalid("Last-Event-ID is not one of this stream"))?;
+            return Ok(Place::OfAll(heard));
         }
         match after {
             Some(0) => return Ok(Place::OfAll(BTreeMap::new())),
@@ -263,10 +266,35 @@ impl Listener {
             }
             Place::OfAll(heard) => {
                 heard.insert(client, seq);
-                self.live.cursors.sign(ClientId::DESK, QUESTION, heard)
+                self.live.cursors.sign_bytes(ClientId::DESK, QUESTION, &numbers(heard))
             }
         }
     }
+}
+
+/// A number a client, as short as can be: a browser sends all of them in one header.
+fn numbers(heard: &BTreeMap<ClientId, u64>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(heard.len() * 20);
+    for (client, seq) in heard {
+        bytes.extend(client.0.as_bytes());
+        let length = (8 - seq.leading_zeros() / 8) as usize;
+        bytes.push(length as u8);
+        bytes.extend(&seq.to_be_bytes()[8 - length..]);
+    }
+    bytes
+}
+
+fn read_numbers(mut bytes: &[u8]) -> Option<BTreeMap<ClientId, u64>> {
+    let mut heard = BTreeMap::new();
+    while !bytes.is_empty() {
+        let (client, rest) = bytes.split_first_chunk::<16>()?;
+        let (length, rest) = rest.split_first()?;
+        let (seq, rest) = rest.split_at_checked((*length).into()).filter(|_| *length <= 8)?;
+        let seq = seq.iter().fold(0, |seq, byte| seq << 8 | u64::from(*byte));
+        heard.insert(ClientId(Uuid::from_bytes(*client)), seq);
+        bytes = rest;
+    }
+    Some(heard)
 }
 
 fn told(line: &EventLine, id: String) -> Event {
@@ -280,5 +308,23 @@ struct Gone;
 impl Drop for Gone {
     fn drop(&mut self) {
         metrics::gauge!("pipelabs_listeners").decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_desk_of_five_hundred_clients_fits_into_a_header() {
+        let heard: BTreeMap<ClientId, u64> = (0..500).map(|n| (ClientId::new(), n * n * n * n)).collect();
+        let bytes = numbers(&heard);
+        assert_eq!(read_numbers(&bytes), Some(heard));
+        assert!(bytes.len() * 4 / 3 < 15_000, "{} bytes", bytes.len());
+        let largest = BTreeMap::from([(ClientId::DESK, u64::MAX), (ClientId::new(), 0)]);
+        assert_eq!(read_numbers(&numbers(&largest)), Some(largest));
+        for bad in [&bytes[..bytes.len() - 1], &bytes[..10], &[&[0; 16][..], &[9], &[1; 9]].concat()] {
+            assert_eq!(read_numbers(bad), None);
+        }
     }
 }

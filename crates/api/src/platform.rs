@@ -16,7 +16,7 @@ use vault::Vault;
 use crate::{
     Parts,
     alerts::{Acknowledge, Snooze},
-    channels::{self, ChannelKept, NewChannel, NewTarget, Of},
+    channels::{self, ChannelKept, NewChannel, NewTarget, Of, WhichTries},
     input::{Nothing, Query},
     own::{OfClient, theirs},
     problem::Problem,
@@ -186,18 +186,19 @@ async fn remove(
 
 /// What became of each message of a channel of the desk, the newest first
 #[utoipa::path(get, path = "/api/admin/alerts/channels/{id}/tries", tag = "admin",
-    params(("id" = ChannelId, Path)), responses((status = 200, body = Vec<model::Try>)))]
+    params(("id" = ChannelId, Path), WhichTries), responses((status = 200, body = Vec<model::Try>)))]
 async fn tries(
     ChannelOfTheDesk(channel): ChannelOfTheDesk,
     asked: Asked,
-    _: Query<Nothing>,
+    Query(which): Query<WhichTries>,
     State(views): State<Views>,
 ) -> Result<Response, Problem> {
     views
         .answer_now(&asked, async |desk| {
             let mut tries = model::of_desk(desk).await?.1;
-            tries.retain(|one| one.channel_id == channel);
+            tries.retain(|one| one.channel_id == channel && which.before_seq.is_none_or(|seq| one.seq < seq));
             tries.reverse();
+            tries.truncate(which.limit.items() as usize);
             Ok(tries)
         })
         .await

@@ -329,9 +329,10 @@ impl From<ScheduleRefusal> for Problem {
             ScheduleRefusal::AlreadyThere | ScheduleRefusal::AlreadySo | ScheduleRefusal::NotTriggered => {
                 Self::new(Code::Conflict, refusal.to_string())
             }
-            ScheduleRefusal::Expression(_) | ScheduleRefusal::Never | ScheduleRefusal::Reason => {
-                Self::invalid(refusal.to_string())
-            }
+            ScheduleRefusal::Expression(_)
+            | ScheduleRefusal::Never
+            | ScheduleRefusal::TooOften
+            | ScheduleRefusal::Reason => Self::invalid(refusal.to_string()),
         }
     }
 }
@@ -340,7 +341,9 @@ impl From<AgreementRefusal> for Problem {
     fn from(refusal: AgreementRefusal) -> Self {
         match refusal {
             AgreementRefusal::NotThere => Self::not_found(),
-            AgreementRefusal::AlreadyThere | AgreementRefusal::NotDue => Self::new(Code::Conflict, refusal.to_string()),
+            AgreementRefusal::AlreadyThere | AgreementRefusal::Unjudged | AgreementRefusal::NotDue => {
+                Self::new(Code::Conflict, refusal.to_string())
+            }
             AgreementRefusal::Count
             | AgreementRefusal::Clause
             | AgreementRefusal::Exclusion

@@ -24,7 +24,7 @@ use crate::{
     Parts,
     input::{Nothing, Query},
     own::{OfClient, OwnClient, theirs},
-    problem::Problem,
+    problem::{Code, Problem},
     views::{Asked, Views},
     who::{May, Tend},
     why::WhyOver,
@@ -58,7 +58,10 @@ impl FromRequestParts<Parts> for OwnSilence {
     }
 }
 
-/// Every silence, the one that was set last first
+/// Silences of one client that last at the same time: each thing that could be told is held against each of them.
+const SILENCES_MAX: i64 = 200;
+
+/// The last 500 silences, the one that was set last first
 #[utoipa::path(get, path = "/api/alerts/silences", tag = "alerts",
     responses((status = 200, body = Vec<alert_settings::Silence>)))]
 async fn all(
@@ -103,6 +106,7 @@ struct SilenceSet {
 async fn set(
     own: May<Tend, OwnClient>,
     State(streams): State<Streams>,
+    State(views): State<Views>,
     wish: Wish<NewSilence>,
 ) -> Result<(StatusCode, axum::Json<SilenceSet>), Problem> {
     let NewSilence { rule, scope, until, reason } = wish.what.clone();
@@ -114,8 +118,16 @@ async fn set(
         None => Names::BOTS_FEED,
     };
     names.include(&scope)?;
+    let client = own.client();
     // The same wish names the same one.
-    let silence_id = SilenceId(Uuid::new_v5(&own.client().0, format!("silence/{}", wish.key).as_bytes()));
+    let silence_id = SilenceId(Uuid::new_v5(&client.0, format!("silence/{}", wish.key).as_bytes()));
+    let others = views.read(client, |db| alert_settings::other_silences(db, client, silence_id, Time::now()).boxed());
+    if others.await? >= SILENCES_MAX {
+        return Err(Problem::new(
+            Code::Conflict,
+            format!("{SILENCES_MAX} silences last already: end some, or widen one"),
+        ));
+    }
     let command = SilenceCommand::Set { rule, scope, until, reason, at: Time::now() };
     let done = wish.carry_out::<Silence>(&streams, &own, &silence_id.to_string(), command).await?;
     Ok((StatusCode::CREATED, axum::Json(SilenceSet { silence_id, done })))

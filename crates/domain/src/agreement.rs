@@ -62,6 +62,8 @@ pub enum AgreementRefusal {
     NotThere,
     #[error("there is an agreement of this name already: change it, or end it first")]
     AlreadyThere,
+    #[error("days before it ended are still to be judged, which takes until 00:15 UTC: set it again after that")]
+    Unjudged,
     #[error("clauses: between 1 and {CLAUSES_MAX} of them")]
     Count,
     #[error(
@@ -106,6 +108,8 @@ impl Agreement {
     pub fn decide(&self, command: AgreementCommand) -> Result<Vec<AgreementEvent>, AgreementRefusal> {
         let event = match command {
             AgreementCommand::Set { .. } if self.set().is_ok() => return Err(AgreementRefusal::AlreadyThere),
+            // What is set anew knows nothing of the days before it.
+            AgreementCommand::Set { .. } if self.is_owed() => return Err(AgreementRefusal::Unjudged),
             AgreementCommand::Set { name, bot, clauses, at } => {
                 AgreementEvent::AgreementSet { name, bot, clauses: possible(clauses)?, at }
             }
@@ -160,9 +164,14 @@ impl Agreement {
     /// The next day that is to be judged now.
     pub fn due(&self, now: Time) -> Option<Time> {
         let set = self.set.as_ref()?;
-        let first = set.again.first().copied().map_or(set.next, |again| again.min(set.next));
+        let first = set.first();
         let is_over = now.micros() >= first.micros() + DAY_US + GRACE_US;
         (is_over && set.ended.is_none_or(|ended| first < ended)).then_some(first)
+    }
+
+    /// Whether it ended, and days before that are still to be judged.
+    fn is_owed(&self) -> bool {
+        self.set.as_ref().is_some_and(|set| set.ended.is_some_and(|ended| set.first() < ended))
     }
 
     /// The days that were judged and may come to something else, if something of them comes late.
@@ -226,6 +235,11 @@ impl Agreement {
 }
 
 impl Set {
+    /// The first day that is to be judged next.
+    fn first(&self) -> Time {
+        self.again.first().copied().map_or(self.next, |again| again.min(self.next))
+    }
+
     fn judge(&mut self, day: Time, verdicts: Vec<Verdict>) {
         self.again.remove(&day);
         self.next = self.next.max(day.plus_micros(DAY_US));
@@ -373,6 +387,13 @@ mod tests {
     #[test]
     fn the_days_before_the_one_on_which_it_ends_are_judged_and_no_other() {
         let ended = AgreementEvent::AgreementEnded { reason: "over".into(), at: hour(3, 1) };
+        let anew = || {
+            let (name, bot) = ("maker".parse().unwrap(), BotId(Uuid::from_u128(2)));
+            AgreementCommand::Set { name, bot, clauses: vec![Clause::Sides { least: d("0.8") }], at: hour(3, 2) }
+        };
+        let owed = of([set(), judged(1), ended.clone()]);
+        assert_eq!(owed.decide(anew()), Err(AgreementRefusal::Unjudged));
+        assert!(of([set(), judged(1), judged(2), ended.clone()]).decide(anew()).is_ok());
         let mut agreement = of([set(), judged(1), ended]);
         assert_eq!((agreement.due(hour(3, 1)), agreement.bot().is_some()), (Some(hour(2, 0)), true));
         let change = AgreementCommand::Change { clauses: vec![Clause::Sides { least: d("0.9") }], at: hour(3, 2) };

@@ -23,15 +23,52 @@ const MINUTES_A_DAY: u16 = 1_440;
 /// What can be wanted of a channel, and what became of what it was to tell.
 #[derive(Debug, Clone)]
 pub enum ChannelCommand {
-    Add { name: Slug, kind: Kind, shown: String, sealed: SealedId, settings: Settings, at: Time },
-    Change { settings: Settings, at: Time },
-    Renew { shown: String, sealed: SealedId, at: Time },
-    Test { at: Time },
-    Tested { of: u64, attempt: u32, result: Delivery, at: Time },
-    Report { from: Time, to: Time, at: Time },
-    Reported { of: u64, attempt: u32, result: Delivery, at: Time },
-    Gone { at: Time },
-    Remove { reason: String, at: Time },
+    Add {
+        name: Slug,
+        kind: Kind,
+        shown: String,
+        sealed: SealedId,
+        settings: Settings,
+        at: Time,
+    },
+    Change {
+        settings: Settings,
+        at: Time,
+    },
+    Renew {
+        shown: String,
+        sealed: SealedId,
+        at: Time,
+    },
+    Test {
+        at: Time,
+    },
+    Tested {
+        of: u64,
+        attempt: u32,
+        result: Delivery,
+        at: Time,
+    },
+    Report {
+        from: Time,
+        to: Time,
+        at: Time,
+    },
+    Reported {
+        of: u64,
+        attempt: u32,
+        result: Delivery,
+        at: Time,
+    },
+    /// Where it led says that it is gone for good. Nothing, if it leads elsewhere by now.
+    Gone {
+        sealed: SealedId,
+        at: Time,
+    },
+    Remove {
+        reason: String,
+        at: Time,
+    },
 }
 
 /// Why not.
@@ -71,6 +108,7 @@ struct There {
     settings: Settings,
     disabled: bool,
     tested: Option<Time>,
+    since: Time,
 }
 
 /// Under which values the vault knows where a channel leads, and which came before until when.
@@ -78,6 +116,8 @@ struct There {
 pub struct Leads {
     pub sealed: SealedId,
     pub before: Option<(SealedId, Time)>,
+    /// When it was added: what was to be told before that was for others.
+    pub since: Time,
 }
 
 impl Channel {
@@ -115,9 +155,9 @@ impl Channel {
                 self.there()?;
                 ChannelEvent::ChannelReported { of, attempt, result, at }
             }
-            ChannelCommand::Gone { at } => match self.there()?.disabled {
-                true => return Ok(Vec::new()),
-                false => ChannelEvent::ChannelDisabled { why: WhyDisabled::Gone, at },
+            ChannelCommand::Gone { sealed, at } => match self.there()? {
+                there if there.disabled || there.sealed != sealed => return Ok(Vec::new()),
+                _ => ChannelEvent::ChannelDisabled { why: WhyDisabled::Gone, at },
             },
             ChannelCommand::Remove { reason, at } => {
                 self.there()?;
@@ -156,7 +196,7 @@ impl Channel {
 
     /// Where it leads now; absent: nowhere.
     pub fn leads(&self) -> Option<Leads> {
-        self.listens().ok().map(|there| Leads { sealed: there.sealed, before: there.before })
+        self.listens().ok().map(|there| Leads { sealed: there.sealed, before: there.before, since: there.since })
     }
 
     /// What is of no use any more of what the vault knows.
@@ -172,8 +212,9 @@ impl Channel {
         if let ChannelEvent::ChannelAdded { sealed, .. } | ChannelEvent::ChannelRenewed { sealed, .. } = &event {
             self.sealed.insert(*sealed);
         }
-        if let ChannelEvent::ChannelAdded { kind, sealed, settings, .. } = event {
-            self.there = Some(There { kind, sealed, before: None, settings, disabled: false, tested: None });
+        if let ChannelEvent::ChannelAdded { kind, sealed, settings, at: since, .. } = event {
+            let (before, disabled, tested) = (None, false, None);
+            self.there = Some(There { kind, sealed, before, settings, disabled, tested, since });
         } else if let ChannelEvent::ChannelRemoved { .. } = event {
             self.there = None;
         } else if let Some(there) = &mut self.there {
@@ -278,7 +319,11 @@ mod tests {
     #[test]
     fn one_whose_other_side_is_gone_rests_until_it_is_looked_after() {
         let gone = ChannelEvent::ChannelDisabled { why: WhyDisabled::Gone, at: at(3) };
-        check([added()], ChannelCommand::Gone { at: at(3) }, Ok(gone.clone()));
+        let tells = |sealed| ChannelCommand::Gone { sealed, at: at(3) };
+        check([added()], tells(sealed(1)), Ok(gone.clone()));
+        let mut channel = Channel::default();
+        channel.remember(added());
+        assert_eq!(channel.decide(tells(sealed(9))), Ok(Vec::new()), "it leads elsewhere by now");
         let test = || ChannelCommand::Test { at: at(60) };
         check([added(), gone.clone()], test(), Err(ChannelRefusal::Off));
         let again = ChannelEvent::ChannelChanged { settings: settings(), at: at(5) };

@@ -51,6 +51,10 @@ pub enum ScheduleCommand {
     },
 }
 
+/// Between two reports of one schedule, and how many of them are looked at: more than a day has hours.
+const REPORT_EVERY_US: i64 = 3_600_000_000;
+const REPORTS_LOOKED_AT: usize = 50;
+
 /// Why not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleRefusal {
@@ -64,6 +68,8 @@ pub enum ScheduleRefusal {
     Expression(#[from] BadExpression),
     #[error("when: its time never comes, or has passed")]
     Never,
+    #[error("when: a report comes once an hour at most")]
+    TooOften,
     #[error("nobody has taken this run up")]
     NotTriggered,
     #[error("a reason is one line of 1 to {LINE_MAX} characters")]
@@ -95,12 +101,12 @@ impl Schedule {
         match command {
             ScheduleCommand::Set { .. } if self.set.is_some() => Err(ScheduleRefusal::AlreadyThere),
             ScheduleCommand::Set { name, action, when, missed, at } => {
-                Timetable::of(&when)?.next(at).ok_or(ScheduleRefusal::Never)?;
+                possible(&action, &when, at)?;
                 Ok(vec![ScheduleEvent::ScheduleSet { name, action, when, missed, at }])
             }
             ScheduleCommand::Change { action, when, missed, at } => {
                 let name = self.set()?.name.clone();
-                Timetable::of(&when)?.next(at).ok_or(ScheduleRefusal::Never)?;
+                possible(&action, &when, at)?;
                 Ok(vec![ScheduleEvent::ScheduleSet { name, action, when, missed, at }])
             }
             ScheduleCommand::Switch { on, at } => match self.set()?.on == on {
@@ -210,6 +216,17 @@ impl Schedule {
     }
 }
 
+/// It comes, and calls nobody to the reports of one time again and again.
+fn possible(action: &Action, when: &When, at: Time) -> Result<(), ScheduleRefusal> {
+    let timetable = Timetable::of(when)?;
+    let first = timetable.next(at).ok_or(ScheduleRefusal::Never)?;
+    let Action::Report { .. } = action else { return Ok(()) };
+    let runs = std::iter::successors(Some(first), |run| timetable.next(*run)).take(REPORTS_LOOKED_AT);
+    let runs: Vec<Time> = runs.collect();
+    let near = runs.windows(2).any(|two| two[1].micros() - two[0].micros() < REPORT_EVERY_US);
+    if near { Err(ScheduleRefusal::TooOften) } else { Ok(()) }
+}
+
 impl Set {
     fn remember(&mut self, event: &ScheduleEvent) {
         match event {
@@ -229,7 +246,7 @@ crate::aggregate!(Schedule, "schedule", ScheduleCommand, ScheduleEvent, Schedule
 
 #[cfg(test)]
 mod tests {
-    use events::{BotId, Uuid};
+    use events::{BotId, ChannelId, Uuid, schedule::Period};
     use proptest::prelude::*;
 
     use super::*;
@@ -313,12 +330,36 @@ mod tests {
             "* * * * * *",
             "every day",
             "0 0 0 * *",
+            "0 0 31 2 *",
+            // There is none in any year, which takes long to find out by looking.
+            "0 0 31 2,4,6,9,11 *",
         ] {
             let refusal = refused(cron(bad, "UTC"));
             assert!(matches!(refusal, ScheduleRefusal::Expression(_)), "{bad}: {refusal:?}");
         }
-        assert_eq!(refused(cron("0 0 31 2 *", "UTC")), ScheduleRefusal::Never);
         assert_eq!(refused(When::Once { at: at("2025-12-31T23:59:59") }), ScheduleRefusal::Never);
+    }
+
+    #[test]
+    fn reports_come_once_an_hour_at_most() {
+        let set = |expression: &str| {
+            let (channel, period) = (ChannelId(Uuid::from_u128(3)), Period::Day);
+            let command = ScheduleCommand::Set {
+                name: "daily".parse().unwrap(),
+                action: Action::Report { channel, period },
+                when: cron(expression, "Europe/Berlin"),
+                missed: Missed::Skip,
+                at: at("2026-01-01T00:00:00"),
+            };
+            Schedule::default().decide(command).map(|events| events.len())
+        };
+        for often in ["* * * * *", "*/30 * * * *", "0,59 8 * * *", "0 8 * * *,"] {
+            assert!(set(often).is_err(), "{often}");
+        }
+        assert_eq!(set("0,30 8 * * *"), Err(ScheduleRefusal::TooOften));
+        for fine in ["0 * * * *", "30 8 * * 1-5", "0 0 1 * *", "0 0 29 2 *"] {
+            assert_eq!(set(fine), Ok(1), "{fine}");
+        }
     }
 
     #[test]

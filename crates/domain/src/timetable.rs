@@ -51,7 +51,7 @@ impl Timetable {
             When::Once { at } => Ok(Self::Once(*at)),
             When::Cron { expression, zone } => {
                 let hour = expression.split_whitespace().nth(1);
-                let each_hour = hour.is_some_and(|hour| hour.starts_with('*') || hour == "0-23");
+                let each_hour = hour.is_some_and(|hour| ["*", "*/1", "0-23"].contains(&hour));
                 Ok(Self::Cron { cron: Box::new(read(expression)?), zone: *zone, each_hour })
             }
         }
@@ -128,7 +128,17 @@ fn read(expression: &str) -> Result<Cron, BadExpression> {
         return Err(bad("a part of it is empty, or a word"));
     }
     let parser = CronParser::builder().seconds(croner::parser::Seconds::Disallowed).build();
-    parser.parse(expression).map_err(|bad: CronError| BadExpression(bad.to_string()))
+    let cron = parser.parse(expression).map_err(|bad: CronError| BadExpression(bad.to_string()))?;
+    if has_a_day(&cron) { Ok(cron) } else { Err(bad("there is no such day in any month that it names")) }
+}
+
+/// Whether there is a day that it names. Of one that there is not, the next would be looked for through thousands of years.
+fn has_a_day(cron: &Cron) -> bool {
+    // Every date falls on every weekday within 28 years.
+    let days = NaiveDate::from_ymd_opt(2024, 1, 1).into_iter().flat_map(|first| first.iter_days().take(28 * 366));
+    let in_month = |day: &NaiveDate| cron.pattern.month_match(day.month()).unwrap_or(false);
+    let is_it = |day: NaiveDate| cron.pattern.day_match(day.year(), day.month(), day.day()).unwrap_or(false);
+    days.filter(in_month).any(is_it)
 }
 
 fn next_of(cron: &Cron, zone: Zone, each_hour: bool, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -231,6 +241,12 @@ mod tests {
         assert_eq!(two, ["2026-03-29T01:00", "2026-03-29T12:30", "2026-03-30T00:30"]);
         let often = days(&cron("0,30 2 * * *", "Europe/Berlin"), "2026-03-28T12:00:00", 2);
         assert_eq!(often, ["2026-03-29T01:00", "2026-03-30T00:00"]);
+        let each_other = days(&cron("30 */2 * * *", "Europe/Berlin"), "2026-03-28T23:45:00", 2);
+        assert_eq!(
+            each_other,
+            ["2026-03-29T01:00", "2026-03-29T02:30"],
+            "02:30 is not there, and comes when clocks are put forward"
+        );
         // Asked for after the first of two, the next one is not before.
         let weekly = days(&cron("30 2 * * 0", "Europe/Berlin"), "2026-10-25T01:15:00", 1);
         assert_eq!(weekly, ["2026-11-01T01:30"]);

@@ -34,7 +34,7 @@ use crate::{
     observe::{Looks, Seen},
     quotes::Beginning,
     risk::WatchError,
-    schedules::{self, Clocked},
+    schedules::{self, Clocked, Next},
     sights::Sights,
 };
 
@@ -217,7 +217,10 @@ impl Hand {
         let keys: Vec<Of> = keys.map(|(id, _)| Of::Credential(*id)).collect();
         let bots = self.bots.iter().filter(|(_, bot)| bot.task().is_some() && keys.is_empty());
         let by_hand = self.manual.keys().filter(|id| self.is_next(**id) && keys.is_empty()).map(|id| Of::Manual(*id));
-        let by_clock = schedules::next(&self.schedules, Time::now()).into_iter().map(Of::Schedule);
+        let by_clock = schedules::next(&self.schedules, Time::now());
+        let overtaken: BTreeSet<ScheduleId> =
+            by_clock.iter().filter(|next| next.overtaken).map(|next| next.id).collect();
+        let by_clock = by_clock.into_iter().map(|next| Of::Schedule(next.id));
         let bots = bots.map(|(id, _)| Of::Bot(*id));
         let all: Vec<Of> = keys.iter().copied().chain(bots).chain(by_hand).chain(by_clock).collect();
         let now = Instant::now();
@@ -227,12 +230,13 @@ impl Hand {
             }
             self.busy.insert(of);
             let mandate = self.mandate.clone();
+            let overtaken = matches!(of, Of::Schedule(id) if overtaken.contains(&id));
             self.work.spawn(async move {
                 let outcome = match of {
                     Of::Credential(id) => connect::carry_out(&mandate, id).await,
                     Of::Bot(id) => carry_out(&mandate, id).await,
                     Of::Manual(id) => manual::carry_out(&mandate, id).await,
-                    Of::Schedule(id) => schedules::carry_out(&mandate, id).await,
+                    Of::Schedule(id) => schedules::carry_out(&mandate, Next { id, overtaken }).await,
                 };
                 Ended::Deed(of, outcome)
             });

@@ -12,7 +12,7 @@ use std::{
 
 use cqrs_es::Aggregate;
 use domain::{
-    bot::{Bot, BotCommand},
+    bot::{Bot, BotCommand, BotRefusal},
     channel::{Channel, ChannelCommand},
     schedule::{Schedule, ScheduleCommand},
     timetable::period_before,
@@ -49,40 +49,49 @@ impl Clocked {
     }
 }
 
-/// Which of them have something to do now: of those that are about one bot, the one whose run comes first. What was to start
-/// and to stop while nobody was there is done in that order.
-pub(crate) fn next(all: &BTreeMap<ScheduleId, Clocked>, now: Time) -> Vec<ScheduleId> {
-    let due = all.iter().filter(|(_, clocked)| clocked.is_due(now));
-    let mut due: Vec<(Option<Time>, ScheduleId, Option<BotId>)> = due
-        .map(|(id, clocked)| (clocked.schedule.latest(now), *id, clocked.schedule.action().and_then(bot_of)))
-        .collect();
-    due.sort();
-    let mut bots = BTreeSet::new();
-    due.retain(|(.., bot)| bot.is_none_or(|bot| bots.insert(bot)));
-    due.into_iter().map(|(_, id, _)| id).collect()
+/// A schedule that has something to do, and whether a later one stops the same bot by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Next {
+    pub id: ScheduleId,
+    pub overtaken: bool,
 }
 
-/// The bot that something is done to.
-fn bot_of(action: &Action) -> Option<BotId> {
-    match action {
-        Action::Start { bot } | Action::Stop { bot } | Action::Configure { bot, .. } => Some(*bot),
-        Action::Report { .. } => None,
-    }
+/// Which of them have something to do now: of those that are about one bot, the one whose run comes first. What was to start
+/// and to stop while nobody was there is done in that order.
+pub(crate) fn next(all: &BTreeMap<ScheduleId, Clocked>, now: Time) -> Vec<Next> {
+    let due = all.iter().filter(|(_, clocked)| clocked.is_due(now));
+    let mut due: Vec<(Option<Time>, ScheduleId, Option<&Action>)> =
+        due.map(|(id, clocked)| (clocked.schedule.latest(now), *id, clocked.schedule.action())).collect();
+    due.sort_by_key(|(at, id, _)| (*at, *id));
+    let stops = |bot: BotId, after: usize| {
+        due[after + 1..].iter().any(|(.., action)| matches!(action, Some(Action::Stop { bot: of }) if *of == bot))
+    };
+    let mut bots = BTreeSet::new();
+    let first = due.iter().enumerate().filter_map(|(place, (_, id, action))| {
+        let bot = action.and_then(Action::bot);
+        let is_first = bot.is_none_or(|bot| bots.insert(bot));
+        is_first.then(|| Next { id: *id, overtaken: bot.is_some_and(|bot| stops(bot, place)) })
+    });
+    first.collect()
 }
 
 /// Takes up what is due, and carries out what was taken up.
-pub(crate) async fn carry_out(mandate: &Mandate, id: ScheduleId) -> Result<Outcome, HandError> {
+pub(crate) async fn carry_out(mandate: &Mandate, Next { id, overtaken }: Next) -> Result<Outcome, HandError> {
     tell(mandate, id, ScheduleCommand::Look { at: Time::now() }).await?;
     let (schedule, _) = mandate.means.streams.load::<Schedule>(mandate.client, &id.to_string()).await?;
     let Some((action, due)) = schedule.under_way() else { return Ok(Outcome::Done) };
     let key = format!("schedule:{id}:{}", due.micros());
     // What was wanted before somebody died is wanted.
     let wanted = mandate.means.streams.stored(mandate.client, Some(&key)).await?.is_some();
-    let too_late = schedule.too_late(Time::now()).filter(|_| !wanted);
+    let mut too_late = schedule.too_late(Time::now()).filter(|_| !wanted);
     if let (Action::Start { bot }, None, false) = (action, too_late, wanted)
         && mandate.bot(*bot).await?.is_stopping()
     {
-        return Ok(Outcome::Later(STOPPING_PAUSE));
+        // What waits until the bot has stopped would start it after the stop that comes next.
+        if !overtaken {
+            return Ok(Outcome::Later(STOPPING_PAUSE));
+        }
+        too_late = Some("the bot was still stopping when the next stop was due");
     }
     let outcome = match too_late {
         Some(why) => Came::Refused { reason: why.to_owned() },
@@ -99,19 +108,17 @@ async fn carry_out_one(
     key: String,
 ) -> Result<Came, HandError> {
     match action {
-        Action::Start { bot } => {
-            want::<Bot>(mandate, bot.to_string(), BotCommand::Deploy { at: Time::now() }, key).await
-        }
+        Action::Start { bot } => want_of_bot(mandate, bot, BotCommand::Deploy { at: Time::now() }, key).await,
         Action::Stop { bot } => {
             let command = BotCommand::Stop { reason: "a schedule wants it".to_owned(), at: Time::now() };
-            want::<Bot>(mandate, bot.to_string(), command, key).await
+            want_of_bot(mandate, bot, command, key).await
         }
         Action::Configure { bot, change } => {
             let command = BotCommand::ChangeConfig { change: *change, at: Time::now() };
-            want::<Bot>(mandate, bot.to_string(), command, key).await
+            want_of_bot(mandate, bot, command, key).await
         }
         Action::Report { channel, period } => match report(period, zone, due) {
-            Some(command) => want::<Channel>(mandate, channel.to_string(), command, key).await,
+            Some(command) => want::<Channel>(mandate, channel.to_string(), command, key, |_| false).await,
             None => Ok(Came::Refused { reason: "there is no such period".to_owned() }),
         },
     }
@@ -122,8 +129,23 @@ fn report(period: events::schedule::Period, zone: Zone, due: Time) -> Option<Cha
     Some(ChannelCommand::Report { from, to, at: Time::now() })
 }
 
-/// Wants something once, under the run's own key. What may not be so is an outcome; what went wrong is tried again.
-async fn want<A>(mandate: &Mandate, id: String, command: A::Command, key: String) -> Result<Came, HandError>
+/// The same of a bot, which may be as it is wanted already: by hand, or because a limit stopped it.
+async fn want_of_bot(mandate: &Mandate, bot: BotId, command: BotCommand, key: String) -> Result<Came, HandError> {
+    let is_so = |refusal: &BotRefusal| {
+        matches!(refusal, BotRefusal::AlreadyWanted | BotRefusal::NotWanted | BotRefusal::SameConfig)
+    };
+    want::<Bot>(mandate, bot.to_string(), command, key, is_so).await
+}
+
+/// Wants something once, under the run's own key. What may not be so is an outcome, and so is what is so already; what went
+/// wrong is tried again.
+async fn want<A>(
+    mandate: &Mandate,
+    id: String,
+    command: A::Command,
+    key: String,
+    is_so: impl Fn(&A::Error) -> bool,
+) -> Result<Came, HandError>
 where
     A: Aggregate<Services = ()>,
     A::Command: Clone + Send,
@@ -132,6 +154,7 @@ where
 {
     match mandate.means.streams.execute::<A>(mandate.client, &id, command, Some(key), &mandate.cause()).await {
         Ok(receipt) => Ok(Came::Wanted { seq: receipt.map(|receipt| receipt.last) }),
+        Err(ExecuteError::Refused(refusal)) if is_so(&refusal) => Ok(Came::Wanted { seq: None }),
         Err(ExecuteError::Refused(refusal)) => Ok(Came::Refused { reason: refusal.to_string() }),
         Err(fault) => Err(fault.into()),
     }
@@ -177,14 +200,16 @@ mod tests {
             (stop, daily(Action::Stop { bot }, 18, "24T12:00")),
             (other, daily(Action::Stop { bot: BotId(Uuid::from_u128(2)) }, 18, "24T12:00")),
         ]);
+        let next = |all: &_, now| next(all, now).iter().map(|next| (next.id, next.overtaken)).collect::<Vec<_>>();
         assert_eq!(next(&all, at("24T17:00")), []);
-        assert_eq!(next(&all, at("26T19:00")), [start, other]);
+        // The stop comes after the start: one that had to wait would start what has just been stopped.
+        assert_eq!(next(&all, at("26T19:00")), [(start, true), (other, false)]);
         let due = at("26T08:00");
         let started = all.get_mut(&start).unwrap();
         started.remember(ScheduleEvent::ScheduleTriggered { due, at: at("26T19:00") });
-        assert_eq!(next(&all, at("26T19:00")), [start, other], "it is under way");
+        assert_eq!(next(&all, at("26T19:00")), [(start, true), (other, false)], "it is under way");
         let ran = ScheduleEvent::ScheduleRan { due, outcome: Came::Wanted { seq: None }, at: at("26T19:00") };
         all.get_mut(&start).unwrap().remember(ran);
-        assert_eq!(next(&all, at("26T19:00")), [other, stop]);
+        assert_eq!(next(&all, at("26T19:00")), [(other, false), (stop, false)]);
     }
 }

@@ -1,14 +1,13 @@
 //! What there is to tell, and by which channels: folded from a client's stream, without a clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use events::{
-    AlertId, ChannelId, Event, Recorded, RuleName, SealedId, SilenceId, Slug, Time,
+    AlertId, ChannelId, Event, Recorded, RuleName, SilenceId, Time, Uuid,
     account::AccountEvent,
     alert::{AlertEvent, Delivery, Feature, Labels, Notice, Scope, Severity, SilenceEvent},
     channel::{ChannelEvent, Kind, Settings},
 };
-use serde::{Deserialize, Serialize};
 
 /// What ended longer ago than this is no news to anybody.
 const OLD_US: i64 = 7 * 86_400_000_000;
@@ -19,6 +18,9 @@ const GRACE_US: i64 = 60_000_000;
 #[derive(Debug, Default)]
 pub struct Board {
     pub(super) channels: BTreeMap<ChannelId, Channel>,
+    /// How often one of this id was added, and which lead elsewhere, or are told other things, since somebody asked.
+    added: BTreeMap<ChannelId, u32>,
+    mended: BTreeSet<ChannelId>,
     /// Those that go on, and those that nobody has heard the end of.
     pub(super) episodes: BTreeMap<(AlertId, u64), Episode>,
     pub(super) asked: Vec<Asked>,
@@ -40,11 +42,10 @@ enum Hummingbot {
 /// A way to people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel {
-    pub name: Slug,
-    pub kind: Kind,
-    pub sealed: SealedId,
-    /// What it was before, and until when that counts too.
-    pub before: Option<(SealedId, Time)>,
+    pub(super) kind: Kind,
+    /// What it was told is noted under this. One that was removed and added again under its name tells other people, who have
+    /// heard nothing.
+    pub(super) told_as: ChannelId,
     pub(super) settings: Settings,
     /// It tells of whatever is so bad and began since, and of what still goes on.
     since: [Time; 3],
@@ -89,10 +90,15 @@ pub struct Asked {
 }
 
 /// What is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     Test,
-    Report { from: Time, to: Time },
+    /// How a time went; `at`: when somebody asked.
+    Report {
+        from: Time,
+        to: Time,
+        at: Time,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,11 +154,9 @@ impl Board {
 
     fn hear_of_channel(&mut self, id: ChannelId, seq: u64, told: &ChannelEvent) {
         match told {
-            ChannelEvent::ChannelAdded { name, kind, sealed, settings, at, .. } => {
-                let (name, kind, sealed, since) = (name.clone(), *kind, *sealed, [*at; 3]);
-                let settings = settings.clone();
-                let channel = Channel { name, kind, sealed, before: None, settings, since, disabled: false };
-                self.channels.insert(id, channel);
+            ChannelEvent::ChannelAdded { kind, settings, at, .. } => {
+                let (kind, told_as, settings) = (*kind, self.another(id), settings.clone());
+                self.channels.insert(id, Channel { kind, told_as, settings, since: [*at; 3], disabled: false });
             }
             ChannelEvent::ChannelRemoved { .. } => {
                 self.channels.remove(&id);
@@ -164,13 +168,15 @@ impl Board {
             ChannelEvent::ChannelTestRequested { .. } => {
                 self.asked.push(Asked { channel: id, seq, what: Question::Test });
             }
-            ChannelEvent::ChannelReportRequested { from, to, .. } => {
-                self.asked.push(Asked { channel: id, seq, what: Question::Report { from: *from, to: *to } });
+            ChannelEvent::ChannelReportRequested { from, to, at } => {
+                let what = Question::Report { from: *from, to: *to, at: *at };
+                self.asked.push(Asked { channel: id, seq, what });
             }
             ChannelEvent::ChannelChanged { .. }
             | ChannelEvent::ChannelRenewed { .. }
             | ChannelEvent::ChannelDisabled { .. } => {
                 self.channels.get_mut(&id).into_iter().for_each(|channel| channel.hear(told));
+                self.mended.insert(id);
                 // Nobody waits for a test of a channel that rests.
                 if self.channels.get(&id).is_some_and(|channel| !channel.tells()) {
                     self.asked.retain(|asked| asked.channel != id);
@@ -191,9 +197,22 @@ impl Board {
         }
     }
 
-    /// A channel that there is.
-    pub fn channel(&self, id: ChannelId) -> Option<&Channel> {
-        self.channels.get(&id)
+    /// Under what is noted what a channel is told that is added now.
+    fn another(&mut self, id: ChannelId) -> ChannelId {
+        let times = self.added.entry(id).or_default();
+        *times += 1;
+        if *times == 1 {
+            return id;
+        }
+        for episode in self.episodes.values_mut() {
+            episode.finished.remove(&id);
+        }
+        ChannelId(Uuid::new_v5(&id.0, &times.to_be_bytes()))
+    }
+
+    /// The channels that were changed or renewed since this was asked last: what waits for them is tried at once.
+    pub(super) fn mended(&mut self) -> BTreeSet<ChannelId> {
+        std::mem::take(&mut self.mended)
     }
 
     /// Forgets what ended so long ago that nobody is told of it any more.
@@ -264,11 +283,11 @@ impl Channel {
                 });
                 (self.settings, self.disabled) = (settings.clone(), false);
             }
-            ChannelEvent::ChannelRenewed { sealed, supersedes, both_until, at, .. } => {
+            ChannelEvent::ChannelRenewed { at, .. } => {
                 if self.disabled {
                     self.since = [*at; 3];
                 }
-                (self.sealed, self.before, self.disabled) = (*sealed, Some((*supersedes, *both_until)), false);
+                self.disabled = false;
             }
             ChannelEvent::ChannelDisabled { .. } => self.disabled = true,
             ChannelEvent::ChannelAdded { .. }

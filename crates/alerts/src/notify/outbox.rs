@@ -3,7 +3,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use events::{AlertId, ChannelId, ClientId, MessageId, RuleName, Time};
+use events::{AlertId, ChannelId, ClientId, MessageId, RuleName, SealedId, Time};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
@@ -33,7 +34,15 @@ pub struct Taken {
     /// The how many-th try it is.
     pub attempt: u32,
     /// What came of that try, if it was made and nobody has recorded it yet.
-    pub came: Option<Outcome>,
+    pub came: Option<Came>,
+}
+
+/// What came of a try, and of which target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Came {
+    pub outcome: Outcome,
+    /// Absent: it was none, because nothing was opened.
+    pub sealed: Option<SealedId>,
 }
 
 /// What was put into messages of a client.
@@ -103,7 +112,7 @@ pub async fn put(db: &PgPool, client: ClientId, message: &Message) -> sqlx::Resu
     .execute(&mut *tx)
     .await?;
     for (of, number, notice, rule) in parts(message) {
-        if !note(&mut tx, client, message.channel, (of, number, notice, rule), id).await? {
+        if !note(&mut tx, client, message.told_as, (of, number, notice, rule), id).await? {
             tx.rollback().await?;
             return Ok(false);
         }
@@ -112,7 +121,7 @@ pub async fn put(db: &PgPool, client: ClientId, message: &Message) -> sqlx::Resu
     Ok(true)
 }
 
-/// What of it is noted as told.
+/// What of it is noted as told; of what somebody asked for, the channel and the event that asked.
 fn parts(message: &Message) -> Vec<(Uuid, u64, String, String)> {
     match &message.said {
         Said::Alerts { rule, items } => {
@@ -204,13 +213,26 @@ pub async fn take(db: impl PgExecutor<'_>, most: i64, sending: &HashMap<ClientId
 }
 
 /// Keeps what came of a try until it is recorded: it was made, whatever becomes of whoever made it.
-pub async fn came(db: impl PgExecutor<'_>, taken: &Taken, outcome: &Outcome) -> sqlx::Result<()> {
+pub async fn came(db: impl PgExecutor<'_>, taken: &Taken, came: &Came) -> sqlx::Result<()> {
     sqlx::query!(
         "update alerts.messages set came = $3 where client_id = $1 and message_id = $2 and attempts = $4",
         taken.client.0,
         taken.message.0,
-        serde_json::to_value(outcome).expect("an outcome has a JSON form"),
+        serde_json::to_value(came).expect("an outcome has a JSON form"),
         taken.attempt.cast_signed()
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// What waits for a channel is due now: it was mended.
+pub async fn hurry(db: impl PgExecutor<'_>, client: ClientId, channel: ChannelId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update alerts.messages set due_at = now()
+          where client_id = $1 and channel_id = $2 and not over and due_at > now()",
+        client.0,
+        channel.0
     )
     .execute(db)
     .await

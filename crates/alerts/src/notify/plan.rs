@@ -11,7 +11,10 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::board::{Board, Channel, Episode, News, Question};
+use super::{
+    board::{Board, Channel, Episode, News, Question},
+    text,
+};
 
 const SECOND_US: i64 = 1_000_000;
 /// Between two messages of one rule by one channel, unless something is critical.
@@ -30,6 +33,8 @@ const OF_CHANNELS: &str = "channel_failing";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub channel: ChannelId,
+    /// Under what is noted that it was told this.
+    pub told_as: ChannelId,
     pub said: Said,
 }
 
@@ -41,8 +46,19 @@ pub enum Said {
     Alerts { rule: RuleName, items: Vec<Item> },
     /// That the channel works.
     Test { of: u64 },
-    /// How a time went.
-    Report { of: u64, from: Time, to: Time, lines: Vec<(String, String)> },
+    /// How a time went. `at`: when somebody asked for it.
+    Report {
+        of: u64,
+        from: Time,
+        to: Time,
+        #[serde(default = "long_ago")]
+        at: Time,
+        lines: Vec<(String, String)>,
+    },
+}
+
+fn long_ago() -> Time {
+    Time::EPOCH
 }
 
 /// One thing that a message tells of.
@@ -94,7 +110,7 @@ impl Told {
     pub fn note_all(&mut self, message: &Message, at: Time) {
         if let Said::Alerts { rule, items } = &message.said {
             for item in items {
-                self.note(message.channel, rule, item.alert_id, item.episode, item.key.clone(), at);
+                self.note(message.told_as, rule, item.alert_id, item.episode, item.key.clone(), at);
             }
         }
     }
@@ -121,9 +137,9 @@ pub fn due(board: &mut Board, told: &Told, now: Time) -> Vec<Message> {
         waiting.extend(one.on_their_way());
         for (rule, items) in one.pending() {
             if one.is_due(&rule, &items) {
-                let parts = items.chunks(ITEMS_MAX).map(<[Item]>::to_vec);
-                let said = parts.map(|items| Said::Alerts { rule: rule.clone(), items });
-                messages.extend(said.map(|said| Message { channel: *id, said }));
+                let said = parts(items, channel).into_iter().map(|items| Said::Alerts { rule: rule.clone(), items });
+                let told_as = channel.told_as;
+                messages.extend(said.map(|said| Message { channel: *id, told_as, said }));
             } else {
                 waiting.extend(items.into_iter().map(|item| (item.alert_id, item.episode)));
             }
@@ -137,15 +153,34 @@ pub fn due(board: &mut Board, told: &Told, now: Time) -> Vec<Message> {
 /// What somebody wants to be told, whatever is quiet. A channel that tells nothing leaves it unsaid.
 fn asked(board: &mut Board) -> Vec<Message> {
     let asked = std::mem::take(&mut board.asked);
-    let heard = asked.into_iter().filter(|asked| board.channels.get(&asked.channel).is_some_and(Channel::tells));
-    let message = heard.map(|asked| {
+    let message = asked.into_iter().filter_map(|asked| {
+        let told_as = board.channels.get(&asked.channel).filter(|channel| channel.tells())?.told_as;
         let said = match asked.what {
             Question::Test => Said::Test { of: asked.seq },
-            Question::Report { from, to } => Said::Report { of: asked.seq, from, to, lines: Vec::new() },
+            Question::Report { from, to, at } => Said::Report { of: asked.seq, from, to, at, lines: Vec::new() },
         };
-        Message { channel: asked.channel, said }
+        Some(Message { channel: asked.channel, told_as, said })
     });
     message.collect()
+}
+
+/// As much as one message can tell by a channel: what a reader would not see is not told by it.
+fn parts(items: Vec<Item>, channel: &Channel) -> Vec<Vec<Item>> {
+    let (most, mut parts, mut length) = (text::longest(channel.kind), Vec::<Vec<Item>>::new(), 0);
+    for item in items {
+        let more = text::length(&item);
+        match parts.last_mut().filter(|part| part.len() < ITEMS_MAX && length + more <= most) {
+            Some(part) => {
+                part.push(item);
+                length += more;
+            }
+            None => {
+                parts.push(vec![item]);
+                length = more;
+            }
+        }
+    }
+    parts
 }
 
 /// One channel at one moment.
@@ -184,7 +219,7 @@ impl One<'_> {
             seq: news.seq,
             key,
         };
-        let known = self.told.last_of_episode.get(&(self.id, alert, number));
+        let known = self.told.last_of_episode.get(&(self.channel.told_as, alert, number));
         if !self.is_its(episode) && known.is_none() {
             return Vec::new();
         }
@@ -202,7 +237,7 @@ impl One<'_> {
                     !silent && news.severity >= self.channel.settings.severity
                 }
             };
-            if wanted && !self.told.knows(self.id, alert, number, &key) {
+            if wanted && !self.told.knows(self.channel.told_as, alert, number, &key) {
                 items.push(item(news, key));
             }
         }
@@ -214,7 +249,7 @@ impl One<'_> {
     /// Episodes that are over, and whose end is told when it was told that they began.
     fn on_their_way(&self) -> impl Iterator<Item = (AlertId, u64)> {
         self.board.episodes.iter().filter_map(|((alert, number), episode)| {
-            let last = self.told.last_of_episode.get(&(self.id, *alert, *number))?;
+            let last = self.told.last_of_episode.get(&(self.channel.told_as, *alert, *number))?;
             (episode.resolved_at.is_some() && self.is_on_its_way(episode, *last)).then_some((*alert, *number))
         })
     }
@@ -236,6 +271,9 @@ impl One<'_> {
     /// That something goes on, if it was not said for long enough.
     fn reminder(&self, episode: &Episode, last: Last) -> Option<(News, String)> {
         let news = episode.news.last().filter(|_| episode.resolved_at.is_none())?;
+        if episode.severity < self.channel.settings.severity {
+            return None;
+        }
         let critical = episode.severity == Severity::Critical;
         let repeat = if critical { REPEAT_CRITICAL_US } else { REPEAT_US };
         let news = News { notice: Notice::Reminder, severity: episode.severity, ..news.clone() };
@@ -252,7 +290,7 @@ impl One<'_> {
         }
         let first = items.iter().map(|item| item.at).min().unwrap_or(self.now);
         let gathered = first.plus_micros(i64::from(settings.wait_s) * SECOND_US);
-        let last = self.told.last_of_rule.get(&(self.id, rule.clone())).filter(|_| !critical);
+        let last = self.told.last_of_rule.get(&(self.channel.told_as, rule.clone())).filter(|_| !critical);
         // Whoever does not gather at all wants to hear each by itself.
         let last = last.filter(|_| settings.wait_s > 0);
         self.now >= last.map_or(gathered, |last| gathered.max(last.plus_micros(INTERVAL_US)))

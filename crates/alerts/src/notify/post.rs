@@ -93,7 +93,8 @@ where
             Target::Slack(url) => self.post(url, plain(&json!({"text": text::all(letter.said, Kind::Slack)}))).await,
             Target::Telegram { token, chat } => {
                 let mut url = self.telegram.clone();
-                url.set_path(&format!("/bot{}/sendMessage", token.expose_secret()));
+                let below = url.path().trim_end_matches('/').to_owned();
+                url.set_path(&format!("{below}/bot{}/sendMessage", token.expose_secret()));
                 let body = json!({"chat_id": chat, "text": text::all(letter.said, Kind::Telegram)});
                 self.try_to_post(&url, plain(&body)).await
             }

@@ -4,22 +4,25 @@
 //! keep that is sent again, with the same id: the other side knows it by that.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    num::NonZeroU32,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use domain::channel::{Channel, ChannelCommand, Leads};
 use events::{
-    AggregateRef, ChannelId, ClientId, Event, SealedId, Time,
+    AggregateRef, ClientId, Event, RuleName, Time,
     alert::{AlertEvent, Delivery},
 };
-use futures::future::BoxFuture;
+use governor::{
+    DefaultKeyedRateLimiter, Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+};
 use secrecy::SecretString;
 use sqlx::PgPool;
 use store::{Append, AppendError, Cause, Draft, ExecuteError, Expected, ReadError, Streams};
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, Semaphore},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -27,15 +30,17 @@ use tracing::{debug, warn};
 
 use super::{
     circuit::Circuits,
-    mail::Mailer,
-    outbox::{self, Taken},
-    plan::{Said, TRIED_US},
-    post::{Letter, Outcome, Post},
+    means::{Means, NotOpened, Opened},
+    outbox::{self, Came, Taken},
+    plan::{Item, Said, TRIED_US},
+    post::{Letter, Outcome},
+    sending::{OnItsWay, Sending},
     target::Target,
 };
 
-/// Messages that are on their way at once.
-const AT_ONCE: usize = 32;
+/// Messages that are on their way at once. Most of them wait for an answer: when one of the great services stands still, so
+/// many of everybody's wait for it.
+const AT_ONCE: usize = 512;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// How often a message of a channel that rests is looked at.
@@ -43,34 +48,10 @@ const RESTING: Duration = Duration::from_secs(30);
 /// After each try that failed, until the next; after the last one nothing more is tried.
 const RETRIES_S: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/// A target as the vault opens it: where it leads, and what is signed by.
-#[derive(Debug, Clone)]
-pub struct Opened {
-    pub target: SecretString,
-    pub signing: SecretString,
-}
-
-/// Why a target was not opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotOpened {
-    /// It may be the next time: that is no fault of the channel's.
-    NotNow(String),
-    Never(String),
-}
-
-/// Whoever opens targets.
-pub trait Keys: Send + Sync {
-    fn open(&self, client: ClientId, channel: ChannelId, sealed: SealedId) -> BoxFuture<'_, Result<Opened, NotOpened>>;
-}
-
-/// By what means people are told.
-#[derive(Clone)]
-pub struct Means {
-    pub keys: Arc<dyn Keys>,
-    pub post: Post,
-    /// Absent where this desk sends no e-mail.
-    pub mailer: Option<Mailer>,
-}
+/// E-mails of one client within an hour: they go out under the desk's own name.
+const MAILS_AN_HOUR: NonZeroU32 = NonZeroU32::new(200).unwrap();
+/// Clocks of several machines differ by less.
+const CLOCKS_DIFFER_US: i64 = 60_000_000;
 
 /// Whoever sends, in one process.
 pub(crate) struct Sender {
@@ -80,43 +61,28 @@ pub(crate) struct Sender {
     /// Rung when there is a message more.
     pub rung: Arc<Notify>,
     pub circuits: Circuits,
-    pub sending: Sending,
+    pub sending: Arc<Sending>,
+    pub mails: Mails,
 }
 
-/// How many messages of each client are on their way.
-#[derive(Debug, Default)]
-pub(crate) struct Sending(Mutex<HashMap<ClientId, i64>>);
+/// How many e-mails each client has sent lately.
+pub(crate) type Mails = DefaultKeyedRateLimiter<ClientId>;
 
-impl Sending {
-    fn now(&self) -> HashMap<ClientId, i64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn count(&self, client: ClientId, by: i64) {
-        let mut sending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *sending.entry(client).or_default() += by;
-        sending.retain(|_, count| *count > 0);
-    }
+/// Nobody has sent any yet.
+pub(crate) fn mails() -> Mails {
+    RateLimiter::keyed(Quota::per_hour(MAILS_AN_HOUR))
 }
 
-/// A message that is on its way, until this is dropped, however that comes.
-struct OnItsWay {
-    sender: Arc<Sender>,
-    client: ClientId,
-    _place: OwnedSemaphorePermit,
-}
-
-impl OnItsWay {
-    fn new(sender: &Arc<Sender>, client: ClientId, place: OwnedSemaphorePermit) -> Self {
-        sender.sending.count(client, 1);
-        Self { sender: Arc::clone(sender), client, _place: place }
-    }
-}
-
-impl Drop for OnItsWay {
-    fn drop(&mut self) {
-        self.sender.sending.count(self.client, -1);
-    }
+/// What becomes of a message.
+enum Next {
+    /// It is posted there, signed by these.
+    Post(Leads, Target, Vec<SecretString>),
+    /// It cannot arrive, which counts as a try.
+    Failed(String),
+    /// Nobody waits for it any more.
+    Close,
+    /// It has to wait, which is no try.
+    Later(Duration),
 }
 
 /// Why nothing was recorded of a try: it is made again.
@@ -143,7 +109,7 @@ impl Sender {
                     let all = taken.len();
                     for taken in taken {
                         let place = Arc::clone(&places).acquire_owned().await.expect("nobody closes it");
-                        let way = OnItsWay::new(&this, taken.client, place);
+                        let way = OnItsWay::new(&this.sending, taken.client, place);
                         sending.spawn(Arc::clone(&this).send(taken, way));
                     }
                     if all == free && free > 0 {
@@ -168,13 +134,13 @@ impl Sender {
 
     async fn send(self: Arc<Self>, taken: Taken, _way: OnItsWay) {
         let (client, message) = (taken.client, taken.message);
-        let outcome = match &taken.came {
+        let came = match &taken.came {
             // It was made before, and nobody could record it.
             Some(came) => Ok(Some(came.clone())),
             None => self.try_to_send(&taken).await,
         };
-        let recorded = match outcome {
-            Ok(Some(outcome)) => self.ended(&taken, outcome).await,
+        let recorded = match came {
+            Ok(Some(came)) => self.ended(&taken, came).await,
             Ok(None) => Ok(()),
             Err(fault) => {
                 // Nothing was sent: it is no try.
@@ -188,40 +154,56 @@ impl Sender {
     }
 
     /// What came of a try; absent: none was made, and it is settled what becomes of the message.
-    async fn try_to_send(&self, taken: &Taken) -> Result<Option<Outcome>, SendError> {
+    async fn try_to_send(&self, taken: &Taken) -> Result<Option<Came>, SendError> {
+        match self.next(taken).await? {
+            Next::Close => outbox::close(&self.db, taken).await?,
+            Next::Later(wait) => outbox::put_off(&self.db, taken, wait, false).await?,
+            Next::Failed(reason) => return Ok(Some(Came { outcome: Outcome::failed(reason), sealed: None })),
+            Next::Post(leads, target, signing) => {
+                let outcome = self.post(taken, &target, &signing).await;
+                self.circuits.tried(&endpoint(taken, &leads), outcome == Outcome::Delivered, Instant::now());
+                let came = Came { outcome, sealed: Some(leads.sealed) };
+                if let Err(cause) = outbox::came(&self.db, taken, &came).await {
+                    warn!(client.id = %taken.client, error = %cause, "what came of message {} is not kept", taken.message);
+                }
+                return Ok(Some(came));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What becomes of a message now.
+    async fn next(&self, taken: &Taken) -> Result<Next, SendError> {
         let (channel, _) = self.streams.load::<Channel>(taken.client, &taken.channel.to_string()).await?;
         if channel.kind().is_none() {
             // Nobody waits for what a removed one was to tell.
-            return Ok(outbox::close(&self.db, taken).await.map(|()| None)?);
+            return Ok(Next::Close);
         }
-        let Some(leads) = channel.leads() else {
-            // It rests; when it goes on, so does this, unless that is long ago.
-            let is_old = Time::now() > taken.made_at.plus_micros(TRIED_US);
-            return match is_old {
-                true => Ok(outbox::close(&self.db, taken).await.map(|()| None)?),
-                false => Ok(outbox::put_off(&self.db, taken, RESTING, false).await.map(|()| None)?),
-            };
-        };
+        if is_old(taken) {
+            return Ok(Next::Failed("it could not be told for four days".to_owned()));
+        }
+        // It rests; when it goes on, so does this.
+        let Some(leads) = channel.leads() else { return Ok(Next::Later(RESTING)) };
+        if taken.made_at.plus_micros(CLOCKS_DIFFER_US) < leads.since {
+            return Ok(Next::Close);
+        }
         let (target, signing) = match self.open(taken, &leads).await {
             Ok(opened) => opened,
-            Err(NotOpened::Never(reason)) => return Ok(Some(Outcome::failed(reason))),
+            Err(NotOpened::Never(reason)) => return Ok(Next::Failed(reason)),
             Err(NotOpened::NotNow(reason)) => {
                 warn!(client.id = %taken.client, "message {} has to wait: {reason}", taken.message);
-                return Ok(outbox::put_off(&self.db, taken, FAULT_PAUSE * 5, false).await.map(|()| None)?);
+                return Ok(Next::Later(FAULT_PAUSE * 5));
             }
         };
-        // By channel: what one client's leads to is no reason to be silent to another's.
-        let endpoint = format!("{}/{}", taken.client, taken.channel);
-        if let Err(wait) = self.circuits.may_try(&endpoint, Instant::now()) {
+        if let Err(wait) = self.circuits.may_try(&endpoint(taken, &leads), Instant::now()) {
             debug!(client.id = %taken.client, "channel {} is left in peace for {} s", taken.channel, wait.as_secs());
-            return Ok(outbox::put_off(&self.db, taken, wait, false).await.map(|()| None)?);
+            return Ok(Next::Later(wait));
         }
-        let outcome = self.post(taken, &target, &signing).await;
-        self.circuits.tried(&endpoint, outcome == Outcome::Delivered, Instant::now());
-        if let Err(cause) = outbox::came(&self.db, taken, &outcome).await {
-            warn!(client.id = %taken.client, error = %cause, "what came of message {} is not kept", taken.message);
+        if let (Target::Email(_), Err(wait)) = (&target, self.mails.check_key(&taken.client)) {
+            warn!(client.id = %taken.client, "client {} has sent {MAILS_AN_HOUR} e-mails within an hour", taken.client);
+            return Ok(Next::Later(wait.wait_time_from(DefaultClock::default().now())));
         }
-        Ok(Some(outcome))
+        Ok(Next::Post(leads, target, signing))
     }
 
     /// Where it leads, and by what it is signed: by the secret before, too, while that counts.
@@ -253,19 +235,24 @@ impl Sender {
     }
 
     /// Records what came of a try, and says when the next one is.
-    async fn ended(&self, taken: &Taken, outcome: Outcome) -> Result<(), SendError> {
-        let gone = outcome == Outcome::Gone;
+    async fn ended(&self, taken: &Taken, Came { outcome, sealed }: Came) -> Result<(), SendError> {
+        let gone = sealed.filter(|_| outcome == Outcome::Gone);
         let (result, wait) = match outcome {
             Outcome::Delivered => (Delivery::Delivered, None),
             Outcome::Gone => (Delivery::GivenUp { reason: "it answered 410: it is gone for good".to_owned() }, None),
-            Outcome::Failed { reason, not_before } => match RETRIES_S.get(taken.attempt.saturating_sub(1) as usize) {
-                Some(wait) => (Delivery::Failed { reason }, Some(jittered(*wait).max(not_before.unwrap_or_default()))),
-                None => (Delivery::GivenUp { reason }, None),
-            },
+            Outcome::Failed { reason, not_before } => {
+                let next = RETRIES_S.get(taken.attempt.saturating_sub(1) as usize).filter(|_| !is_old(taken));
+                match next {
+                    Some(wait) => {
+                        (Delivery::Failed { reason }, Some(jittered(*wait).max(not_before.unwrap_or_default())))
+                    }
+                    None => (Delivery::GivenUp { reason }, None),
+                }
+            }
         };
         self.record(taken, result).await?;
-        if gone {
-            self.tell_channel(taken, ChannelCommand::Gone { at: Time::now() }, None).await?;
+        if let Some(sealed) = gone {
+            self.tell_channel(taken, ChannelCommand::Gone { sealed, at: Time::now() }, None).await?;
         }
         match wait {
             Some(wait) => outbox::put_off(&self.db, taken, wait, true).await?,
@@ -285,28 +272,7 @@ impl Sender {
                 self.tell_channel(taken, ChannelCommand::Reported { of: *of, attempt, result, at }, Some(key)).await
             }
             Said::Alerts { rule, items } => {
-                let event = |item: &super::plan::Item| AlertEvent::AlertNotified {
-                    rule: rule.clone(),
-                    severity: item.severity,
-                    episode: item.episode,
-                    channel: taken.channel,
-                    notice: item.notice,
-                    attempt,
-                    result: result.clone(),
-                    message: Some(taken.message),
-                    at,
-                };
-                let append = |item: &super::plan::Item| Append {
-                    client: taken.client,
-                    aggregate: AggregateRef::new("alert", item.alert_id),
-                    expected: Expected::Any,
-                    events: vec![Draft {
-                        event: Event::from(event(item)),
-                        key: Some(format!("{key}:{}:{}:{}", item.alert_id, item.episode, item.key)),
-                    }],
-                    cause: Cause::system("alerts"),
-                };
-                let appends = items.iter().map(append).collect();
+                let appends = items.iter().map(|item| notified(taken, rule, item, &result, &key)).collect();
                 for outcome in self.streams.committer().append_all(appends).await {
                     outcome?;
                 }
@@ -330,8 +296,36 @@ fn jittered(seconds: u64) -> Duration {
     Duration::from_millis(seconds * rand::random_range(800..1_200))
 }
 
-impl std::fmt::Debug for Means {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Means").field("mailer", &self.mailer.is_some()).finish_non_exhaustive()
+/// That a try told one thing, or did not.
+fn notified(taken: &Taken, rule: &RuleName, item: &Item, result: &Delivery, key: &str) -> Append {
+    let event = AlertEvent::AlertNotified {
+        rule: rule.clone(),
+        severity: item.severity,
+        episode: item.episode,
+        channel: taken.channel,
+        notice: item.notice,
+        attempt: taken.attempt,
+        result: result.clone(),
+        message: Some(taken.message),
+        at: Time::now(),
+    };
+    let key = format!("{key}:{}:{}:{}", item.alert_id, item.episode, item.key);
+    Append {
+        client: taken.client,
+        aggregate: AggregateRef::new("alert", item.alert_id),
+        expected: Expected::Any,
+        events: vec![Draft { event: Event::from(event), key: Some(key) }],
+        cause: Cause::system("alerts"),
     }
+}
+
+/// By channel, and by where it leads: what one client's leads to is no reason to be silent to another's, and one that was
+/// mended begins anew.
+fn endpoint(taken: &Taken, leads: &Leads) -> String {
+    format!("{}/{}/{}", taken.client, taken.channel, leads.sealed)
+}
+
+/// Nobody waits for it any longer.
+fn is_old(taken: &Taken) -> bool {
+    Time::now() > taken.made_at.plus_micros(TRIED_US)
 }

@@ -6,7 +6,11 @@ use events::{ClientId, Recorded, Time};
 use projections::projection::ProjectError;
 use sqlx::PgPool;
 use store::{ReadError, Streams, read};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+    time::Instant,
+};
 
 use super::{
     board::{Asked, Board, Question},
@@ -24,8 +28,12 @@ const KINDS: [&str; 3] = ["channel", "silence", ALERT];
 const ALERT: &str = "alert";
 /// What of a client's account tells whether the Hummingbot API answers.
 const HUMMINGBOT: &str = "hummingbot";
-/// A report that nothing is known of after so long says so.
+/// A report that nothing is known of so long after somebody asked for it says so.
 const REPORT_MAX_US: i64 = 3 * 86_400_000_000;
+/// The last minute of a time is told so long after it at most.
+const LAST_MINUTE_US: i64 = 120_000_000;
+/// Reports that are made at once, in one process: none of them holds up an alert.
+static REPORTS: Semaphore = Semaphore::const_new(4);
 
 /// Why nobody is told at the moment.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +60,11 @@ pub(crate) struct Teller {
     news: bool,
     looked: Instant,
     forgot: Option<Instant>,
+    /// Reports that are being made, and what they say; absent: nobody can tell yet.
+    reports: JoinSet<(Message, Option<Lines>)>,
 }
+
+type Lines = Vec<(String, String)>;
 
 impl Teller {
     /// With all on its board that a client's stream tells up to the end of what is known; before the begin of that, nothing
@@ -74,9 +86,11 @@ impl Teller {
         events.sort_by_key(|event| event.seq);
         let mut board = Board::default();
         events.iter().for_each(|event| board.hear(event));
+        board.mended();
         let told = outbox::told(db, client).await?;
         let (db, desk, looked) = (db.clone(), desk.clone(), Instant::now());
-        Ok(Self { client, db, desk, rung, board, told, reached, news: true, looked, forgot: None })
+        let reports = JoinSet::new();
+        Ok(Self { client, db, desk, rung, board, told, reached, news: true, looked, forgot: None, reports })
     }
 
     /// Takes an event in that follows.
@@ -100,17 +114,32 @@ impl Teller {
         }
         (self.news, self.looked) = (false, Instant::now());
         let now = Time::now();
-        for message in plan::due(&mut self.board, &self.told, now) {
-            let Some(message) = self.whole(message).await else { continue };
-            let is_new = outbox::put(&self.db, self.client, &message).await?;
-            // What somebody asked for may have been put there before this process took over.
-            if !is_new && matches!(message.said, Said::Alerts { .. }) {
-                return Err(TellError::Overtaken);
-            }
-            self.told.note_all(&message, now);
+        for channel in self.board.mended() {
+            outbox::hurry(&self.db, self.client, channel).await?;
             self.rung.notify_one();
         }
+        for message in plan::due(&mut self.board, &self.told, now) {
+            match message.said {
+                Said::Report { .. } => self.make(message, now),
+                Said::Alerts { .. } | Said::Test { .. } => self.put(message, now).await?,
+            }
+        }
+        while let Some(made) = self.reports.try_join_next() {
+            let (message, lines) = made.unwrap_or_else(|fault| std::panic::resume_unwind(fault.into_panic()));
+            self.made(message, lines, now).await?;
+        }
         self.forget(now).await
+    }
+
+    async fn put(&mut self, message: Message, now: Time) -> Result<(), TellError> {
+        let is_new = outbox::put(&self.db, self.client, &message).await?;
+        // What somebody asked for may have been put there before this process took over.
+        if !is_new && matches!(message.said, Said::Alerts { .. }) {
+            return Err(TellError::Overtaken);
+        }
+        self.told.note_all(&message, now);
+        self.rung.notify_one();
+        Ok(())
     }
 
     /// Forgets what was told of what is over.
@@ -123,28 +152,40 @@ impl Teller {
         Ok(())
     }
 
-    /// A report with what it says. One whose read model is behind is asked for again.
-    async fn whole(&mut self, message: Message) -> Option<Message> {
-        let Said::Report { of, from, to, .. } = message.said else { return Some(message) };
-        let lines = match report::lines(&self.desk, self.client, of, from, to).await {
-            Ok(Some(lines)) => lines,
-            Ok(None) => return self.again(message.channel, of, from, to),
-            Err(fault) => {
-                let fault: &ProjectError = &fault;
-                tracing::warn!(client.id = %self.client, error = %fault, "a report has to wait");
-                return self.again(message.channel, of, from, to);
-            }
-        };
-        Some(Message { said: Said::Report { of, from, to, lines }, ..message })
+    /// Begins to make a report, once its time is wholly told.
+    fn make(&mut self, message: Message, now: Time) {
+        let Said::Report { of, from, to, .. } = message.said else { return };
+        if now < to.plus_micros(LAST_MINUTE_US) {
+            return self.again(message);
+        }
+        let (desk, client) = (self.desk.clone(), self.client);
+        self.reports.spawn(async move {
+            let _turn = REPORTS.acquire().await.expect("nobody closes it");
+            let lines = report::lines(&desk, client, of, from, to).await.unwrap_or_else(|fault: ProjectError| {
+                tracing::warn!(client.id = %client, error = %fault, "a report has to wait");
+                None
+            });
+            (message, lines)
+        });
     }
 
-    fn again(&mut self, channel: events::ChannelId, seq: u64, from: Time, to: Time) -> Option<Message> {
-        if Time::now() > to.plus_micros(REPORT_MAX_US) {
-            let lines =
-                vec![("Nothing can be told".to_owned(), "the read models stand still: tell the desk".to_owned())];
-            return Some(Message { channel, said: Said::Report { of: seq, from, to, lines } });
+    /// Tells a report. One whose read model is behind is asked for again.
+    async fn made(&mut self, message: Message, lines: Option<Lines>, now: Time) -> Result<(), TellError> {
+        let Said::Report { of, from, to, at, .. } = message.said else { return Ok(()) };
+        let stands_still =
+            || vec![("Nothing can be told".to_owned(), "the read models stand still: tell the desk".to_owned())];
+        match lines.or_else(|| (now > at.plus_micros(REPORT_MAX_US)).then(stands_still)) {
+            Some(lines) => self.put(Message { said: Said::Report { of, from, to, at, lines }, ..message }, now).await,
+            None => {
+                self.again(message);
+                Ok(())
+            }
         }
-        self.board.asked.push(Asked { channel, seq, what: Question::Report { from, to } });
-        None
+    }
+
+    fn again(&mut self, message: Message) {
+        if let Said::Report { of: seq, from, to, at, .. } = message.said {
+            self.board.asked.push(Asked { channel: message.channel, seq, what: Question::Report { from, to, at } });
+        }
     }
 }

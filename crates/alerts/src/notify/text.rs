@@ -9,8 +9,10 @@ use events::{
 
 use super::plan::{Item, Said};
 
-/// The longest text that Telegram takes is 4,096 characters; nobody reads more elsewhere either.
+/// The longest text that Telegram takes is 4,096 characters, and Slack cuts longer ones, too.
 const CHARACTERS_MAX: usize = 3_500;
+/// What the first line takes of that.
+const SUBJECT_MAX: usize = 100;
 
 /// What it is about, in one line.
 pub fn subject(said: &Said) -> String {
@@ -25,16 +27,28 @@ pub fn subject(said: &Said) -> String {
     }
 }
 
+/// How many characters the lines of one message can have together.
+pub fn longest(kind: Kind) -> usize {
+    match kind {
+        Kind::Slack | Kind::Telegram => CHARACTERS_MAX - SUBJECT_MAX,
+        Kind::Webhook | Kind::Email => usize::MAX,
+    }
+}
+
+/// How many characters tell one thing.
+pub fn length(item: &Item) -> usize {
+    line(item).chars().count() + 1
+}
+
 /// All that it says.
 pub fn body(said: &Said) -> String {
-    let text = match said {
+    match said {
         Said::Alerts { items, .. } => items.iter().map(line).collect::<Vec<_>>().join("\n"),
-        Said::Test { .. } => "Alerts of the platform will come by this channel.".to_owned(),
+        Said::Test { .. } => "Alerts will come by this channel.".to_owned(),
         Said::Report { lines, .. } => {
             lines.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
         }
-    };
-    shortened(text)
+    }
 }
 
 /// Both, as a channel of this kind takes it.
@@ -42,8 +56,9 @@ pub fn all(said: &Said, kind: Kind) -> String {
     let text = format!("{}\n{}", subject(said), body(said));
     match kind {
         // Slack reads these as its own marks.
-        Kind::Slack => text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
-        Kind::Webhook | Kind::Telegram | Kind::Email => text,
+        Kind::Slack => shortened(said, text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
+        Kind::Telegram => shortened(said, text),
+        Kind::Webhook | Kind::Email => text,
     }
 }
 
@@ -81,10 +96,9 @@ fn day(time: &str) -> &str {
     time.get(..10).unwrap_or(time)
 }
 
-/// What is cut off can be asked for.
-fn shortened(text: String) -> String {
-    match text.char_indices().nth(CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}…\nThere is more: ask GET /api/alerts", &text[..end]),
-        None => text,
-    }
+/// What is cut off can be asked for: a report of many pairs, or a thing of which too much is to be told.
+fn shortened(said: &Said, text: String) -> String {
+    let Some((end, _)) = text.char_indices().nth(CHARACTERS_MAX) else { return text };
+    let rest = if let Said::Report { .. } = said { "/api/pnl" } else { "/api/alerts" };
+    format!("{}…\nThere is more: ask GET {rest}", &text[..end])
 }

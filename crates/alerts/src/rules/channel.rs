@@ -27,7 +27,7 @@ const FAILED_MAX: usize = 100;
 impl Rule for ChannelFailing {
     const KIND: Kind = Kind {
         name: "channel_failing",
-        version: 2,
+        version: 3,
         about: "messages to people do not arrive by one of their channels, or its other side is gone; told by all others",
         of: Of::Both,
         names: Names::THING,
@@ -50,7 +50,9 @@ impl Rule for ChannelFailing {
             Heard::Dead(why) => critical(format!("channel {channel} is dead: {why}"), "gone"),
             Heard::Tried(message, result) => {
                 let row = rows.entry(channel.clone()).or_default();
-                if row.failed.len() >= FAILED_MAX || !row.failed.insert(message) {
+                let is_news = row.failed.len() < FAILED_MAX && row.failed.insert(message);
+                // However many failed before: what is given up is worse.
+                if !is_news && result.is_none() {
                     return;
                 }
                 let (failed, most) = (row.failed.len(), hearing.parameter(&labels, "failures"));

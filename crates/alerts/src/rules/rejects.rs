@@ -54,9 +54,9 @@ impl Rule for OrderRejectRate {
         let bad = count(orders.iter().filter(|(_, refused)| *refused).count());
         let Some(share) = percent(bad, count(orders.len())) else { return };
         let [many, least, clear] = ["share", "least", "clear_share"].map(|name| hearing.parameter(&labels, name));
-        let condition = |share, bad| match above(share, many, None, clear) {
-            Condition::Above(_) if bad <= least => Condition::Between,
-            condition => condition,
+        let condition = |share, bad| {
+            let found = above(share, many, None, clear);
+            if found != Condition::Clear && bad <= least { Condition::Between } else { found }
         };
         let now = condition(share, bad);
         let summary = format!("{} of the orders of {} in {} were refused", bad, hearing.world.name(bot), venue.pair);

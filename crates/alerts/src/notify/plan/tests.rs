@@ -468,6 +468,49 @@ fn nobody_hears_that_something_is_over_before_he_has_heard_that_it_began() {
 }
 
 #[test]
+fn a_channel_that_was_removed_and_added_again_tells_other_people_what_goes_on() {
+    let mut story = Story::begin(settings());
+    story.fires(1, Severity::Critical, 100);
+    assert_eq!(story.says(130), ["fired 1"]);
+    story.of_channel(ChannelEvent::ChannelRemoved { reason: "another team".into(), at: at(200) });
+    let (name, shown, sealed) = ("ops".parse().unwrap(), String::new(), SealedId(Uuid::from_u128(2)));
+    let (kind, settings) = (Kind::Webhook, settings());
+    story.of_channel(ChannelEvent::ChannelAdded { name, kind, shown, sealed, settings, at: at(300) });
+    assert_eq!(story.says(300), ["fired 1"]);
+    story.again();
+    assert!(story.says(301).is_empty());
+    story.resolves(1, 400);
+    assert_eq!(story.says(800), ["resolved 1"]);
+}
+
+#[test]
+fn whoever_wants_to_hear_of_worse_alone_is_reminded_of_nothing_else() {
+    let mut story = Story::begin(settings());
+    story.fires(1, Severity::Warning, 100);
+    assert_eq!(story.says(130), ["fired 1"]);
+    let settings = Settings { severity: Severity::Critical, ..settings() };
+    story.of_channel(ChannelEvent::ChannelChanged { settings, at: at(200) });
+    assert!(story.says(100 + 5 * HOUR).is_empty());
+}
+
+#[test]
+fn no_message_tells_more_than_a_reader_sees() {
+    for (kind, messages) in [(Kind::Webhook, 1), (Kind::Slack, 2), (Kind::Telegram, 2), (Kind::Email, 1)] {
+        let mut story = Story { board: Board::default(), told: Told::default(), events: Vec::new() };
+        let (name, shown, sealed) = ("ops".parse().unwrap(), String::new(), SealedId(Uuid::from_u128(1)));
+        story.of_channel(ChannelEvent::ChannelAdded { name, kind, shown, sealed, settings: settings(), at: at(0) });
+        (1..=40).for_each(|n| story.fires(n, Severity::Warning, 100));
+        let sent = story.sends(130);
+        assert_eq!(sent.len(), messages, "{kind:?}");
+        for message in sent {
+            let Said::Alerts { items, .. } = &message.said else { panic!("no alerts") };
+            let text = text::all(&message.said, kind);
+            assert!(items.iter().all(|item| text.contains(&item.alert_id.to_string())), "{text}");
+        }
+    }
+}
+
+#[test]
 fn what_something_else_explained_is_told_when_that_is_over_and_it_goes_on() {
     let silent = |story: &mut Story, n, seconds| {
         story.fires_of("heartbeat_lost", n, 1, Severity::Critical, Some("hummingbot_down"), seconds);
