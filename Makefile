@@ -40,7 +40,7 @@ build:
 
 # kill -9 at random, in many seeded rounds: CHAOS_ROUNDS=200 CHAOS_SEED=0. Then the edge under attack, as a table.
 chaos: setup build
-	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --locked -p tests -- kill:: chaos:: hands_chaos:: alerts:: whoever_is_killed --nocapture
+	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --locked -p tests -- kill:: chaos:: whoever_is_killed three_schedulers --nocapture
 	@$(MAKE) bench BENCH=edge
 
 # Requests made from the API's own description, many more than `make test` makes: FUZZ_EXAMPLES=120 FUZZ_SEED=0.

@@ -144,6 +144,34 @@ impl SubscriptionId {
     }
 }
 
+impl AgreementId {
+    /// The one agreement of this name that a client can have: whoever sets it twice names the same one.
+    pub fn named(client: ClientId, name: &Slug) -> Self {
+        Self(Uuid::new_v5(&client.0, format!("agreement/{name}").as_bytes()))
+    }
+}
+
+impl ChannelId {
+    /// The one channel of this name that a client can have: whoever adds it twice names the same one.
+    pub fn named(client: ClientId, name: &Slug) -> Self {
+        Self(Uuid::new_v5(&client.0, format!("channel/{name}").as_bytes()))
+    }
+}
+
+impl ScheduleId {
+    /// The one schedule of this name that a client can have: whoever sets it twice names the same one.
+    pub fn named(client: ClientId, name: &Slug) -> Self {
+        Self(Uuid::new_v5(&client.0, format!("schedule/{name}").as_bytes()))
+    }
+}
+
+impl SilenceId {
+    /// The one silence that a client can wish for under a key: whoever sends the wish twice names the same.
+    pub fn of(client: ClientId, key: &str) -> Self {
+        Self(Uuid::new_v5(&client.0, format!("silence/{key}").as_bytes()))
+    }
+}
+
 impl CredentialId {
     /// The one credential that a client can have for a market of an exchange: the Hummingbot API keeps one, too.
     pub fn of(client: ClientId, exchange: Exchange, market: Market) -> Self {

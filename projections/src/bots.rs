@@ -86,7 +86,7 @@ pub enum Answer {
 
 impl Projection for Bots {
     const NAME: &'static str = "bots";
-    const FOLD: u32 = 2;
+    const FOLD: u32 = 3;
     const TABLES: &'static str = r#"
         create table bots (
           client_id    uuid        not null,
@@ -221,6 +221,8 @@ impl Bot {
             BotEvent::BotDeployRequested { at } => {
                 self.want(Desired::Running, *at);
                 (self.stop_reason, self.broken_limit) = (None, None);
+                // What was seen of the instance before says nothing of the next one.
+                (self.reported, self.reported_at, self.silent_since) = (None, None, None);
             }
             BotEvent::BotStopRequested { reason, at } => {
                 self.want(Desired::Stopped, *at);
@@ -268,7 +270,7 @@ impl Bot {
                 self.want(Desired::Stopped, *at);
                 self.fail(Answer::DeployFailed, reason);
             }
-            BotEvent::BotStopped { .. } => self.answer = Some(Answer::Stopped),
+            BotEvent::BotStopped { .. } => (self.answer, self.silent_since) = (Some(Answer::Stopped), None),
             BotEvent::BotStopFailed { reason, .. } => self.fail(Answer::StopFailed, reason),
             BotEvent::BotConfigApplied { config, .. } => self.config_applied = i64::try_from(*config).ok(),
             BotEvent::BotConfigNotApplied { reason, .. } => self.config_failure = Some(reason.clone()),

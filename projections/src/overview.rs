@@ -51,7 +51,7 @@ pub struct Line {
 
 impl Projection for Overview {
     const NAME: &'static str = "overview";
-    const FOLD: u32 = 2;
+    const FOLD: u32 = 3;
     const TABLES: &'static str = r#"
         create table overview (
           client_id     uuid   primary key,
@@ -146,6 +146,7 @@ impl Line {
             BotEvent::BotDeployRequested { .. } => {
                 self.bots.insert(bot, true);
                 self.over_limit.remove(&bot);
+                self.silent.remove(&bot);
             }
             BotEvent::BotDeployFailed { .. } => {
                 self.bots.insert(bot, false);
@@ -155,11 +156,11 @@ impl Line {
             BotEvent::BotGapOpened { .. } => drop(self.open_gaps.insert(bot)),
             BotEvent::BotGapHealed { .. } => drop(self.open_gaps.remove(&bot)),
             BotEvent::BotSilent { .. } => drop(self.silent.insert(bot)),
-            BotEvent::BotSeenAlive { .. } => drop(self.silent.remove(&bot)),
+            // A stopped one has nothing to say.
+            BotEvent::BotSeenAlive { .. } | BotEvent::BotStopped { .. } => drop(self.silent.remove(&bot)),
             BotEvent::BotLimitBroken { .. } => drop(self.over_limit.insert(bot)),
             BotEvent::BotConfigChanged { .. }
             | BotEvent::BotDeployed { .. }
-            | BotEvent::BotStopped { .. }
             | BotEvent::BotStateReported { .. }
             | BotEvent::BotConfigApplied { .. }
             | BotEvent::BotConfigNotApplied { .. }

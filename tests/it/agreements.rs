@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use events::{
-    AggregateRef, AgreementId, Exchange, Market, Time, Uuid,
+    AggregateRef, AgreementId, Exchange, Market, Time,
     agreement::{AgreementEvent, Clause},
     bot::Venue,
     ledger::{Fill, LedgerEvent, Side},
@@ -69,7 +69,7 @@ fn traded(of: &Party, day: Time) -> Vec<Append> {
 
 /// Promised two days before yesterday began to be judged.
 async fn promised(edge: &Edge, day: Time) -> AgreementId {
-    let id = AgreementId(Uuid::new_v5(&edge.acme.client.0, b"agreement/maker"));
+    let id = AgreementId::named(edge.acme.client, &"maker".parse().unwrap());
     let clauses = vec![
         Clause::TwoSided { least: d("0.75"), within_bps: Some(50), size_quote: None },
         Clause::Sides { least: d("0.9") },

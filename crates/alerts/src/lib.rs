@@ -3,6 +3,9 @@
 //! One event's way: [`watch`] follows every stream and hands each event to its client's [`engine::Engine`], whose
 //! transitions are appended to the same stream; the relay publishes them like every other event. [`replay`] does the same
 //! over what is recorded, and proves that nothing else could have come of it.
+//!
+//! Beside that, whoever evaluates a client's alerts tells people of them ([`notify`]) and judges what was promised to it, and
+//! whoever evaluates the desk's own watches how far read models and NATS are behind.
 
 pub mod engine;
 mod exact;

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use events::{AlertId, ClientId, Event, Recorded, Time, alert::AlertEvent};
+use sqlx::PgConnection;
+use store::{ReadError, read};
 
 use crate::engine::{Engine, Transition};
 
@@ -27,6 +29,28 @@ pub enum Difference {
     DoesNotFollow { seq: u64, alert: AlertId },
     #[error("a transition of alert {alert} follows from the events up to {as_of_seq} and is not recorded")]
     NotRecorded { alert: AlertId, as_of_seq: u64 },
+}
+
+/// What an engine makes of a client's stream up to an event and a moment, and how far it read.
+pub async fn tried(
+    db: &mut PgConnection,
+    mut engine: Engine,
+    client: ClientId,
+    head: u64,
+    to: Time,
+) -> sqlx::Result<(u64, Vec<Transition>)> {
+    let mut transitions = Vec::new();
+    if head > 0 {
+        read::each(db, client, 1, head, |event| {
+            if event.recorded_at <= to {
+                transitions.extend(engine.hear(&event));
+            }
+            Ok::<(), ReadError>(())
+        })
+        .await?;
+    }
+    transitions.extend(engine.tick(to));
+    Ok((engine.reached(), transitions))
 }
 
 impl Ticks {

@@ -8,7 +8,7 @@ use domain::alert_rule::Parameter;
 use events::{Decimal, Time, alert::Severity};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub(crate) use crate::engine::micros as seconds;
+pub(crate) use crate::engine::micros;
 use crate::engine::{Condition, Hearing, Kind};
 
 /// What a rule is.

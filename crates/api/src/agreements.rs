@@ -11,7 +11,7 @@ use domain::{
     agreement::{Agreement, AgreementCommand},
     bot::Bot,
 };
-use events::{AggregateRef, AgreementId, BotId, ClientId, Slug, Time, Uuid, agreement::Clause};
+use events::{AggregateRef, AgreementId, BotId, ClientId, Slug, Time, agreement::Clause};
 use futures::FutureExt;
 use projections::{
     agreements::{self, Agreements},
@@ -128,7 +128,7 @@ async fn set(
     if !streams.knows(client, &AggregateRef::new(Bot::TYPE, bot)).await? {
         return Err(Problem::invalid("bot: the client has no such bot"));
     }
-    let agreement_id = AgreementId(Uuid::new_v5(&client.0, format!("agreement/{name}").as_bytes()));
+    let agreement_id = AgreementId::named(client, &name);
     let command = AgreementCommand::Set { name, bot, clauses, at: Time::now() };
     let done = wish.carry_out::<Agreement>(&streams, &own, &agreement_id.to_string(), command).await?;
     let place = [(header::LOCATION, "/api/agreements")];

@@ -141,7 +141,7 @@ pub struct Of {
 pub async fn add_to(own: &May<Subscribe, impl OfClient>, of: Of, wish: Wish<NewChannel>) -> Result<Response, Problem> {
     let NewChannel { name, target: given, settings } = wish.what.clone();
     let (client, kind) = (own.client(), given.kind());
-    let channel = ChannelId(Uuid::new_v5(&client.0, format!("channel/{name}").as_bytes()));
+    let channel = ChannelId::named(client, &name);
     let target = given.read(&of.guard)?;
     let (shown, at) = (target.shown(), Time::now());
     let command = |sealed| ChannelCommand::Add { name, kind, shown, sealed, settings, at };

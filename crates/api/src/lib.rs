@@ -45,6 +45,7 @@ mod problem;
 mod programs;
 mod reconciliation;
 mod risk;
+mod rule_trials;
 mod schedules;
 mod second_factor;
 mod server;

@@ -17,7 +17,8 @@ use crate::{
     page::Limit,
     past, people, platform, pnl, portfolio,
     problem::ProblemBody,
-    programs, reconciliation, risk, schedules, second_factor, sessions, silences, subscriptions, trading, uptime,
+    programs, reconciliation, risk, rule_trials, schedules, second_factor, sessions, silences, subscriptions, trading,
+    uptime,
 };
 
 #[derive(OpenApi)]
@@ -74,6 +75,7 @@ fn described() -> OpenApiRouter<Parts> {
         subscriptions::routes(),
         alerts::routes(),
         alert_rules::routes(),
+        rule_trials::routes(),
         desk_rules::routes(),
         schedules::routes(),
         agreements::routes(),

@@ -16,7 +16,7 @@ use domain::{
     timetable::Timetable,
 };
 use events::{
-    AggregateRef, ClientId, ScheduleId, Slug, Time, Uuid,
+    AggregateRef, ClientId, ScheduleId, Slug, Time,
     schedule::{Action, Missed, When},
 };
 use futures::FutureExt;
@@ -158,7 +158,7 @@ async fn set(
 ) -> Result<Response, Problem> {
     let NewSchedule { name, action, when, missed } = wish.what.clone();
     let client = own.client();
-    let schedule_id = ScheduleId(Uuid::new_v5(&client.0, format!("schedule/{name}").as_bytes()));
+    let schedule_id = ScheduleId::named(client, &name);
     is_its_own(&streams, client, &action).await?;
     has_room_for(&views, client, schedule_id).await?;
     let at = Time::now();

@@ -9,7 +9,7 @@ use domain::{
     alert_rule::Names,
     silence::{Silence, SilenceCommand},
 };
-use events::{ClientId, RuleName, SilenceId, Time, Uuid, alert::Scope};
+use events::{ClientId, RuleName, SilenceId, Time, alert::Scope};
 use futures::FutureExt;
 use projections::{
     alert_settings::{self, AlertSettings},
@@ -120,7 +120,7 @@ async fn set(
     names.include(&scope)?;
     let client = own.client();
     // The same wish names the same one.
-    let silence_id = SilenceId(Uuid::new_v5(&client.0, format!("silence/{}", wish.key).as_bytes()));
+    let silence_id = SilenceId::of(client, &wish.key);
     let others = views.read(client, |db| alert_settings::other_silences(db, client, silence_id, Time::now()).boxed());
     if others.await? >= SILENCES_MAX {
         return Err(Problem::new(

@@ -11,7 +11,8 @@ use domain::{
     manual::{ManualOrder, ManualTask},
 };
 use events::{
-    BotId, CredentialId, Event, ManualId, Recorded, ScheduleId, Time,
+    AgreementId, BotId, CredentialId, Event, ManualId, Recorded, ScheduleId, Time,
+    agreement::{AgreementEvent, Clause},
     bot::{BotEvent, Venue},
 };
 use hummingbot::mqtt::Heard;
@@ -43,7 +44,7 @@ mod memories;
 mod rounds;
 
 /// What a hand has to know of its client's stream; fills and quotes it has written itself.
-const FOLLOWED: [&str; 4] = ["bot", "credential", "manual", "schedule"];
+const FOLLOWED: [&str; 5] = ["bot", "credential", "manual", "schedule", "agreement"];
 const TICK: Duration = Duration::from_millis(250);
 /// How long is waited after something went wrong.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -76,6 +77,8 @@ struct Hand {
     sights: Sights,
     manual: BTreeMap<ManualId, ManualOrder>,
     schedules: BTreeMap<ScheduleId, Clocked>,
+    /// Bots of which a share of their market is promised, whatever they do.
+    shares: BTreeMap<AgreementId, BotId>,
     /// Absent while manual orders are looked at.
     watch: Option<manual::Memory>,
     watch_at: Instant,
@@ -150,6 +153,7 @@ impl Hand {
             sights: Sights::default(),
             manual: BTreeMap::new(),
             schedules: BTreeMap::new(),
+            shares: BTreeMap::new(),
             watch: Some(manual::Memory::default()),
             watch_at: now,
             work: JoinSet::new(),
@@ -195,6 +199,10 @@ impl Hand {
                 self.schedules.entry(id).or_default().remember(told);
                 self.due.remove(&Of::Schedule(id));
             }
+            Event::Agreement(told) => {
+                let Ok(id) = id.parse() else { return };
+                self.follow_promise(id, &told);
+            }
             Event::Client(_)
             | Event::Account(_)
             | Event::Ledger(_)
@@ -203,11 +211,22 @@ impl Hand {
             | Event::Subscription(_)
             | Event::Alert(_)
             | Event::Rule(_)
-            | Event::Agreement(_)
             | Event::Channel(_)
             | Event::Silence(_)
             | Event::Agent(_)
             | Event::Desk(_) => {}
+        }
+    }
+
+    fn follow_promise(&mut self, id: AgreementId, told: &AgreementEvent) {
+        match told {
+            AgreementEvent::AgreementSet { bot, clauses, .. } => {
+                self.shares.remove(&id);
+                let is_share = |clause: &Clause| matches!(clause, Clause::VolumeShare { .. });
+                self.shares.extend(clauses.iter().any(is_share).then_some((id, *bot)));
+            }
+            AgreementEvent::AgreementEnded { .. } => drop(self.shares.remove(&id)),
+            AgreementEvent::ExclusionDeclared { .. } | AgreementEvent::AgreementJudged { .. } => {}
         }
     }
 

@@ -29,8 +29,9 @@ pub(crate) const LEVELS: usize = 500;
 pub(crate) struct Seen {
     marks: HashMap<Pair, (Price, Time)>,
     balances: HashMap<Place, Balance>,
-    /// What accounts hold as far as anybody knows, by earlier processes, too; absent until that was asked.
-    held: Option<BTreeSet<Place>>,
+    /// What accounts hold as far as anybody knows; and whether it was asked what earlier processes saw.
+    held: BTreeSet<Place>,
+    asked: bool,
     /// What the last look missed.
     missed: BTreeSet<Place>,
 }
@@ -123,7 +124,7 @@ impl Seen {
     /// Records what is new in a look.
     pub async fn record(&mut self, mandate: &Mandate, mut looks: Looks) -> Result<(), HandError> {
         let at = Time::now();
-        self.miss(mandate, &mut looks).await?;
+        self.miss(mandate, &mut looks).await;
         let mut appends = Vec::new();
         for (venue, book, at) in looks.books {
             let Some(price) = middle(&book) else { continue };
@@ -152,27 +153,28 @@ impl Seen {
     }
 
     /// Adds to a look what is held no more.
-    async fn miss(&mut self, mandate: &Mandate, looks: &mut Looks) -> Result<(), HandError> {
-        if !looks.accounts.is_empty() && self.held.is_none() {
-            let mut tx = mandate.means.db.begin().await.map_err(HandError::from)?;
-            read::for_client(&mut tx, mandate.client).await?;
-            versions::use_live(&mut tx).await?;
-            self.held = Some(reconciliation::held(&mut tx, mandate.client).await?.into_iter().collect());
+    async fn miss(&mut self, mandate: &Mandate, looks: &mut Looks) {
+        if !looks.accounts.is_empty() && !self.asked {
+            match held_before(mandate).await {
+                Ok(held) => {
+                    self.held.extend(held);
+                    self.asked = true;
+                }
+                Err(cause) => warn!(error = %cause, "what accounts held before is not known yet"),
+            }
         }
         let gone = self.gone(looks);
         looks.balances.extend(gone.into_iter().map(|(place, at)| (place, Decimal::ZERO, Decimal::ZERO, at)));
-        Ok(())
     }
 
     /// What two looks in a row missed.
     fn gone(&mut self, looks: &Looks) -> Vec<(Place, Time)> {
         let listed: BTreeSet<&Place> = looks.balances.iter().map(|(place, ..)| place).collect();
         let told = |place: &Place| looks.accounts.iter().find(|account| (account.0, account.1) == (place.0, place.1));
-        let held = self.held.get_or_insert_default();
-        held.extend(listed.iter().map(|place| (*place).clone()));
+        self.held.extend(listed.iter().map(|place| (*place).clone()));
         let missing = |place: &&Place| !listed.contains(place);
         let missing: Vec<_> =
-            held.iter().filter(missing).filter_map(|place| Some((place.clone(), told(place)?.2))).collect();
+            self.held.iter().filter(missing).filter_map(|place| Some((place.clone(), told(place)?.2))).collect();
         let (gone, missed): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(place, _)| self.missed.contains(place));
         self.missed.retain(|place| told(place).is_none());
         self.missed.extend(missed.into_iter().map(|(place, _)| place));
@@ -201,6 +203,14 @@ impl Seen {
         }
         is_new
     }
+}
+
+/// What accounts held when somebody looked last, as it is recorded.
+async fn held_before(mandate: &Mandate) -> sqlx::Result<Vec<Place>> {
+    let mut tx = mandate.means.query.begin().await?;
+    read::for_client(&mut tx, mandate.client).await?;
+    versions::use_live(&mut tx).await?;
+    reconciliation::held(&mut tx, mandate.client).await
 }
 
 fn append(mandate: &Mandate, aggregate: AggregateRef, event: events::Event) -> Append {
@@ -243,7 +253,7 @@ mod tests {
         assert_eq!([&held, &empty, &held, &empty, &elsewhere, &empty, &empty].map(&mut gone), [0, 0, 0, 0, 0, 1, 1]);
         assert_eq!([&held, &empty].map(&mut gone), [0, 0], "what came back has to be missed anew");
         // What an earlier process saw counts as well.
-        let mut seen = Seen { held: Some(BTreeSet::from([place])), ..Seen::default() };
+        let mut seen = Seen { held: BTreeSet::from([place]), ..Seen::default() };
         assert_eq!([&empty, &empty].map(|looks| seen.gone(looks).len()), [0, 1]);
     }
 }

@@ -1,6 +1,13 @@
 //! An account holds too little that no order holds.
 
-use events::{Asset, BotId, Decimal, Event, Exchange, Market, Pair, account::AccountEvent, alert::Labels, bot::Venue};
+use std::collections::BTreeMap;
+
+use events::{
+    Asset, BotId, Decimal, Event, Exchange, Market, Pair,
+    account::AccountEvent,
+    alert::Labels,
+    bot::{BotEvent, Venue},
+};
 
 use super::{Rule, below, keep, number, wait};
 use crate::{
@@ -34,11 +41,15 @@ impl Rule for BalanceLow {
         inhibited_by: None,
     };
 
-    type Memory = ();
+    /// The events that told what is there.
+    type Memory = BTreeMap<Place, u64>;
 
-    fn hear(_: &mut (), hearing: &mut Hearing<'_>) {
+    fn hear(told_by: &mut Self::Memory, hearing: &mut Hearing<'_>) {
+        if let Event::Account(AccountEvent::BalanceObserved { exchange, market, asset, .. }) = &hearing.event.event {
+            told_by.insert((*exchange, *market, asset.clone()), hearing.event.seq);
+        }
         for place in moved(hearing) {
-            say(&place, hearing);
+            say(&place, told_by.get(&place).copied(), hearing);
         }
     }
 }
@@ -54,7 +65,15 @@ fn moved(hearing: &Hearing<'_>) -> Vec<Place> {
     if hearing.is_configured() {
         return hearing.world.balances.keys().cloned().collect();
     }
-    let Event::Bot(_) = &hearing.event.event else { return Vec::new() };
+    let Event::Bot(told) = &hearing.event.event else { return Vec::new() };
+    let (BotEvent::BotDeployRequested { .. }
+    | BotEvent::BotConfigChanged { .. }
+    | BotEvent::BotDeployFailed { .. }
+    | BotEvent::BotStopRequested { .. }
+    | BotEvent::BotStopFailed { .. }) = told
+    else {
+        return Vec::new();
+    };
     let bot = hearing.event.aggregate.id.parse::<BotId>().ok();
     let venue = bot.and_then(|bot| hearing.world.bots.get(&bot)?.venue.clone());
     let assets = |venue: Venue| {
@@ -63,7 +82,7 @@ fn moved(hearing: &Hearing<'_>) -> Vec<Place> {
     venue.into_iter().flat_map(assets).collect()
 }
 
-fn say(place: &Place, hearing: &mut Hearing<'_>) {
+fn say(place: &Place, told_by: Option<u64>, hearing: &mut Hearing<'_>) {
     let (exchange, market, asset) = place;
     let Some((_, available)) = hearing.world.balances.get(place).copied() else { return };
     let labels = Labels { exchange: Some(*exchange), market: Some(*market), ..Labels::about(asset.as_str()) };
@@ -74,7 +93,7 @@ fn say(place: &Place, hearing: &mut Hearing<'_>) {
     let Some(wanted) = wanted else { return hearing.say(labels, Reading::clear()) };
     let summary = format!("only {} {asset} are free on {exchange}", available.normalised());
     let reading = Reading::new(below(available, wanted, None, times(wanted, clear)), summary);
-    hearing.say(labels, reading.with("free", available, Some(wanted), asset.as_str()));
+    hearing.say(labels, reading.with("free", available, Some(wanted), asset.as_str()).by(told_by));
 }
 
 /// The largest order of the bots that are wanted there, in an asset.

@@ -7,7 +7,7 @@ use events::{
     market::MarketEvent,
 };
 
-use super::{Rule, keep, number, seconds};
+use super::{Rule, keep, micros, number};
 use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct FeedStale;
@@ -60,7 +60,7 @@ impl Rule for FeedStale {
         }
         let labels = Labels { about: Some(what.to_owned()), ..Labels::of(*bot, venue) };
         let [stale, critical] =
-            ["unknown_s", "critical_s"].map(|name| seconds(hearing.parameter(&labels, name)).unsigned_abs());
+            ["unknown_s", "critical_s"].map(|name| micros(hearing.parameter(&labels, name)).unsigned_abs());
         let now = match unknown {
             unknown if unknown >= critical => Condition::Above(Severity::Critical),
             unknown if unknown >= stale => Condition::Above(Severity::Warning),

@@ -8,7 +8,7 @@ use events::{
     bot::BotEvent,
 };
 
-use super::{Rule, keep, number, seconds};
+use super::{Rule, keep, micros, number};
 use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct HeartbeatLost;
@@ -69,7 +69,7 @@ fn say(bot: BotId, (last_seen, seq): (Time, u64), hearing: &mut Hearing<'_>) {
     let so = |severity, silent, least| {
         Reading::new(Condition::Above(severity), summary.clone()).with("silent", silent, Some(least), "s").by([seq])
     };
-    let reached = |step| last_seen.plus_micros(seconds(step));
+    let reached = |step| last_seen.plus_micros(micros(step));
     let worse = so(Severity::Critical, critical, critical);
     let reading = if silent >= least {
         so(Severity::Warning, silent, least)

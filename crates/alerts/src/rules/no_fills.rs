@@ -11,7 +11,7 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Rule, number, seconds};
+use super::{Rule, micros, number};
 use crate::{
     engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading, venue_of},
     exact::times,
@@ -125,7 +125,7 @@ fn say((bot, venue): &(BotId, Venue), pauses: &Pauses, hearing: &mut Hearing<'_>
     let [ratio, least] = ["ratio", "least_s"].map(|name| hearing.parameter(&labels, name));
     let usual = Decimal::new(i128::from(ninety_fifth(&pauses.pauses)), 6);
     let longest = times(usual, ratio).max(least);
-    let left = seconds(longest.min(Decimal::from_int(MOST_S))).saturating_sub(pauses.waited_us).max(0);
+    let left = micros(longest.min(Decimal::from_int(MOST_S))).saturating_sub(pauses.waited_us).max(0);
     // Only a fill makes it well.
     let now = if is_filled(hearing) { Condition::Clear } else { Condition::Between };
     let summary = format!("{} quotes {} and has had no fill for long", hearing.world.name(*bot), venue.pair);

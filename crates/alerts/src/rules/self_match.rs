@@ -10,7 +10,7 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Rule, Window, number, seconds};
+use super::{Rule, Window, micros, number};
 use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading, venue_of};
 
 pub(crate) struct SelfMatch;
@@ -68,7 +68,7 @@ impl Rule for SelfMatch {
         let Event::Ledger(LedgerEvent::FillRecorded(fill)) = &hearing.event.event else { return };
         let venue = venue_of(fill);
         let labels = Labels::at(&venue);
-        let [strong, weak] = ["strong_s", "weak_s"].map(|name| seconds(hearing.parameter(&labels, name)));
+        let [strong, weak] = ["strong_s", "weak_s"].map(|name| micros(hearing.parameter(&labels, name)));
         let half = Half::of(fill, hearing.event.seq);
         let fills = memory.entry(venue.clone()).or_default();
         let met = fills.iter().rev().filter_map(|(at, other)| {

@@ -7,7 +7,7 @@ use events::{
     market::MarketEvent,
 };
 
-use super::{Rule, count, keep, number, seconds, wait, wait_critical};
+use super::{Rule, count, keep, micros, number, wait, wait_critical};
 use crate::engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading};
 
 pub(crate) struct NoTwoSidedQuotes;
@@ -88,7 +88,7 @@ fn say(bot: BotId, venue: &Venue, sides: [bool; 2], hearing: &mut Hearing<'_>) {
     let summary = format!("{} {side} in {}", hearing.world.name(bot), venue.pair);
     let missing = count(sides.iter().filter(|there| !**there).count());
     let reading = |now| Reading::new(now, summary).with("missing", missing, Some(Decimal::ZERO), "sides");
-    let begins = since.plus_micros(seconds(hearing.parameter(&labels, "start_s")));
+    let begins = since.plus_micros(micros(hearing.parameter(&labels, "start_s")));
     let reading = match hearing.at < begins {
         true => reading(Condition::Unknown).then(begins, SO),
         false => reading(SO),
@@ -101,7 +101,7 @@ fn began(hearing: &mut Hearing<'_>) {
     let Ok(bot) = hearing.event.aggregate.id.parse() else { return };
     let Some(venue) = hearing.world.bots.get(&bot).and_then(|bot| bot.venue.clone()) else { return };
     let labels = Labels::of(bot, &venue);
-    let begins = hearing.at.plus_micros(seconds(hearing.parameter(&labels, "start_s")));
+    let begins = hearing.at.plus_micros(micros(hearing.parameter(&labels, "start_s")));
     let summary = format!("{} has not quoted in {} since it began to run", hearing.world.name(bot), venue.pair);
     let reading = Reading::new(Condition::Unknown, summary).with("missing", count(2), Some(Decimal::ZERO), "sides");
     hearing.say(labels, reading.then(begins, SO));

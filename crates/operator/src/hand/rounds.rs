@@ -183,8 +183,9 @@ impl Hand {
         let configs = || self.bots.values().filter(|bot| bot.instance().is_some()).filter_map(Bot::config);
         let venues: BTreeSet<Venue> = configs().filter_map(|config| config.venue.clone()).collect();
         let shared = configs().filter(|config| config.limits.participation_cap.is_some());
-        let shared: BTreeSet<Venue> = shared.filter_map(|config| config.venue.clone()).collect();
-        if Instant::now() < self.look_at || venues.is_empty() {
+        let promised = self.shares.values().filter_map(|bot| self.bots.get(bot)?.config());
+        let shared: BTreeSet<Venue> = shared.chain(promised).filter_map(|config| config.venue.clone()).collect();
+        if Instant::now() < self.look_at || venues.is_empty() && shared.is_empty() {
             return;
         }
         let (now, every) = (Instant::now(), self.mandate.means.settings.observe_every);
