@@ -222,8 +222,8 @@ pub async fn of_client(db: &mut PgConnection, client: ClientId, which: &Which) -
     Ok(rows.iter().map(|row| rows::read(row)).collect())
 }
 
-/// Episodes of all clients, or of one, those that fired last first; for the desk. Of each client the last are looked up, so that
-/// it takes no longer the more there were. `after`: what follows that place.
+/// Episodes of all clients, or of one, those that fired last first; for the desk. Of each client the last are looked up, and not
+/// all. `after`: what follows that place.
 pub async fn of_all(
     db: &mut PgConnection,
     which: &Which,
@@ -252,8 +252,8 @@ pub async fn of_all(
                   and ($6::text is null or a.labels ->> 'pair' = $6)
                   and a.fired_at >= coalesce($7::timestamptz, '-infinity')
                   and a.fired_at < coalesce($8::timestamptz, 'infinity')
-                  and ($11::timestamptz is null or a.fired_at < $11 or a.fired_at = $11
-                       and (a.client_id > $12 or a.client_id = $12 and a.fired_seq < $13))
+                  and a.fired_at <= coalesce($11::timestamptz, 'infinity')
+                  and ($11 is null or a.fired_at < $11 or a.client_id > $12 or a.client_id = $12 and a.fired_seq < $13)
                 order by a.fired_at desc, a.fired_seq desc
                 limit $9) l
          where $10::uuid is null or c.client_id = $10

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use events::{
-    AggregateRef, AlertId, ClientId, Event, Exchange, Market, Price, Time,
-    alert::{AlertEvent, Labels, Severity},
+    AggregateRef, AlertId, ClientId, Event, Exchange, Market, Price, Time, Uuid,
+    alert::{AlertEvent, Evidence, Labels, Severity},
     bot::{BotConfig, BotEvent, Venue},
     ledger::{LedgerEvent, Side},
     market::MarketEvent,
@@ -128,6 +128,67 @@ async fn an_alert_fires_is_looked_after_and_ends_and_everybody_is_told_once() {
     let all = edge.served.ask(&edge.admin, "/api/admin/alerts?rule=spread_wide").await.json();
     assert_eq!((all["items"].as_array().unwrap().len(), &all["next"]), (1, &Value::Null));
     assert_eq!(edge.served.ask(&edge.admin, "/api/admin/alerts?of=borealis").await.json()["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_desk_pages_through_alerts_that_fired_at_one_moment_and_misses_none() {
+    let edge = Edge::new("api,projector").await;
+    let at = Time::now();
+    let fired = |client: ClientId, n: u64| {
+        let event = AlertEvent::AlertFired {
+            rule: "spread_wide".parse().unwrap(),
+            version: 1,
+            severity: Severity::Warning,
+            labels: Labels::about(n.to_string()),
+            episode: 1,
+            summary: "wide".into(),
+            evidence: Evidence::default(),
+            inhibited_by: None,
+            as_of_seq: 1,
+            evaluated_at: at,
+        };
+        append(client, AggregateRef::new("alert", AlertId(Uuid::from_u128(n.into()))), event.into(), None)
+    };
+    for client in [edge.acme.client, edge.borealis.client, ClientId::DESK] {
+        write(&edge.streams, (1..=3).map(|n| fired(client, n)).collect()).await;
+    }
+    for (path, expected) in [("alerts", 6), ("alerts?of=acme", 3), ("alerts/platform", 3)] {
+        let pages = within(async {
+            loop {
+                let all = pages(&edge, &format!("/api/admin/{path}"), 2).await;
+                if all.len() == expected {
+                    return all;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let places: Vec<_> = pages
+            .await
+            .iter()
+            .map(|one| (one["client_id"].to_string(), std::cmp::Reverse(one["fired_seq"].as_u64())))
+            .collect();
+        assert!(places.is_sorted() && places.windows(2).all(|two| two[0] != two[1]), "{path}: {places:?}");
+    }
+}
+
+/// All pages of a list of the desk.
+async fn pages(edge: &Edge, path: &str, limit: u32) -> Vec<Value> {
+    let with = |path: &str, more: &str| format!("{path}{}{more}", if path.contains('?') { '&' } else { '?' });
+    let (mut all, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let page = with(path, &format!("limit={limit}"));
+        let page = cursor.iter().fold(page, |page, cursor| with(&page, &format!("cursor={cursor}")));
+        let page = edge.served.ask(&edge.admin, &page).await.json();
+        all.extend(page["items"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => return all,
+        }
+    }
+}
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), what).await.expect("it does not take a minute")
 }
 
 /// An alert about the platform, once there is one.

@@ -169,6 +169,12 @@ impl Engine {
         for (kind, labels, reading) in readings {
             self.read(kind, labels, reading, at, &mut transitions);
         }
+        // After what a rule reads by its new numbers: what it read by the old ones counts no more.
+        if let Event::Rule(RuleEvent::RuleConfigured { rule, scope, .. } | RuleEvent::RuleReset { rule, scope, .. }) =
+            &event.event
+        {
+            self.reconfigured(rule, scope, at, &mut transitions);
+        }
         self.made = transitions.len() - passed;
         transitions
     }
@@ -252,12 +258,8 @@ impl Engine {
             Event::Alert(told) => self.remember(&event.aggregate.id, told),
             Event::Rule(RuleEvent::RuleConfigured { rule, scope, on, parameters, .. }) => {
                 self.configs.configure(rule.clone(), scope.clone(), *on, parameters.clone());
-                self.reconfigured(rule, scope, at, transitions);
             }
-            Event::Rule(RuleEvent::RuleReset { rule, scope, .. }) => {
-                self.configs.reset(rule, scope);
-                self.reconfigured(rule, scope, at, transitions);
-            }
+            Event::Rule(RuleEvent::RuleReset { rule, scope, .. }) => self.configs.reset(rule, scope),
             Event::Rule(RuleEvent::RulesSpeak { versions, .. }) => self.speak(versions, at, transitions),
             Event::Bot(_) => {
                 let bot = event.aggregate.id.parse().ok();

@@ -9,7 +9,7 @@ use events::{
     bot::{BotEvent, Limits, ReportedState},
     ledger::{BookKey, LedgerEvent, Side},
 };
-use story::{Story, at, check, d, maker, venue};
+use story::{Story, at, check, d, maker, of, venue};
 
 fn deployed(story: &mut Story, second: i64) {
     story.bot(BotEvent::BotStopRequested { reason: "again".into(), at: at(second) });
@@ -204,4 +204,54 @@ fn a_pause_is_the_time_that_a_bot_quoted_in_vain() {
     }
     story.quotes(200_010, "149.85", "150.15");
     check(story, "no_fills", 201_000, &["200192 no_fills fired info"]);
+}
+
+#[test]
+fn what_nobody_could_value_before_there_was_a_price_is_no_loss_of_the_day() {
+    let limits = || Limits { loss_budget: Some(d("100")), ..Limits::default() };
+    let mut story = Story::with_maker_of(limits());
+    story.fill(1, Side::Buy, "500", "10").mark(10, "100").mark(20, "91");
+    check(story, "daily_loss_limit", 100, &[]);
+    let mut story = Story::with_maker_of(limits());
+    story.fill(1, Side::Buy, "500", "10").mark(10, "100").mark(20, "90");
+    check(story, "daily_loss_limit", 100, &["20 daily_loss_limit fired critical"]);
+}
+
+#[test]
+fn what_fills_while_a_bot_stops_is_its_loss() {
+    let mut story = Story::with_maker_of(Limits { loss_budget: Some(d("100")), ..Limits::default() });
+    story.mark(0, "100").fill(1, Side::Buy, "100", "1");
+    story.bot(BotEvent::BotStopRequested { reason: "done".into(), at: at(50) }).fill(60, Side::Buy, "110", "10");
+    check(story, "daily_loss_limit", 100, &["60 daily_loss_limit fired critical"]);
+}
+
+#[test]
+fn steps_that_are_one_are_one_where_the_spread_is_configured_wider_than_the_floor() {
+    let mut story = Story::with_maker();
+    story.reconfigured_spreads(0, "0.005", "0.005");
+    story.configure(0, "spread_wide", true, &[("ratio", "2"), ("critical_ratio", "2")]);
+    // 100 bps as configured; 200 is where both steps are.
+    story.quotes(5, "149.25", "150.75").quotes(100, "147.75", "152.25");
+    check(story, "spread_wide", 200, &["130 spread_wide fired critical"]);
+}
+
+#[test]
+fn a_gap_that_is_healed_after_long_explains_what_was_seen_meanwhile() {
+    let mut story = Story::with_maker();
+    story.holds(0, "USDT", "10000", "10000").holds(60, "USDT", "8500", "8500").holds(120, "USDT", "8500", "8500");
+    story.acknowledge(130, "balance_mismatch");
+    story.late_fill((20, 1_500), Side::Buy, "150", "10", "late");
+    let told = of("balance_mismatch", story.until(1_600));
+    assert!(
+        matches!(&*told, [fired, resolved] if fired.starts_with("120 ") && resolved.ends_with("resolved cleared")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_rule_that_is_switched_on_with_other_numbers_says_nothing_by_those_before() {
+    let mut story = Story::with_maker();
+    story.configure(1, "heartbeat_lost", false, &[]).bot(BotEvent::BotSilent { last_seen: at(60), at: at(100) });
+    story.configure(200, "heartbeat_lost", true, &[("least_s", "3600"), ("critical_s", "3600")]);
+    check(story, "heartbeat_lost", 400, &[]);
 }

@@ -211,7 +211,7 @@ pub struct Bot {
     /// Its last instances, whatever became of them.
     known: Vec<String>,
     gap_since: Option<Time>,
-    silent: bool,
+    told_silent: bool,
     neared: BTreeSet<Limit>,
     broken: BTreeSet<Limit>,
 }
@@ -279,8 +279,8 @@ impl Bot {
             Sight::Reported(state) => {
                 (self.reported != Some(state)).then_some(BotEvent::BotStateReported { state, at })
             }
-            Sight::Alive => self.silent.then_some(BotEvent::BotSeenAlive { at }),
-            Sight::Silent { last_seen } => (!self.silent).then_some(BotEvent::BotSilent { last_seen, at }),
+            Sight::Alive => self.told_silent.then_some(BotEvent::BotSeenAlive { at }),
+            Sight::Silent { last_seen } => (!self.told_silent).then_some(BotEvent::BotSilent { last_seen, at }),
             Sight::Gap { since, reason } => {
                 self.gap_since.is_none().then_some(BotEvent::BotGapOpened { since, reason, at })
             }
@@ -429,7 +429,7 @@ impl Bot {
                 self.phase = Phase::Deploying;
                 (self.started, self.instance) = (None, None);
                 // What was seen of the instance before says nothing of the next one.
-                (self.reported, self.silent) = (None, false);
+                (self.reported, self.told_silent) = (None, false);
                 self.neared.clear();
                 self.broken.clear();
             }
@@ -463,8 +463,8 @@ impl Bot {
             BotEvent::BotStopRequested { .. } => self.phase = Phase::Stopping,
             BotEvent::BotArchived { instance, .. } => self.to_archive.retain(|stopped| *stopped != instance),
             BotEvent::BotStateReported { state, .. } => self.reported = Some(state),
-            BotEvent::BotSeenAlive { .. } => self.silent = false,
-            BotEvent::BotSilent { .. } => self.silent = true,
+            BotEvent::BotSeenAlive { .. } => self.told_silent = false,
+            BotEvent::BotSilent { .. } => self.told_silent = true,
             BotEvent::BotGapOpened { since, .. } => self.gap_since = Some(since),
             BotEvent::BotGapHealed { .. } => self.gap_since = None,
             BotEvent::BotLimitNeared { limit, .. } => drop(self.neared.insert(limit)),

@@ -1,11 +1,12 @@
 //! Order books and balances, looked at again and again and recorded when they say something new.
 //!
 //! A server lists what an account holds. What it held and is not listed any more is gone, and that is news like any other; it
-//! counts once two looks in a row agree, because a server that has just begun may not have asked the exchange for everything.
+//! counts once two looks in a row agree, because a server that has just begun may not have asked the exchange for everything, and
+//! only after ten where nothing at all is listed: that is how it answers, too, when it could not ask the exchange.
 //!
 //! The server's own prices can freeze without a sign, so units come from it and worth comes from order books.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use events::{
     AggregateRef, Amount, Asset, Decimal, Exchange, Market, Pair, Price, Time, account::AccountEvent, bot::Venue,
@@ -21,6 +22,9 @@ use crate::mandate::{HandError, Mandate};
 /// A mark is recorded when it moved by one part in this many, and once a minute otherwise if it moved at all.
 const MARK_MOVES: i64 = 1_000;
 const MINUTE_US: i64 = 60_000_000;
+/// Looks in a row that have to miss what an account held, and all that it held.
+const LOOKS: u32 = 2;
+const EMPTY_LOOKS: u32 = 10;
 /// Levels of each side of a book that are looked at: a wide book is not seen to its end.
 pub(crate) const LEVELS: usize = 500;
 
@@ -32,8 +36,8 @@ pub(crate) struct Seen {
     /// What accounts hold as far as anybody knows; and whether it was asked what earlier processes saw.
     held: BTreeSet<Place>,
     asked: bool,
-    /// What the last look missed.
-    missed: BTreeSet<Place>,
+    /// How many looks in a row missed each.
+    missed: BTreeMap<Place, u32>,
 }
 
 type Place = (Exchange, Market, Asset);
@@ -167,18 +171,25 @@ impl Seen {
         looks.balances.extend(gone.into_iter().map(|(place, at)| (place, Decimal::ZERO, Decimal::ZERO, at)));
     }
 
-    /// What two looks in a row missed.
+    /// What was missed by enough looks in a row.
     fn gone(&mut self, looks: &Looks) -> Vec<(Place, Time)> {
         let listed: BTreeSet<&Place> = looks.balances.iter().map(|(place, ..)| place).collect();
-        let told = |place: &Place| looks.accounts.iter().find(|account| (account.0, account.1) == (place.0, place.1));
         self.held.extend(listed.iter().map(|place| (*place).clone()));
-        let missing = |place: &&Place| !listed.contains(place);
-        let missing: Vec<_> =
-            self.held.iter().filter(missing).filter_map(|place| Some((place.clone(), told(place)?.2))).collect();
-        let (gone, missed): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(place, _)| self.missed.contains(place));
-        self.missed.retain(|place| told(place).is_none());
-        self.missed.extend(missed.into_iter().map(|(place, _)| place));
-        self.missed.extend(gone.iter().map(|(place, _)| place.clone()));
+        let mut gone = Vec::new();
+        for place in &self.held {
+            let is_of = |account: &&(Exchange, Market, Time)| (account.0, account.1) == (place.0, place.1);
+            let Some((.., at)) = looks.accounts.iter().find(is_of) else { continue };
+            if listed.contains(place) {
+                self.missed.remove(place);
+                continue;
+            }
+            let is_empty = !listed.iter().any(|other| (other.0, other.1) == (place.0, place.1));
+            let missed = self.missed.entry(place.clone()).or_default();
+            *missed += 1;
+            if *missed >= if is_empty { EMPTY_LOOKS } else { LOOKS } {
+                gone.push((place.clone(), *at));
+            }
+        }
         gone
     }
 
@@ -238,22 +249,26 @@ mod tests {
     }
 
     #[test]
-    fn what_an_account_held_is_gone_once_two_looks_in_a_row_miss_it() {
+    fn what_an_account_held_is_gone_once_looks_in_a_row_miss_it() {
         let (place, at) = ((Exchange::Okx, Market::Spot, Asset::usdt()), Time::EPOCH);
-        let account = (Exchange::Okx, Market::Spot, at);
-        let held = Looks {
-            balances: vec![(place.clone(), Decimal::ONE, Decimal::ONE, at)],
-            accounts: vec![account],
+        let other = (Exchange::Okx, Market::Spot, "SOL".parse().unwrap());
+        let look = |market, held: &[&Place]| Looks {
+            balances: held.iter().map(|place| ((*place).clone(), Decimal::ONE, Decimal::ONE, at)).collect(),
+            accounts: vec![(Exchange::Okx, market, at)],
             ..Looks::default()
         };
-        let empty = Looks { accounts: vec![account], ..Looks::default() };
-        let elsewhere = Looks { accounts: vec![(Exchange::Okx, Market::Perp, at)], ..Looks::default() };
+        let both = look(Market::Spot, &[&place, &other]);
+        let (one, none) = (look(Market::Spot, &[&other]), look(Market::Spot, &[]));
+        let elsewhere = look(Market::Perp, &[]);
         let mut seen = Seen::default();
         let mut gone = |looks: &Looks| seen.gone(looks).len();
-        assert_eq!([&held, &empty, &held, &empty, &elsewhere, &empty, &empty].map(&mut gone), [0, 0, 0, 0, 0, 1, 1]);
-        assert_eq!([&held, &empty].map(&mut gone), [0, 0], "what came back has to be missed anew");
+        assert_eq!([&both, &one, &both, &one, &elsewhere, &one, &one].map(&mut gone), [0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!([&both, &one].map(&mut gone), [0, 0], "what came back has to be missed anew");
+        assert_eq!([&both; 1].map(&mut gone), [0]);
+        let empty: Vec<usize> = (0..10).map(|_| gone(&none)).collect();
+        assert_eq!(empty, [0, 0, 0, 0, 0, 0, 0, 0, 0, 2], "the server may not have been able to ask");
         // What an earlier process saw counts as well.
         let mut seen = Seen { held: BTreeSet::from([place]), ..Seen::default() };
-        assert_eq!([&empty, &empty].map(|looks| seen.gone(looks).len()), [0, 1]);
+        assert_eq!([&one, &one].map(|looks| seen.gone(looks).len()), [0, 1]);
     }
 }

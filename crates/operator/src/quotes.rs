@@ -28,8 +28,8 @@ const DEPTH_CHANGES_MAX: u32 = 720;
 const CHANGES_MAX: u32 = DAY_MAX - 2 * 1_440 - DEPTH_CHANGES_MAX;
 const PACE: Pace = Pace { apart_us: 10_000_000, day_max: CHANGES_MAX };
 /// How long orders are believed that were there before anybody listened, or before the broker was away. A bot that places no
-/// other one on their side meanwhile may as well have taken them back.
-const BELIEVED_US: i64 = 15 * MINUTE_US;
+/// other one on their side meanwhile may as well have taken them back: then nobody can tell how it quotes.
+const BELIEVED_US: i64 = 120 * MINUTE_US;
 /// Orders that ended before they were told to be there, and fills, remembered for what may still be told of them.
 const GONE_MAX: usize = 1_000;
 const WIDEST_BPS: u32 = GRID_BPS[GRID_BPS.len() - 1];

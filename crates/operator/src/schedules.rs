@@ -97,6 +97,12 @@ pub(crate) async fn carry_out(mandate: &Mandate, Next { id, overtaken }: Next) -
         Some(why) => Came::Refused { reason: why.to_owned() },
         None => carry_out_one(mandate, action.clone(), (schedule.zone(), due), key).await?,
     };
+    // Somebody stopped it just now: it is not wanted as it was asked for.
+    if let (Action::Start { bot }, Came::Wanted { seq: None }, false) = (action, &outcome, overtaken)
+        && mandate.bot(*bot).await?.is_stopping()
+    {
+        return Ok(Outcome::Later(STOPPING_PAUSE));
+    }
     tell(mandate, id, ScheduleCommand::Ran { due, outcome, at: Time::now() }).await?;
     Ok(Outcome::Done)
 }

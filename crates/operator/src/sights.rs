@@ -46,10 +46,10 @@ impl Sights {
         for (owner, message) in messages {
             let (bot, at) = (owner.bot, message.received);
             let evidence = self.evidence.entry(bot).or_insert_with(|| Evidence::since(at));
-            if let Some(sight) = evidence.heard(at) {
+            if evidence.is_silent() {
                 self.quotes.get_mut(&bot).into_iter().for_each(|quotes| quotes.hears(at));
-                seen.push((bot, sight));
             }
+            seen.extend(evidence.heard(at).map(|sight| (bot, sight)));
             match &message.said {
                 Said::Performance(told) => {
                     let worth = self.figures.hear(bot, message.bot.as_str(), told, at);

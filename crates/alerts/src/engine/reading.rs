@@ -98,6 +98,11 @@ impl<'a> Hearing<'a> {
         rule.as_str() == self.kind.name
     }
 
+    /// Tells that something is well after all, whenever what explains it happened.
+    pub fn explain(&mut self, labels: Labels, reading: Reading) {
+        self.readings.push((self.kind, labels, reading));
+    }
+
     /// Tells what the rule reads of something. History fires nothing.
     pub fn say(&mut self, labels: Labels, reading: Reading) {
         if self.fresh {

@@ -212,6 +212,11 @@ impl World {
         self.bots.get(&bot).is_some_and(|bot| bot.wanted)
     }
 
+    /// Whether somebody wants this bot to run there.
+    pub fn trades(&self, bot: BotId, venue: &Venue) -> bool {
+        self.bots.get(&bot).is_some_and(|bot| bot.wanted && bot.venue.as_ref().is_none_or(|of| of == venue))
+    }
+
     /// What people call a bot.
     pub fn name(&self, bot: BotId) -> String {
         self.bots.get(&bot).map_or_else(|| bot.to_string(), |bot| bot.name.clone())

@@ -18,7 +18,7 @@ const GRACE_US: i64 = 60_000_000;
 #[derive(Debug, Default)]
 pub struct Board {
     pub(super) channels: BTreeMap<ChannelId, Channel>,
-    /// How often one of this id was added, and which lead elsewhere, or are told other things, since somebody asked.
+    /// How often one of this id was added, and which lead elsewhere, or tell again, since somebody asked.
     added: BTreeMap<ChannelId, u32>,
     mended: BTreeSet<ChannelId>,
     /// Those that go on, and those that nobody has heard the end of.
@@ -175,11 +175,14 @@ impl Board {
             ChannelEvent::ChannelChanged { .. }
             | ChannelEvent::ChannelRenewed { .. }
             | ChannelEvent::ChannelDisabled { .. } => {
-                self.channels.get_mut(&id).into_iter().for_each(|channel| channel.hear(told));
-                self.mended.insert(id);
+                let Some(channel) = self.channels.get_mut(&id) else { return };
+                let told_before = channel.tells();
+                channel.hear(told);
                 // Nobody waits for a test of a channel that rests.
-                if self.channels.get(&id).is_some_and(|channel| !channel.tells()) {
+                if !channel.tells() {
                     self.asked.retain(|asked| asked.channel != id);
+                } else if !told_before || matches!(told, ChannelEvent::ChannelRenewed { .. }) {
+                    self.mended.insert(id);
                 }
             }
         }
@@ -210,7 +213,7 @@ impl Board {
         ChannelId(Uuid::new_v5(&id.0, &times.to_be_bytes()))
     }
 
-    /// The channels that were changed or renewed since this was asked last: what waits for them is tried at once.
+    /// The channels that lead elsewhere, or tell again, since this was asked last: what waits for them is tried at once.
     pub(super) fn mended(&mut self) -> BTreeSet<ChannelId> {
         std::mem::take(&mut self.mended)
     }

@@ -48,8 +48,9 @@ const RESTING: Duration = Duration::from_secs(30);
 /// After each try that failed, until the next; after the last one nothing more is tried.
 const RETRIES_S: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/// E-mails of one client within an hour: they go out under the desk's own name.
+/// E-mails of one client within an hour, by one process, and how many of them at once: they go out under the desk's own name.
 const MAILS_AN_HOUR: NonZeroU32 = NonZeroU32::new(200).unwrap();
+const MAILS_AT_ONCE: NonZeroU32 = NonZeroU32::new(50).unwrap();
 /// Clocks of several machines differ by less.
 const CLOCKS_DIFFER_US: i64 = 60_000_000;
 
@@ -70,7 +71,7 @@ pub(crate) type Mails = DefaultKeyedRateLimiter<ClientId>;
 
 /// Nobody has sent any yet.
 pub(crate) fn mails() -> Mails {
-    RateLimiter::keyed(Quota::per_hour(MAILS_AN_HOUR))
+    RateLimiter::keyed(Quota::per_hour(MAILS_AN_HOUR).allow_burst(MAILS_AT_ONCE))
 }
 
 /// What becomes of a message.
@@ -179,13 +180,15 @@ impl Sender {
             // Nobody waits for what a removed one was to tell.
             return Ok(Next::Close);
         }
-        if is_old(taken) {
-            return Ok(Next::Failed("it could not be told for four days".to_owned()));
-        }
-        // It rests; when it goes on, so does this.
-        let Some(leads) = channel.leads() else { return Ok(Next::Later(RESTING)) };
+        // It rests; when it goes on, so does this, unless that is long ago.
+        let Some(leads) = channel.leads() else {
+            return Ok(if is_old(taken) { Next::Close } else { Next::Later(RESTING) });
+        };
         if taken.made_at.plus_micros(CLOCKS_DIFFER_US) < leads.since {
             return Ok(Next::Close);
+        }
+        if is_old(taken) {
+            return Ok(Next::Failed("it could not be told for four days".to_owned()));
         }
         let (target, signing) = match self.open(taken, &leads).await {
             Ok(opened) => opened,

@@ -49,21 +49,22 @@ impl Rule for DailyLossLimit {
     type Memory = BTreeMap<(BotId, Venue), Begin>;
 
     fn hear(memory: &mut Self::Memory, hearing: &mut Hearing<'_>) {
-        for Valued { bot, venue, made, of_before } in valued(hearing) {
+        for Valued { bot, venue, made, of_before, is_traded } in valued(hearing) {
             let labels = Labels::of(bot, &venue);
             let day = hearing.at.midnight();
-            let begin =
-                memory.entry((bot, venue.clone())).or_insert(Begin { day, made: Decimal::ZERO, last: Decimal::ZERO });
+            // Of what nobody could value before there was a mark nobody can tell when it was made.
+            let before = if is_traded { Decimal::ZERO } else { made };
+            let begin = memory.entry((bot, venue.clone())).or_insert(Begin { day, made: before, last: before });
             if begin.day != day {
-                *begin = Begin { day, made: begin.last, last: made };
+                *begin = Begin { day, made: begin.last, last: begin.last };
             }
             if of_before {
                 // What it made on another day, or before it was asked to run, is no part of what it made on this one.
                 begin.made = plus(begin.made, minus(made, begin.last));
             }
             begin.last = made;
-            // What a bot that trades no more still holds is nobody's trading; what it had lost by then goes on to the day's end.
-            if !hearing.world.is_wanted(bot) {
+            // What is still held where nobody trades any more is nobody's loss; what was lost by then goes on to the day's end.
+            if !is_traded && !hearing.world.trades(bot, &venue) {
                 continue;
             }
             let told = hearing.parameter(&labels, "limit_quote");
@@ -88,23 +89,26 @@ pub(super) struct Valued {
     pub made: Decimal,
     /// What changed it happened on a day before, or before the bot was asked to run.
     pub of_before: bool,
+    /// The bot's own doing changed it, and not the market alone.
+    pub is_traded: bool,
 }
 
 /// Which bots' figures an event changes.
 pub(super) fn valued(hearing: &Hearing<'_>) -> Vec<Valued> {
-    let made = |bot: BotId, venue: Venue, of_before: bool| {
+    let made = |bot: BotId, venue: Venue, of_before: bool, is_traded: bool| {
         let made = hearing.world.made(bot, &venue)?;
-        Some(Valued { bot, venue, made, of_before })
+        Some(Valued { bot, venue, made, of_before, is_traded })
     };
     if let Event::Ledger(told) = &hearing.event.event {
         let Some((bot, venue)) = book_of(told) else { return Vec::new() };
         let asked = hearing.world.bots.get(&bot).and_then(|bot| bot.asked_at);
-        let of_before = told.at() < hearing.at.midnight() || asked.is_some_and(|asked| told.at() < asked);
-        return made(bot, venue, of_before).into_iter().collect();
+        let was_held = matches!(told, LedgerEvent::OpeningPosition { .. });
+        let is_late = told.at() < hearing.at.midnight() || asked.is_some_and(|asked| told.at() < asked);
+        return made(bot, venue, was_held || is_late, true).into_iter().collect();
     }
     let Event::Market(MarketEvent::MarkObserved { pair, .. }) = &hearing.event.event else { return Vec::new() };
     let books = hearing.world.books.keys().filter(|(_, venue)| venue.pair == *pair);
-    books.filter_map(|(bot, venue)| made(*bot, venue.clone(), false)).collect()
+    books.filter_map(|(bot, venue)| made(*bot, venue.clone(), false, false)).collect()
 }
 
 /// Whose figures a fact of the ledger changes, and where.

@@ -58,9 +58,9 @@ impl Rule for PnlDrawdown {
                 (peak.highest, peak.before, peak.seq) = (peak.last, peak.last, seq);
             });
         }
-        for Valued { bot, venue, made, of_before } in valued(hearing) {
+        for Valued { bot, venue, made, of_before, is_traded } in valued(hearing) {
             let (day, seq) = (hearing.at.midnight(), hearing.event.seq);
-            let before = if of_before { made } else { Decimal::ZERO };
+            let before = if of_before || !is_traded { made } else { Decimal::ZERO };
             let begin = Peak { day, highest: made, seq, last: made, before };
             let peak = memory.entry((bot, venue.clone())).or_insert(begin);
             if of_before {
@@ -72,7 +72,9 @@ impl Rule for PnlDrawdown {
             if peak.day != day || made >= peak.highest {
                 (peak.day, peak.highest, peak.seq) = (day, made, seq);
             }
-            say(bot, &venue, peak, hearing);
+            if hearing.world.trades(bot, &venue) {
+                say(bot, &venue, peak, hearing);
+            }
         }
     }
 }

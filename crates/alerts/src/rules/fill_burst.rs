@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rule, Window, above, count, keep, number, wait};
 use crate::{
-    engine::{Ends, Hearing, Kind, Names, Of, Reading, venue_of},
+    engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading, venue_of},
     exact::{minus, plus, times},
 };
 
@@ -66,7 +66,8 @@ impl Rule for FillBurst {
         let seqs: Vec<u64> = pace.recent.iter().rev().take(10).map(|(_, seq)| *seq).collect();
         let [ratio, clear, least] = ["ratio", "clear_ratio", "least"].map(|name| hearing.parameter(&labels, name));
         let burst = times(usual, ratio).max(least);
-        let condition = |fills| above(fills, burst, None, times(usual, clear).max(Decimal::ONE));
+        let clear = times(usual, clear).max(Decimal::ONE);
+        let condition = |fills| above(fills, burst, None, clear);
         let summary = format!("{} filled {now} times within a minute in {}", hearing.world.name(fill.bot), venue.pair);
         let mut reading = Reading::new(condition(now), summary)
             .with("fills_a_minute", now, Some(burst), "fills/min")
@@ -78,6 +79,9 @@ impl Rule for FillBurst {
             let becomes = condition(count(left));
             if becomes != last {
                 (reading, last) = (reading.then(at, becomes), becomes);
+            }
+            if last == Condition::Clear {
+                break;
             }
         }
         hearing.say(labels, reading);

@@ -96,7 +96,8 @@ fn look(expected: &mut Expected, place: &Place, total: Decimal, hearing: &mut He
     expected.last = Some((total, hearing.at, plus(first, expected.moved)));
     let Some((off, allowed)) = expected.off(place, hearing) else { return };
     expected.differed = if off > allowed { expected.differed.saturating_add(1) } else { 0 };
-    say(expected, place, hearing);
+    let reading = expected.reading(place, hearing);
+    reading.into_iter().for_each(|reading| hearing.say(labels(place), reading));
 }
 
 /// What is told late explains what was seen before: nobody looks again at a balance that stands still.
@@ -104,26 +105,10 @@ fn late(memory: &mut BTreeMap<Place, Expected>, hearing: &mut Hearing<'_>) {
     for (place, expected) in memory.iter_mut().filter(|(_, expected)| expected.differed > 0) {
         if expected.off(place, hearing).is_some_and(|(off, allowed)| off <= allowed) {
             expected.differed = 0;
-            say(expected, place, hearing);
+            let reading = expected.reading(place, hearing);
+            reading.into_iter().for_each(|reading| hearing.explain(labels(place), reading));
         }
     }
-}
-
-fn say(expected: &Expected, place: &Place, hearing: &mut Hearing<'_>) {
-    let (labels, (exchange, _, asset)) = (labels(place), place);
-    let Some(((off, allowed), (total, _, ours))) = expected.off(place, hearing).zip(expected.last) else { return };
-    let often = hearing.parameter(&labels, "times");
-    let now = match (off > allowed, Decimal::from_int(expected.differed.into()) >= often) {
-        (false, _) => Condition::Clear,
-        (true, true) => Condition::Above(Severity::Critical),
-        (true, false) => Condition::Between,
-    };
-    let summary = format!("{exchange} says {} {asset}, and the ledger {}", total.normalised(), ours.normalised());
-    let reading = Reading::new(now, summary)
-        .with("difference", off, Some(allowed), asset.as_str())
-        .with("said", total, None, asset.as_str())
-        .with("expected", ours, None, asset.as_str());
-    hearing.say(labels, reading);
 }
 
 fn labels((exchange, market, asset): &Place) -> Labels {
@@ -138,6 +123,23 @@ impl Expected {
         let part = divided(times(total.abs(), share), Decimal::from_int(100)).unwrap_or_default();
         let least = part.max(in_asset(hearing.world, &place.2, least));
         Some((minus(total, ours).abs(), plus(plus(least, self.near), self.fees_most)))
+    }
+
+    fn reading(&self, place: &Place, hearing: &Hearing<'_>) -> Option<Reading> {
+        let (exchange, _, asset) = place;
+        let ((off, allowed), (total, _, ours)) = self.off(place, hearing).zip(self.last)?;
+        let often = hearing.parameter(&labels(place), "times");
+        let now = match (off > allowed, Decimal::from_int(self.differed.into()) >= often) {
+            (false, _) => Condition::Clear,
+            (true, true) => Condition::Above(Severity::Critical),
+            (true, false) => Condition::Between,
+        };
+        let summary = format!("{exchange} says {} {asset}, and the ledger {}", total.normalised(), ours.normalised());
+        let reading = Reading::new(now, summary)
+            .with("difference", off, Some(allowed), asset.as_str())
+            .with("said", total, None, asset.as_str())
+            .with("expected", ours, None, asset.as_str());
+        Some(reading)
     }
 }
 

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use events::{Decimal, Event, alert::Labels, bot::Venue, order::OrderEvent};
+use events::{
+    Event, Time,
+    alert::{Labels, Severity},
+    bot::Venue,
+    order::OrderEvent,
+};
 
-use super::{Rule, Window, above, count, keep, number, wait};
+use super::{Rule, Window, count, keep, micros, number, wait};
 use crate::{
     engine::{Condition, Ends, Hearing, Kind, Names, Of, Reading},
-    exact::{minus, percent},
+    exact::percent,
 };
 
 pub(crate) struct OrderRejectRate;
@@ -51,30 +56,59 @@ impl Rule for OrderRejectRate {
         let labels = Labels::of(bot, &venue);
         let orders = memory.entry((id, venue.clone())).or_default();
         orders.push(hearing.at, refused, WINDOW_US, ORDERS_MAX);
-        let bad = count(orders.iter().filter(|(_, refused)| *refused).count());
-        let Some(share) = percent(bad, count(orders.len())) else { return };
+        let bad = orders.iter().filter(|(_, refused)| *refused).count();
+        let Some(share) = percent(count(bad), count(orders.len())) else { return };
         let [many, least, clear] = ["share", "least", "clear_share"].map(|name| hearing.parameter(&labels, name));
-        let condition = |share, bad| {
-            let found = above(share, many, None, clear);
-            if found != Condition::Clear && bad <= least { Condition::Between } else { found }
-        };
-        let now = condition(share, bad);
+        let steps = Steps { many: micros(many), clear: micros(clear), least: micros(least) };
+        let now = steps.reading(bad, orders.len());
         let summary = format!("{} of the orders of {} in {} were refused", bad, hearing.world.name(bot), venue.pair);
-        let mut reading = Reading::new(now, summary).with("share", share, Some(many), "%").with(
+        let reading = Reading::new(now, summary).with("share", share, Some(many), "%").with(
             "refused",
-            bad,
+            count(bad),
             Some(least),
             "orders",
         );
-        // Without another order, those that are in the window leave it one by one.
-        let (mut last, mut bad) = (now, bad);
-        for (at, was_refused, left) in orders.leaving(WINDOW_US) {
-            bad = if *was_refused { minus(bad, Decimal::ONE) } else { bad };
-            let becomes = percent(bad, count(left)).map_or(Condition::Clear, |share| condition(share, bad));
-            if becomes != last && (left == 0 || matches!(now, Condition::Above(_))) {
-                (reading, last) = (reading.then(at, becomes), becomes);
-            }
-        }
+        let turns = turns(orders, (bad, now), &steps);
+        let reading = turns.into_iter().fold(reading, |reading, (at, becomes)| reading.then(at, becomes));
         hearing.say(labels, reading);
     }
+}
+
+/// What is held against what was refused, in millionths: whole numbers, because many orders are gone through at each event.
+struct Steps {
+    many: i64,
+    clear: i64,
+    least: i64,
+}
+
+impl Steps {
+    fn reading(&self, refused: usize, all: usize) -> Condition {
+        let (refused, all) = (refused as i128 * 1_000_000, all as i128);
+        if 100 * refused > i128::from(self.many) * all && refused > i128::from(self.least) {
+            Condition::Above(Severity::Warning)
+        } else if all == 0 || 100 * refused < i128::from(self.clear) * all {
+            Condition::Clear
+        } else {
+            Condition::Between
+        }
+    }
+}
+
+/// What becomes of it without another order: those that are in the window leave it one by one.
+fn turns(orders: &Window<bool>, (mut refused, mut last): (usize, Condition), steps: &Steps) -> Vec<(Time, Condition)> {
+    let mut turns = Vec::new();
+    let is_above = matches!(last, Condition::Above(_));
+    for (at, was_refused, left) in orders.leaving(WINDOW_US) {
+        refused -= usize::from(*was_refused);
+        // Only what is too much now is gone through; and it does not become so again.
+        let becomes = if is_above || left == 0 { steps.reading(refused, left) } else { last };
+        if becomes != last && !matches!(becomes, Condition::Above(_)) {
+            turns.push((at, becomes));
+            last = becomes;
+        }
+        if last == Condition::Clear && is_above {
+            break;
+        }
+    }
+    turns
 }

@@ -23,12 +23,7 @@ impl Rule for SpreadWide {
                 .from("ratio"),
             number("clear_ratio", "x", ["1", "1.6", "100"], "below how many times the configured spread it is well")
                 .up_to("ratio"),
-            number(
-                "floor_bps",
-                "bps",
-                ["1", "50", "5000"],
-                "a spread that is never too wide; its steps are as far apart",
-            ),
+            number("floor_bps", "bps", ["1", "50", "5000"], "a spread that is never too wide"),
             wait("30"),
             keep("30"),
         ],
@@ -61,8 +56,10 @@ impl Rule for SpreadWide {
         // Where the floor is what counts, its steps are as far apart as those of what is configured would be.
         let of_floor = |step| divided(times(floor, step), ratio).unwrap_or(floor);
         let far = times(configured, ratio).max(floor);
-        let critical =
-            Some(times(configured, critical)).filter(|step| *step > far).unwrap_or_else(|| of_floor(critical));
+        let critical = match times(configured, critical) {
+            step if step > far || far > floor => step,
+            _ => of_floor(critical),
+        };
         let now = above(spread, far, Some(critical), times(configured, clear).max(of_floor(clear)));
         let summary =
             format!("the quotes of {} in {} are {} bps apart", hearing.world.name(*bot), venue.pair, spread.rounded(2));

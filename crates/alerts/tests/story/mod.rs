@@ -221,13 +221,23 @@ impl Story {
         self.tell(AggregateRef::new("market", "SOL-USDT"), event.into(), at(second + late))
     }
 
-    /// The maker has another config from a second on.
+    /// The maker quotes with another amount from a second on.
     pub fn reconfigured(&mut self, second: i64, total_amount_quote: &str) -> &mut Self {
-        let told = [
-            ("total_amount_quote", total_amount_quote),
-            ("buy_spreads", "0.001,0.002"),
-            ("sell_spreads", "0.001,0.002"),
-        ];
+        self.reconfigured_to(second, [total_amount_quote, "0.001,0.002", "0.001,0.002"])
+    }
+
+    /// The maker quotes so far from the middle from a second on.
+    pub fn reconfigured_spreads(&mut self, second: i64, buy: &str, sell: &str) -> &mut Self {
+        self.reconfigured_to(second, ["2000", buy, sell])
+    }
+
+    fn reconfigured_to(
+        &mut self,
+        second: i64,
+        [total_amount_quote, buy_spreads, sell_spreads]: [&str; 3],
+    ) -> &mut Self {
+        let told =
+            [("total_amount_quote", total_amount_quote), ("buy_spreads", buy_spreads), ("sell_spreads", sell_spreads)];
         let parameters = told.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let config = BotConfig { venue: Some(venue()), parameters, ..BotConfig::default() };
         self.bot(BotEvent::BotConfigChanged { config, at: at(second) })

@@ -238,7 +238,6 @@ fn a_spread_on_the_edge_of_a_band_is_within_it() {
     assert_eq!((of("50", "150"), of("101", "100")), (None, Some(1)));
 }
 
-/// A book of one level a side, so far from 100,000, so deep, and whether that is all of it.
 #[test]
 fn quotes_that_are_wider_than_every_step_are_measured_and_within_none() {
     let mut quotes = quotes();
@@ -253,7 +252,7 @@ fn quotes_that_are_wider_than_every_step_are_measured_and_within_none() {
 }
 
 #[test]
-fn orders_that_may_be_gone_are_believed_for_a_quarter_of_an_hour_unless_their_side_has_a_new_one() {
+fn orders_that_may_be_gone_are_believed_for_two_hours_unless_their_side_has_a_new_one() {
     let unknown = |events: &[MarketEvent]| minutes(events).iter().map(|minute| minute.3).collect::<Vec<_>>();
     let mut quotes = quotes();
     quotes.order(&placed("b", Side::Buy, "99", 0));
@@ -262,12 +261,12 @@ fn orders_that_may_be_gone_are_believed_for_a_quarter_of_an_hour_unless_their_si
     quotes.hears(at(60_000));
     // Its bids are placed anew, its asks never are.
     quotes.order(&placed("c", Side::Buy, "99", 120_000));
-    let told = quotes.until(at(18 * 60_000));
-    assert_eq!(unknown(&told), [&[30][..], &[0; 15], &[60, 60]].concat());
+    let told = quotes.until(at(123 * 60_000));
+    assert_eq!(unknown(&told), [&[30][..], &[0; 120], &[60, 60]].concat());
     let gone = told.iter().filter(|event| matches!(event, MarketEvent::QuotesUnknown { .. })).count();
     assert_eq!(gone, 2, "the broker went, and then nobody could tell any more");
-    quotes.order(&placed("d", Side::Sell, "101", 18 * 60_000 + 30_000));
-    let told = quotes.until(at(20 * 60_000));
+    quotes.order(&placed("d", Side::Sell, "101", 123 * 60_000 + 30_000));
+    let told = quotes.until(at(125 * 60_000));
     assert_eq!((unknown(&told), changes(&told).len()), (vec![30, 0], 1));
 }
 
@@ -294,6 +293,7 @@ fn a_bot_that_is_alone_in_its_market_and_takes_its_asks_back_has_no_depth_there(
     assert!(Look::at(&OrderBook { bids: Vec::new(), ..bids_only }, 10).is_none());
 }
 
+/// A book of one level a side, so far from 100,000, so deep, and whether that is all of it.
 fn book(away: i64, amount: i64, is_whole: bool) -> Look {
     Look::at(&order_book(away, amount), if is_whole { 2 } else { 1 }).unwrap()
 }
