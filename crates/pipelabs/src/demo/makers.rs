@@ -137,18 +137,19 @@ async fn put_away(visitor: &Visitor, streams: &Streams, bot: &Known) -> anyhow::
     }
 }
 
-/// Asks until the answer is the one that is waited for.
+/// Asks until the answer is the one that is waited for. What was only just asked for may not be seen yet.
 async fn until<T>(visitor: &mut Visitor, path: &str, is_it: impl Fn(&T) -> bool) -> anyhow::Result<T>
 where
     T: DeserializeOwned + Debug,
 {
     let late = Instant::now() + PATIENCE;
     loop {
-        let told: T = visitor.get(path).await?;
-        if is_it(&told) {
-            return Ok(told);
+        let told = visitor.get::<T>(path).await;
+        match told {
+            Ok(told) if is_it(&told) => return Ok(told),
+            Ok(told) => ensure!(Instant::now() < late, "{path} still says {told:?}"),
+            Err(fault) => ensure!(Instant::now() < late, "{path} cannot be asked: {fault:#}"),
         }
-        ensure!(Instant::now() < late, "{path} still says {told:?}");
         sleep(LOOK_AGAIN).await;
     }
 }
