@@ -202,9 +202,9 @@ impl Sender {
             debug!(client.id = %taken.client, "channel {} is left in peace for {} s", taken.channel, wait.as_secs());
             return Ok(Next::Later(wait));
         }
-        if let (Target::Email(_), Err(wait)) = (&target, self.mails.check_key(&taken.client)) {
+        if let Some(wait) = too_many(&self.mails, taken.client, &target) {
             warn!(client.id = %taken.client, "client {} has sent {MAILS_AN_HOUR} e-mails within an hour", taken.client);
-            return Ok(Next::Later(wait.wait_time_from(DefaultClock::default().now())));
+            return Ok(Next::Later(wait));
         }
         Ok(Next::Post(leads, target, signing))
     }
@@ -331,4 +331,27 @@ fn endpoint(taken: &Taken, leads: &Leads) -> String {
 /// Nobody waits for it any longer.
 fn is_old(taken: &Taken) -> bool {
     Time::now() > taken.made_at.plus_micros(TRIED_US)
+}
+
+/// How long a client's e-mail has to wait, because there were too many; what is no e-mail is not counted.
+fn too_many(mails: &Mails, client: ClientId, target: &Target) -> Option<Duration> {
+    let Target::Email(_) = target else { return None };
+    mails.check_key(&client).err().map(|not_until| not_until.wait_time_from(DefaultClock::default().now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_mails_have_a_limit_and_nothing_else_counts_for_it() {
+        let (mails, client) = (mails(), ClientId::new());
+        let mail = Target::Email("ops@acme.example".parse().unwrap());
+        let post = Target::Webhook("https://hooks.acme.example/x".parse().unwrap());
+        assert!((0..1_000).all(|_| too_many(&mails, client, &post).is_none()));
+        assert!((0..MAILS_AT_ONCE.get()).all(|_| too_many(&mails, client, &mail).is_none()));
+        let wait = too_many(&mails, client, &mail).expect("it waits");
+        assert!(wait <= Duration::from_secs(18), "{wait:?}");
+        assert!(too_many(&mails, ClientId::new(), &mail).is_none(), "another client's");
+    }
 }
