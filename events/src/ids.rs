@@ -130,38 +130,29 @@ impl BotId {
     }
 }
 
+/// What a client has one of by each name.
+macro_rules! named {
+    ($($id:ident: $kind:literal, $does:literal);+ $(;)?) => {$(
+        impl $id {
+            #[doc = concat!("The one ", $kind, " of this name that a client can have: whoever ", $does, " it twice names the same one.")]
+            pub fn named(client: ClientId, name: &Slug) -> Self {
+                Self(Uuid::new_v5(&client.0, format!(concat!($kind, "/{}"), name).as_bytes()))
+            }
+        }
+    )+};
+}
+
+named! {
+    AgreementId: "agreement", "sets";
+    ChannelId: "channel", "adds";
+    ScheduleId: "schedule", "sets";
+    SubscriptionId: "subscription", "asks for";
+}
+
 impl ManualId {
     /// The one order that a client can wish for in a bot's book under a key: whoever sends the wish twice names the same.
     pub fn of(client: ClientId, bot: BotId, key: &str) -> Self {
         Self(Uuid::new_v5(&client.0, format!("manual/{bot}/{key}").as_bytes()))
-    }
-}
-
-impl SubscriptionId {
-    /// The one subscription of this name that a client can have: whoever asks for it twice names the same one.
-    pub fn named(client: ClientId, name: &Slug) -> Self {
-        Self(Uuid::new_v5(&client.0, format!("subscription/{name}").as_bytes()))
-    }
-}
-
-impl AgreementId {
-    /// The one agreement of this name that a client can have: whoever sets it twice names the same one.
-    pub fn named(client: ClientId, name: &Slug) -> Self {
-        Self(Uuid::new_v5(&client.0, format!("agreement/{name}").as_bytes()))
-    }
-}
-
-impl ChannelId {
-    /// The one channel of this name that a client can have: whoever adds it twice names the same one.
-    pub fn named(client: ClientId, name: &Slug) -> Self {
-        Self(Uuid::new_v5(&client.0, format!("channel/{name}").as_bytes()))
-    }
-}
-
-impl ScheduleId {
-    /// The one schedule of this name that a client can have: whoever sets it twice names the same one.
-    pub fn named(client: ClientId, name: &Slug) -> Self {
-        Self(Uuid::new_v5(&client.0, format!("schedule/{name}").as_bytes()))
     }
 }
 
